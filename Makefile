@@ -1,0 +1,49 @@
+# Everything runs from a virtual environment that these targets create and keep up to date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROJECTS := pyproject.toml codecs/vercel/pyproject.toml
+
+.PHONY: help demo test test-fast lint format types layers check bench clean
+
+help:  ## Show what can be run
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): $(PROJECTS) constraints.txt
+	@echo "Preparing $(VENV) (first run takes a minute)…"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e codecs/vercel -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## A local server, an agent, two clients and a late joiner, in your terminal
+	@$(BIN)/ably-ai-transport demo
+
+test: $(STAMP)  ## All tests, with the JavaScript SDK on the other side where it has a say (needs node >= 20)
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## Only the tests that need no node
+	@$(BIN)/python -m pytest tests codecs
+
+lint: $(STAMP)  ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## Rewrite the style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(STAMP)  ## pyright, strict
+	@$(BIN)/pyright
+
+layers: $(STAMP)  ## The rooms import only what they may
+	@$(BIN)/lint-imports
+
+check: lint types layers  ## Style, types and layers
+
+bench: $(STAMP)  ## Measurements, side by side with a peer in the same run
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove what these targets made
+	rm -rf $(VENV) integration_tests/node_modules .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Vercel AI SDK UI messages as a codec for ably-ai-transport."""
