@@ -1,0 +1,70 @@
+"""The invocation: what a client posts to an agent's endpoint to wake it for a run."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ably_ai_transport.wire.errors import AITransportError, ErrorCode
+
+_Id = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Invocation(BaseModel):
+    """Which session, and which input on its channel, an agent is asked to answer.
+
+    Usable as the type of a request body (FastAPI) or through :meth:`from_json`. Fields that a newer
+    peer adds are ignored. The wire form is that of the npm package's ``InvocationData``.
+
+    Attributes:
+        input_event_id: The ``event-id`` of the input that asks for the run; ``inputEventId`` in JSON.
+        session_name: The session, which is the name of its channel; ``sessionName`` in JSON.
+
+    Example:
+        >>> Invocation.from_json('{"inputEventId": "e1", "sessionName": "chat:1"}').session_name
+        'chat:1'
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    input_event_id: _Id
+    session_name: _Id
+
+    @classmethod
+    def from_json(cls, body: object) -> Self:
+        """Read an invocation from a request body.
+
+        Args:
+            body: JSON as text or bytes, what it parses to, or an invocation.
+
+        Returns:
+            The invocation.
+
+        Raises:
+            AITransportError: The body is not JSON, lacks a field, or a field is not a non-empty
+                string (40000); the message names the field.
+        """
+        try:
+            if isinstance(body, str | bytes | bytearray):
+                return cls.model_validate_json(body)
+            return cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            raise AITransportError(
+                f"unable to read invocation; {where}: {first['msg']}", ErrorCode.BAD_REQUEST, 400, error
+            ) from error
+
+    def to_json(self) -> dict[str, str]:
+        """Return the JSON object that goes into the request's body.
+
+        Returns:
+            ``{"inputEventId": …, "sessionName": …}``; :meth:`from_json` reads it back.
+        """
+        return self.model_dump(by_alias=True)
+
+
+InvocationData = Invocation
+"""The wire form's name in the npm package; one class serves as both here."""

@@ -1,0 +1,131 @@
+"""Messages as values: what arrives from a channel and what is put on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias, cast
+
+from ably_ai_transport.wire import names
+
+Headers: TypeAlias = Mapping[str, str]
+"""One tier of headers. All values on the wire are strings."""
+
+NO_HEADERS: Headers = MappingProxyType({})
+
+
+class MessageAction(StrEnum):
+    """What a delivery does to the message that its serial names."""
+
+    CREATE = "message.create"
+    UPDATE = "message.update"
+    DELETE = "message.delete"
+    APPEND = "message.append"
+    META = "meta"
+    SUMMARY = "message.summary"
+
+
+def _tier(extras: object, tier: str) -> Headers:
+    """Read one tier leniently: whatever is not a string under a string key is not a header."""
+    if not isinstance(extras, Mapping):
+        return NO_HEADERS
+    ai = cast("Mapping[object, object]", extras).get("ai")
+    if not isinstance(ai, Mapping):
+        return NO_HEADERS
+    headers = cast("Mapping[object, object]", ai).get(tier)
+    if not isinstance(headers, Mapping):
+        return NO_HEADERS
+    entries = cast("Mapping[object, object]", headers)
+    for key, value in entries.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            return {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, str)}
+    return cast("Headers", headers)
+
+
+@dataclass(slots=True, eq=False)
+class InboundMessage:
+    """One delivery from a channel, live or from history.
+
+    Attributes:
+        action: What the delivery does.
+        name: The message name. Ably carries it forward to every version of a message.
+        data: The payload: text, bytes, or what its JSON held.
+        serial: Identity and position of the message, the same on all its versions; compares as a string.
+        version: Serial of this version of the message; equals ``serial`` until it is changed.
+        timestamp: When the message was created, in milliseconds since the epoch.
+        client_id: Who published it, as Ably verified it.
+        connection_id: The publisher's connection.
+        id: Ably's id of the message.
+        extras: The message's extras as they came; the headers are read from them.
+    """
+
+    action: MessageAction = MessageAction.CREATE
+    name: str | None = None
+    data: object = None
+    serial: str | None = None
+    version: str | None = None
+    timestamp: int | None = None
+    client_id: str | None = None
+    connection_id: str | None = None
+    id: str | None = None
+    extras: object = None
+    transport_headers: Headers = field(init=False, repr=False)
+    codec_headers: Headers = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.transport_headers = _tier(self.extras, "transport")
+        self.codec_headers = _tier(self.extras, "codec")
+
+    @property
+    def has_ai_envelope(self) -> bool:
+        """Whether the message is one of a session, rather than an application's own on the same channel."""
+        extras = self.extras
+        return isinstance(extras, Mapping) and isinstance(
+            cast("Mapping[object, object]", extras).get("ai"), Mapping
+        )
+
+
+@dataclass(slots=True, eq=False)
+class OutboundMessage:
+    """One message to put on a channel.
+
+    A message hook may change it in place before it is published.
+
+    Attributes:
+        name: The message name; ``None`` on appends and updates, which keep the name they have.
+        data: The payload: text, bytes, or any JSON value.
+        extras: The extras; headers live under ``extras["ai"]``.
+        serial: The message that an append or an update changes; ``None`` for a new message.
+    """
+
+    name: str | None = None
+    data: object = None
+    extras: dict[str, object] = field(default_factory=dict[str, object])
+    serial: str | None = None
+
+    @property
+    def transport_headers(self) -> dict[str, str]:
+        """The transport tier, created when absent; changes to it go onto the wire."""
+        ai = cast("dict[str, dict[str, str]]", self.extras.setdefault("ai", {}))
+        return ai.setdefault("transport", {})
+
+
+def ai_extras(transport: Mapping[str, str], codec: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Build the extras of a session's message from its two tiers.
+
+    Args:
+        transport: Transport headers.
+        codec: Codec headers; left off the wire when empty.
+
+    Returns:
+        ``{"ai": {"transport": …, "codec": …}}``.
+    """
+    tiers: dict[str, object] = {"transport": dict(transport)}
+    if codec:
+        tiers["codec"] = dict(codec)
+    return {"ai": tiers}
+
+
+def is_streamed(headers: Headers) -> bool:
+    """Tell whether transport headers belong to a message that grows by appends."""
+    return headers.get(names.STREAM) == "true"

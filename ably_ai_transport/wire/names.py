@@ -1,0 +1,60 @@
+"""The names that travel on the channel: message names and header keys.
+
+Every message of a session carries its headers in two tiers: ``extras.ai.transport`` (run, step,
+stream and identity headers, read by this library) and ``extras.ai.codec`` (the codec's own).
+All header values are strings. The names are those of the npm package ``@ably/ai-transport`` 0.8.0
+(``constants.ts``).
+"""
+
+from typing import Final
+
+AI_INPUT: Final = "ai-input"
+"""Everything that a client publishes: user messages, regenerate requests, tool results, approvals."""
+AI_OUTPUT: Final = "ai-output"
+"""Everything that an agent publishes for a reply: text, reasoning, tool calls, data."""
+RUN_START: Final = "ai-run-start"
+RUN_SUSPEND: Final = "ai-run-suspend"
+RUN_RESUME: Final = "ai-run-resume"
+RUN_END: Final = "ai-run-end"
+STEP_START: Final = "ai-step-start"
+STEP_END: Final = "ai-step-end"
+CANCEL: Final = "ai-cancel"
+
+RUN_LIFECYCLE: Final = frozenset({RUN_START, RUN_SUSPEND, RUN_RESUME, RUN_END})
+STEP_LIFECYCLE: Final = frozenset({STEP_START, STEP_END})
+
+STREAM: Final = "stream"
+"""``"true"`` for a message that grows by appends, ``"false"`` for a discrete one."""
+STATUS: Final = "status"
+"""Where a streamed message stands: ``streaming``, ``complete`` or ``cancelled``."""
+STREAM_ID: Final = "stream-id"
+DISCRETE: Final = "discrete"
+"""``"true"`` on each part of an atomic batch."""
+
+RUN_ID: Final = "run-id"
+INVOCATION_ID: Final = "invocation-id"
+EVENT_ID: Final = "event-id"
+CODEC_MESSAGE_ID: Final = "codec-message-id"
+ROLE: Final = "role"
+
+RUN_CLIENT_ID: Final = "run-client-id"
+"""Who owns the run: the widest of three client scopes."""
+INPUT_CLIENT_ID: Final = "input-client-id"
+"""Who published the input that drives this invocation."""
+STEP_CLIENT_ID: Final = "step-client-id"
+"""Whose input shaped this step: the narrowest scope."""
+
+PARENT: Final = "parent"
+FORK_OF: Final = "fork-of"
+MSG_REGENERATE: Final = "msg-regenerate"
+SUPERSEDES: Final = "supersedes"
+INPUT_CODEC_MESSAGE_ID: Final = "input-codec-message-id"
+STEER_CODEC_MESSAGE_IDS: Final = "steer-codec-message-ids"
+
+RUN_REASON: Final = "run-reason"
+ERROR_CODE: Final = "error-code"
+ERROR_MESSAGE: Final = "error-message"
+
+STEP_ID: Final = "step-id"
+STEP_START_SERIAL: Final = "step-start-serial"
+STEP_REASON: Final = "step-reason"
