@@ -1,5 +1,6 @@
 """What travels on a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
 
+from ably_ai_transport.wire import names
 from ably_ai_transport.wire.errors import AITransportError, ErrorCode, error_is
 from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.invocation import Invocation, InvocationData
@@ -35,4 +36,5 @@ __all__ = [
     "StepLifecycleEvent",
     "StepStart",
     "error_is",
+    "names",
 ]

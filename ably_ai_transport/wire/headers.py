@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from ably_ai_transport.wire import names
 
 RunEndReason: TypeAlias = Literal["complete", "cancelled", "error"]
-StepEndReason: TypeAlias = Literal["complete", "failed"]
+StepEndReason: TypeAlias = Literal["complete", "failed", "cancelled"]
 
 
 def _compact(headers: dict[str, str | None]) -> dict[str, str]:

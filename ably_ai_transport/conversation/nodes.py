@@ -1,0 +1,133 @@
+"""The nodes of a conversation: inputs of people and runs of agents."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Literal, TypeAlias
+
+from ably_ai_transport.codec.contract import ProjT
+from ably_ai_transport.wire import AITransportError, StepEndReason
+
+RunStatus: TypeAlias = Literal["active", "suspended", "complete", "cancelled", "error"]
+
+TERMINAL: frozenset[RunStatus] = frozenset({"complete", "cancelled", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What is known of one step of a run.
+
+    Attributes:
+        step_id: The step; the same on each attempt.
+        status: How the canonical attempt stands; ``active`` until its end is seen.
+        attempt_count: How many attempts have been seen.
+        step_client_id: Whose input shaped the canonical attempt; None while no start has been seen.
+    """
+
+    step_id: str
+    status: Literal["active"] | StepEndReason
+    attempt_count: int
+    step_client_id: str | None
+
+
+@dataclass(slots=True, eq=False)
+class InputNode(Generic[ProjT]):
+    """What one person said.
+
+    Attributes:
+        codec_message_id: The message, which is also the node's key.
+        parent_codec_message_id: The message before it; None at the start of a conversation.
+        fork_of: The message that it replaces, where it is an edit.
+        projection: The codec's state of it.
+        serial: Its place on the channel; None while it is optimistic.
+    """
+
+    kind: ClassVar[Literal["input"]] = "input"
+    codec_message_id: str
+    parent_codec_message_id: str | None
+    fork_of: str | None
+    projection: ProjT
+    serial: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The key under which the tree knows the node."""
+        return self.codec_message_id
+
+    @property
+    def sort_serial(self) -> str | None:
+        """Where the node stands among others; None sorts last."""
+        return self.serial
+
+
+@dataclass(slots=True, eq=False)
+class RunNode(Generic[ProjT]):
+    """One run: an agent's reply to an input.
+
+    Attributes:
+        run_id: The run, which is also the node's key.
+        parent_codec_message_id: The input that it replies to.
+        fork_of: Key of the node that it forks.
+        regenerates_codec_message_id: The message that it replaces, where it is a regeneration.
+        client_id: Who owns it; empty when unknown.
+        invocation_id: The invocation that started it; empty until its start is seen.
+        projection: The codec's state of it.
+        start_serial: Its place on the channel; None while it is optimistic.
+        end_serial: Where it was suspended or ended.
+        status: Where it stands.
+        error: Why it failed; set exactly when ``status`` is ``error``.
+        last_resume_invocation_id: The invocation that last resumed it.
+        steps: Its steps, in the order of their first attempts.
+    """
+
+    kind: ClassVar[Literal["run"]] = "run"
+    run_id: str
+    parent_codec_message_id: str | None
+    fork_of: str | None
+    regenerates_codec_message_id: str | None
+    client_id: str
+    invocation_id: str
+    projection: ProjT
+    start_serial: str | None = None
+    end_serial: str | None = None
+    status: RunStatus = "active"
+    error: AITransportError | None = None
+    last_resume_invocation_id: str | None = None
+    steps: tuple[StepInfo, ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """The key under which the tree knows the node."""
+        return self.run_id
+
+    @property
+    def sort_serial(self) -> str | None:
+        """Where the node stands among others; None sorts last."""
+        return self.start_serial
+
+
+ConversationNode: TypeAlias = InputNode[ProjT] | RunNode[ProjT]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run, as a view shows it.
+
+    Attributes:
+        run_id: The run.
+        client_id: Who owns it; empty when unknown.
+        invocation_id: The invocation that started it; empty until its start is seen.
+        status: Where it stands.
+        error: Why it failed; set exactly when ``status`` is ``error``.
+        steps: Its steps, in the order of their first attempts.
+    """
+
+    run_id: str
+    client_id: str
+    invocation_id: str
+    status: RunStatus
+    error: AITransportError | None = None
+    steps: tuple[StepInfo, ...] = ()
+
+
+def run_info(node: RunNode[ProjT]) -> RunInfo:
+    """Describe a run node without its projection."""
+    return RunInfo(node.run_id, node.client_id, node.invocation_id, node.status, node.error, node.steps)

@@ -1,0 +1,557 @@
+"""The conversation as a tree, built from the messages of a channel.
+
+Each turn is two nodes: the *input* of a person and the *run* of an agent that replies to it. An edit is a
+sibling of the input that it replaces; a regeneration is a sibling of the run that it replaces. Messages may
+come in any order (history is read newest first), any number of times: the same set gives the same tree.
+
+There is no clock, no channel and no task here: a message goes in, and events come out. What the npm
+package's ``tree.ts`` shows for the same messages is the specification.
+"""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, cast
+
+from ably_ai_transport.codec.contract import (
+    Codec,
+    Decoded,
+    FoldMeta,
+    InputEvent,
+    InT,
+    MsgT,
+    OutputEvent,
+    OutT,
+    ProjT,
+)
+from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
+from ably_ai_transport.conversation.index import Entry, NodeIndex
+from ably_ai_transport.conversation.log import Recorded
+from ably_ai_transport.conversation.nodes import TERMINAL, ConversationNode, InputNode, RunNode
+from ably_ai_transport.conversation.run_state import RunLife
+from ably_ai_transport.conversation.steps import StepLedger
+from ably_ai_transport.wire import (
+    Headers,
+    InboundMessage,
+    RunLifecycleEvent,
+    RunStart,
+    StepEnd,
+    StepLifecycleEvent,
+    StepStart,
+    names,
+)
+from ably_ai_transport.wire.lifecycle import read_run_lifecycle, read_step_lifecycle
+
+logger = logging.getLogger("ably_ai_transport.conversation")
+
+REORDER_WINDOW_MS = 120_000
+"""How long a finished run's log is kept, so that what overtook it on the way can still be put in order."""
+
+
+class Tree(Generic[InT, OutT, ProjT, MsgT]):
+    """The conversation of one channel.
+
+    Args:
+        codec: Decodes messages and folds events.
+        reorder_window_ms: How long a finished run's events are kept after its last message, in milliseconds
+            of message time. Raise it where a step may be retried after a longer pause.
+
+    Example:
+        >>> tree = Tree(codec)  # doctest: +SKIP
+        >>> for message in messages:  # doctest: +SKIP
+        ...     for event in tree.apply(message):
+        ...         print(event)
+    """
+
+    def __init__(
+        self, codec: Codec[InT, OutT, ProjT, MsgT], *, reorder_window_ms: int = REORDER_WINDOW_MS
+    ) -> None:
+        self._codec = codec
+        self._decoder = codec.create_decoder()
+        self._index = NodeIndex[InT, OutT, ProjT]()
+        self._window = reorder_window_ms
+        self._clock = 0
+        self._sweepable: deque[Entry[InT, OutT, ProjT]] = deque()
+        self._message_by_event_id: dict[str, InboundMessage] = {}
+        self._early_life: dict[str, RunLife] = {}
+        self._early_steps: dict[str, StepLedger] = {}
+
+    @property
+    def index(self) -> NodeIndex[InT, OutT, ProjT]:
+        """The nodes, for views."""
+        return self._index
+
+    @property
+    def codec(self) -> Codec[InT, OutT, ProjT, MsgT]:
+        """The codec."""
+        return self._codec
+
+    def get_node(self, key: str) -> ConversationNode[ProjT] | None:
+        """Return the node with this key: a run id, or the message id of an input."""
+        entry = self._index.entry(key)
+        return None if entry is None else entry.node
+
+    def get_run_node(self, run_id: str) -> RunNode[ProjT] | None:
+        """Return a run; None when it has not been seen."""
+        node = self.get_node(run_id)
+        return node if isinstance(node, RunNode) else None
+
+    def get_node_by_codec_message_id(self, codec_message_id: str) -> ConversationNode[ProjT] | None:
+        """Return the node that owns a message; None when it has not been seen."""
+        entry = self._index.entry_of_message(codec_message_id)
+        return None if entry is None else entry.node
+
+    def get_sibling_nodes(self, key: str) -> Sequence[ConversationNode[ProjT]]:
+        """Return the alternatives at a node's place, itself included, oldest first."""
+        return self._index.siblings(key)
+
+    def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
+        """Return the message that carried an event id; None when it has not been seen."""
+        return self._message_by_event_id.get(event_id)
+
+    def apply(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
+        """Take in one message of the channel.
+
+        Args:
+            message: A delivery, live or from history. What is not of a session changes nothing.
+
+        Returns:
+            What changed, in order; the message itself comes last.
+        """
+        events: list[TreeEvent[InT, OutT]] = []
+        if message.name in names.RUN_LIFECYCLE:
+            lifecycle = read_run_lifecycle(message)
+            if lifecycle is not None:
+                events = self.apply_run_lifecycle(lifecycle)
+        elif message.name in names.STEP_LIFECYCLE:
+            step = read_step_lifecycle(message)
+            if step is not None:
+                events = self.apply_step_lifecycle(step)
+        else:
+            decoded = self._decoder.decode(message)
+            headers = message.transport_headers
+            if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
+                events = self.apply_decoded(
+                    decoded,
+                    headers,
+                    serial=message.serial,
+                    timestamp=message.timestamp,
+                    version=message.version,
+                )
+        event_id = message.transport_headers.get(names.EVENT_ID)
+        if event_id is not None:
+            self._message_by_event_id.setdefault(event_id, message)
+        events.append(message)
+        return events
+
+    def apply_decoded(
+        self,
+        decoded: Decoded[InT, OutT],
+        headers: Headers,
+        *,
+        serial: str | None = None,
+        timestamp: int | None = None,
+        version: str | None = None,
+    ) -> list[TreeEvent[InT, OutT]]:
+        """Take in codec events; without a serial, as a preview of what the channel will bring.
+
+        Args:
+            decoded: The events.
+            headers: Transport headers of their message.
+            serial: Serial of the message; None for an optimistic one.
+            timestamp: When the message was created, in milliseconds.
+            version: Serial of the delivered version.
+
+        Returns:
+            What changed, in order.
+        """
+        run_id = headers.get(names.RUN_ID)
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        is_fresh_input = run_id is None and message_id is not None and bool(decoded.inputs)
+        if run_id is None and not is_fresh_input:
+            logger.debug("Ignoring a message that names no run and is no input", extra={"serial": serial})
+            return []
+        before = self._index.version
+        if is_fresh_input and message_id is not None:
+            if headers.get(names.ROLE) == "user":
+                folded = self._apply_input(message_id, decoded, headers, serial, timestamp, version)
+            else:
+                folded = self._apply_fork(message_id, decoded, headers, serial, timestamp, version)
+        else:
+            run_key = cast("str", run_id)
+            if not decoded.inputs and not decoded.outputs and self._index.entry(run_key) is None:
+                return []
+            folded = self._apply_run_message(run_key, decoded, headers, serial, timestamp, version)
+        events: list[TreeEvent[InT, OutT]] = [] if folded is None else [folded]
+        if self._index.version != before:
+            events.append(TreeUpdated())
+        return events
+
+    def apply_run_lifecycle(self, event: RunLifecycleEvent) -> list[TreeEvent[InT, OutT]]:
+        """Take in an event of a run's life; without a serial, as a preview of the message to come.
+
+        Args:
+            event: The event.
+
+        Returns:
+            What changed, in order.
+        """
+        before = self._index.version
+        entry = self._index.entry(event.run_id)
+        if isinstance(event, RunStart):
+            entry = self._apply_run_start(event, entry)
+        if entry is not None and isinstance(entry.node, RunNode):
+            if entry.life.add(event):
+                entry.life.settle(entry.node)
+            self._touch(entry, event.timestamp)
+            self._queue_sweep(entry)
+        elif entry is None:
+            # History brings the end of a run before its beginning; it is kept until the run is known.
+            self._early_life.setdefault(event.run_id, RunLife()).add(event)
+        events: list[TreeEvent[InT, OutT]] = [event]
+        if self._index.version != before:
+            events.append(TreeUpdated())
+        return events
+
+    def apply_step_lifecycle(self, event: StepLifecycleEvent) -> list[TreeEvent[InT, OutT]]:
+        """Take in an event of a step's life.
+
+        Args:
+            event: The event.
+
+        Returns:
+            What changed, in order.
+        """
+        before = self._index.version
+        entry = self._index.entry(event.run_id)
+        if entry is None and isinstance(event, StepEnd):
+            self._early_steps.setdefault(event.run_id, StepLedger()).end(event)
+            return []
+        if entry is None:
+            entry = self._insert_run(event.run_id, None, None, None, "", "", None)
+        node = entry.node
+        if not isinstance(node, RunNode):
+            return []
+        self._touch(entry, event.timestamp)
+        ledger = entry.steps = entry.steps or StepLedger()
+        events: list[TreeEvent[InT, OutT]] = []
+        if isinstance(event, StepStart):
+            if ledger.start(event):
+                if entry.log.swept:
+                    logger.warning(
+                        "A step was retried after its run's log was let go", extra={"run": node.key}
+                    )
+                else:
+                    self._refold(entry)
+                    events.append(OutputFolded[InT, OutT](node.key))
+        else:
+            ledger.end(event)
+        node.steps = ledger.summary()
+        self._queue_sweep(entry)
+        if self._index.version != before:
+            events.append(TreeUpdated())
+        return events
+
+    def discard_optimistic(self, codec_message_id: str) -> list[TreeEvent[InT, OutT]]:
+        """Take an input that could not be published out again.
+
+        Args:
+            codec_message_id: The input.
+
+        Returns:
+            What changed; nothing where the channel has brought the input after all.
+        """
+        node = self.get_node(codec_message_id)
+        if not isinstance(node, InputNode) or node.serial is not None:
+            return []
+        self._index.remove(codec_message_id)
+        return [TreeUpdated()]
+
+    def _apply_input(
+        self,
+        message_id: str,
+        decoded: Decoded[InT, OutT],
+        headers: Headers,
+        serial: str | None,
+        timestamp: int | None,
+        version: str | None,
+    ) -> OutputFolded[InT, OutT]:
+        entry = self._index.entry(message_id)
+        if entry is None:
+            entry = self._index.insert(
+                InputNode(
+                    message_id,
+                    headers.get(names.PARENT),
+                    headers.get(names.FORK_OF),
+                    self._codec.init(),
+                    serial,
+                )
+            )
+            self._index.own_message(message_id, message_id)
+        elif serial is not None and entry.node.sort_serial is None:
+            self._index.place(entry, serial)
+        self._touch(entry, timestamp)
+        self._record_and_fold(entry, decoded, headers, serial, version)
+        return OutputFolded(None, message_id, message_id, serial, inputs=decoded.inputs)
+
+    def _apply_fork(
+        self,
+        message_id: str,
+        decoded: Decoded[InT, OutT],
+        headers: Headers,
+        serial: str | None,
+        timestamp: int | None,
+        version: str | None,
+    ) -> OutputFolded[InT, OutT] | None:
+        """Take in a client's answer that forks a reply: a run whose id the agent has yet to mint."""
+        superseded = headers.get(names.SUPERSEDES)
+        if superseded is not None:
+            self._index.supersede(superseded)
+        key = self._index.key_of_message(message_id)
+        mapped = None if key is None else self.get_run_node(key)
+        return self._apply_run_message(
+            message_id if mapped is None else mapped.key, decoded, headers, serial, timestamp, version
+        )
+
+    def _apply_run_message(
+        self,
+        run_id: str,
+        decoded: Decoded[InT, OutT],
+        headers: Headers,
+        serial: str | None,
+        timestamp: int | None,
+        version: str | None,
+    ) -> OutputFolded[InT, OutT] | None:
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        input_message_id = headers.get(names.INPUT_CODEC_MESSAGE_ID)
+        self._link_fork(input_message_id, run_id)
+        entry = self._index.entry(run_id)
+        if entry is None and message_id is not None:
+            owner = self._index.entry_of_message(message_id)
+            if owner is not None and isinstance(owner.node, RunNode) and owner.node.start_serial is None:
+                entry = owner
+        if entry is None:
+            entry = self._insert_run(
+                run_id,
+                headers.get(names.PARENT),
+                headers.get(names.FORK_OF),
+                headers.get(names.MSG_REGENERATE),
+                headers.get(names.RUN_CLIENT_ID, ""),
+                headers.get(names.INVOCATION_ID, ""),
+                serial,
+            )
+        elif serial is not None and isinstance(entry.node, RunNode) and entry.node.start_serial is None:
+            self._index.place(entry, serial)
+        key = entry.node.key
+        if message_id:
+            self._index.own_message(message_id, key)
+        self._touch(entry, timestamp)
+        step_id = headers.get(names.STEP_ID)
+        step_start_serial = headers.get(names.STEP_START_SERIAL)
+        if step_id is not None and step_start_serial is not None and serial is not None:
+            entry.steps = entry.steps or StepLedger()
+            entry.steps.attribute(serial, step_id, step_start_serial)
+        self._record_and_fold(entry, decoded, headers, serial, version)
+        if serial is not None and self._is_superseded(entry, serial):
+            return None
+        return OutputFolded(
+            key,
+            input_message_id,
+            message_id,
+            serial,
+            decoded.outputs,
+            decoded.inputs,
+            step_id,
+            step_start_serial,
+            read_steer_stamp(headers),
+        )
+
+    def _apply_run_start(
+        self, event: RunStart, entry: Entry[InT, OutT, ProjT] | None
+    ) -> Entry[InT, OutT, ProjT] | None:
+        self._link_fork(event.input_codec_message_id, event.run_id)
+        entry = self._index.entry(event.run_id)
+        if entry is None:
+            entry = self._insert_run(
+                event.run_id,
+                event.parent,
+                event.fork_of,
+                event.regenerates,
+                event.client_id,
+                event.invocation_id,
+                event.serial,
+            )
+        node = entry.node
+        if not isinstance(node, RunNode):
+            return None
+        if event.serial is not None and node.start_serial is None:
+            self._index.place(entry, event.serial)
+        if node.parent_codec_message_id is None and event.parent is not None:
+            self._index.set_parent(node, event.parent)
+        if node.fork_of is None and event.fork_of is not None:
+            target = self._index.key_of_message(event.fork_of)
+            if target is not None and target != event.run_id:
+                node.fork_of = target
+                self._index.version += 1
+        if node.regenerates_codec_message_id is None and event.regenerates is not None:
+            node.regenerates_codec_message_id = event.regenerates
+            self._index.version += 1
+        node.client_id = node.client_id or event.client_id
+        node.invocation_id = node.invocation_id or event.invocation_id
+        entry.start_seen = True
+        return entry
+
+    def _insert_run(
+        self,
+        run_id: str,
+        parent: str | None,
+        fork_of: str | None,
+        regenerates: str | None,
+        client_id: str,
+        invocation_id: str,
+        start_serial: str | None,
+    ) -> Entry[InT, OutT, ProjT]:
+        node = RunNode(
+            run_id,
+            parent,
+            None if fork_of is None else self._index.key_of_message(fork_of),
+            regenerates,
+            client_id,
+            invocation_id,
+            self._codec.init(),
+            start_serial,
+        )
+        entry = self._index.insert(node)
+        self._catch_up(entry, node)
+        return entry
+
+    def _catch_up(self, entry: Entry[InT, OutT, ProjT], node: RunNode[ProjT]) -> None:
+        """Apply what history brought of a run before anything that makes a node of it."""
+        life = self._early_life.pop(node.run_id, None)
+        if life is not None:
+            entry.life = life
+            life.settle(node)
+        steps = self._early_steps.pop(node.run_id, None)
+        if steps is not None:
+            entry.steps = steps
+            node.steps = steps.summary()
+
+    def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
+        """Bring a client's fork and the run that the agent minted for it together, whichever came first."""
+        if fork_message_id is None or fork_message_id == run_id:
+            return
+        fork = self._index.entry(fork_message_id)
+        if fork is not None and isinstance(fork.node, RunNode) and self._index.entry(run_id) is None:
+            self._index.rekey(fork, fork.node, run_id)
+            self._catch_up(fork, fork.node)
+        elif self._index.key_of_message(fork_message_id) is None:
+            self._index.own_message(fork_message_id, run_id)
+
+    def _record_and_fold(
+        self,
+        entry: Entry[InT, OutT, ProjT],
+        decoded: Decoded[InT, OutT],
+        headers: Headers,
+        serial: str | None,
+        version: str | None,
+    ) -> None:
+        events: list[InputEvent[InT] | OutputEvent[OutT]] = [InputEvent(event) for event in decoded.inputs]
+        events += [OutputEvent(event) for event in decoded.outputs]
+        meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID))
+        if serial is None:
+            entry.optimistic = entry.optimistic or bool(events)
+            self._fold(entry, events, meta)
+            return
+        if not events and not decoded.replaces:
+            return
+        outcome = entry.log.record(
+            serial,
+            meta,
+            events,
+            version=version,
+            streamed=headers.get(names.STREAM) == "true",
+            replaces=decoded.replaces,
+        )
+        if outcome is Recorded.DROPPED:
+            return
+        if not entry.log.swept and (entry.optimistic or outcome is Recorded.OUT_OF_ORDER):
+            # The echo of a preview brings the same content again: only the log counts from here on.
+            entry.optimistic = False
+            self._refold(entry)
+        elif not self._is_superseded(entry, serial):
+            self._fold(entry, events, meta)
+
+    def _fold(
+        self,
+        entry: Entry[InT, OutT, ProjT],
+        events: Sequence[InputEvent[InT] | OutputEvent[OutT]],
+        meta: FoldMeta,
+    ) -> None:
+        node = entry.node
+        for event in events:
+            try:
+                node.projection = self._codec.fold(node.projection, event, meta)
+            except Exception:
+                logger.exception(
+                    "The codec could not fold an event; it is left out", extra={"node": node.key}
+                )
+
+    def _refold(self, entry: Entry[InT, OutT, ProjT]) -> None:
+        entry.node.projection = self._codec.init()
+        for meta, events in entry.log.replay():
+            if not self._is_superseded(entry, meta.serial):
+                self._fold(entry, events, meta)
+
+    @staticmethod
+    def _is_superseded(entry: Entry[InT, OutT, ProjT], serial: str) -> bool:
+        return entry.steps is not None and entry.steps.is_superseded(serial)
+
+    def _touch(self, entry: Entry[InT, OutT, ProjT], timestamp: int | None) -> None:
+        if timestamp is None:
+            return
+        entry.last_activity = max(entry.last_activity, timestamp)
+        if timestamp > self._clock:
+            self._clock = timestamp
+            self._sweep()
+
+    def _queue_sweep(self, entry: Entry[InT, OutT, ProjT]) -> None:
+        node = entry.node
+        if entry.log.swept or entry.sweep_queued or not entry.start_seen:
+            return
+        if not isinstance(node, RunNode) or node.status not in TERMINAL:
+            return
+        if entry.steps is not None and entry.steps.has_open_step:
+            return
+        entry.sweep_queued = True
+        self._sweepable.append(entry)
+
+    def _sweep(self) -> None:
+        while self._sweepable:
+            entry = self._sweepable[0]
+            if entry.last_activity + self._window >= self._clock:
+                return
+            self._sweepable.popleft()
+            entry.log.sweep()
+
+
+def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:
+    """Read which steering messages an output responds to.
+
+    Args:
+        headers: Transport headers of the output.
+
+    Returns:
+        Their message ids; None where the header is absent, empty or malformed.
+    """
+    stamp = headers.get(names.STEER_CODEC_MESSAGE_IDS)
+    if stamp is None:
+        return None
+    try:
+        parsed: object = json.loads(stamp)
+    except ValueError:
+        return None
+    if not isinstance(parsed, list):
+        return None
+    ids = tuple(item for item in cast("list[object]", parsed) if isinstance(item, str))
+    return ids or None
