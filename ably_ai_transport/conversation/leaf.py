@@ -1,6 +1,6 @@
 """The branch that an agent sees: from the root of the conversation to its own run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
@@ -19,10 +19,15 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
 
     Args:
         tree: The conversation.
+        is_unanswered: Tells which messages are steering messages without a response yet; they are listed
+            after what their run has put out.
     """
 
-    def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT]) -> None:
+    def __init__(
+        self, tree: Tree[InT, OutT, ProjT, MsgT], is_unanswered: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._tree = tree
+        self._is_unanswered = is_unanswered
         self._run_id: str | None = None
         self._anchor: str | None = None
         self._regenerates: str | None = None
@@ -64,7 +69,10 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         """List the messages of nodes, up to the one that is to be replaced."""
         shown: list[CodecMessage[MsgT]] = []
         for node in nodes:
-            for message in messages_of(node):
+            messages = messages_of(node)
+            if isinstance(node, RunNode):
+                messages = sorted(messages, key=lambda m: self._is_unanswered(m.codec_message_id))
+            for message in messages:
                 if self._regenerates is not None and message.codec_message_id == self._regenerates:
                     return shown
                 shown.append(message)

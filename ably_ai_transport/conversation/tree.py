@@ -10,25 +10,21 @@ package's ``tree.ts`` shows for the same messages is the specification.
 
 import json
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import Generic, cast
 
 from ably_ai_transport.codec.contract import (
     Codec,
     Decoded,
-    FoldMeta,
-    InputEvent,
     InT,
     MsgT,
-    OutputEvent,
     OutT,
     ProjT,
 )
 from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
+from ably_ai_transport.conversation.folding import Folding
 from ably_ai_transport.conversation.index import Entry, NodeIndex
-from ably_ai_transport.conversation.log import Recorded
-from ably_ai_transport.conversation.nodes import TERMINAL, ConversationNode, InputNode, RunNode
+from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.run_state import RunLife
 from ably_ai_transport.conversation.steps import StepLedger
 from ably_ai_transport.wire import (
@@ -70,9 +66,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
-        self._window = reorder_window_ms
-        self._clock = 0
-        self._sweepable: deque[Entry[InT, OutT, ProjT]] = deque()
+        self._folding = Folding(codec, reorder_window_ms)
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
         self._early_steps: dict[str, StepLedger] = {}
@@ -204,8 +198,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
                 entry.life.settle(entry.node)
-            self._touch(entry, event.timestamp)
-            self._queue_sweep(entry)
+            self._folding.touch(entry, event.timestamp)
+            self._folding.queue_sweep(entry)
         elif entry is None:
             # History brings the end of a run before its beginning; it is kept until the run is known.
             self._early_life.setdefault(event.run_id, RunLife()).add(event)
@@ -233,7 +227,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         node = entry.node
         if not isinstance(node, RunNode):
             return []
-        self._touch(entry, event.timestamp)
+        self._folding.touch(entry, event.timestamp)
         ledger = entry.steps = entry.steps or StepLedger()
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
@@ -243,12 +237,12 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                         "A step was retried after its run's log was let go", extra={"run": node.key}
                     )
                 else:
-                    self._refold(entry)
+                    self._folding.refold(entry)
                     events.append(OutputFolded[InT, OutT](node.key))
         else:
             ledger.end(event)
         node.steps = ledger.summary()
-        self._queue_sweep(entry)
+        self._folding.queue_sweep(entry)
         if self._index.version != before:
             events.append(TreeUpdated())
         return events
@@ -291,8 +285,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._index.own_message(message_id, message_id)
         elif serial is not None and entry.node.sort_serial is None:
             self._index.place(entry, serial)
-        self._touch(entry, timestamp)
-        self._record_and_fold(entry, decoded, headers, serial, version)
+        self._folding.touch(entry, timestamp)
+        self._folding.take_in(entry, decoded, headers, serial, version)
         return OutputFolded(None, message_id, message_id, serial, inputs=decoded.inputs)
 
     def _apply_fork(
@@ -346,14 +340,14 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         key = entry.node.key
         if message_id:
             self._index.own_message(message_id, key)
-        self._touch(entry, timestamp)
+        self._folding.touch(entry, timestamp)
         step_id = headers.get(names.STEP_ID)
         step_start_serial = headers.get(names.STEP_START_SERIAL)
         if step_id is not None and step_start_serial is not None and serial is not None:
             entry.steps = entry.steps or StepLedger()
             entry.steps.attribute(serial, step_id, step_start_serial)
-        self._record_and_fold(entry, decoded, headers, serial, version)
-        if serial is not None and self._is_superseded(entry, serial):
+        self._folding.take_in(entry, decoded, headers, serial, version)
+        if serial is not None and self._folding.is_superseded(entry, serial):
             return None
         return OutputFolded(
             key,
@@ -447,92 +441,6 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._catch_up(fork, fork.node)
         elif self._index.key_of_message(fork_message_id) is None:
             self._index.own_message(fork_message_id, run_id)
-
-    def _record_and_fold(
-        self,
-        entry: Entry[InT, OutT, ProjT],
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        serial: str | None,
-        version: str | None,
-    ) -> None:
-        events: list[InputEvent[InT] | OutputEvent[OutT]] = [InputEvent(event) for event in decoded.inputs]
-        events += [OutputEvent(event) for event in decoded.outputs]
-        meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID))
-        if serial is None:
-            entry.optimistic = entry.optimistic or bool(events)
-            self._fold(entry, events, meta)
-            return
-        if not events and not decoded.replaces:
-            return
-        outcome = entry.log.record(
-            serial,
-            meta,
-            events,
-            version=version,
-            streamed=headers.get(names.STREAM) == "true",
-            replaces=decoded.replaces,
-        )
-        if outcome is Recorded.DROPPED:
-            return
-        if not entry.log.swept and (entry.optimistic or outcome is Recorded.OUT_OF_ORDER):
-            # The echo of a preview brings the same content again: only the log counts from here on.
-            entry.optimistic = False
-            self._refold(entry)
-        elif not self._is_superseded(entry, serial):
-            self._fold(entry, events, meta)
-
-    def _fold(
-        self,
-        entry: Entry[InT, OutT, ProjT],
-        events: Sequence[InputEvent[InT] | OutputEvent[OutT]],
-        meta: FoldMeta,
-    ) -> None:
-        node = entry.node
-        for event in events:
-            try:
-                node.projection = self._codec.fold(node.projection, event, meta)
-            except Exception:
-                logger.exception(
-                    "The codec could not fold an event; it is left out", extra={"node": node.key}
-                )
-
-    def _refold(self, entry: Entry[InT, OutT, ProjT]) -> None:
-        entry.node.projection = self._codec.init()
-        for meta, events in entry.log.replay():
-            if not self._is_superseded(entry, meta.serial):
-                self._fold(entry, events, meta)
-
-    @staticmethod
-    def _is_superseded(entry: Entry[InT, OutT, ProjT], serial: str) -> bool:
-        return entry.steps is not None and entry.steps.is_superseded(serial)
-
-    def _touch(self, entry: Entry[InT, OutT, ProjT], timestamp: int | None) -> None:
-        if timestamp is None:
-            return
-        entry.last_activity = max(entry.last_activity, timestamp)
-        if timestamp > self._clock:
-            self._clock = timestamp
-            self._sweep()
-
-    def _queue_sweep(self, entry: Entry[InT, OutT, ProjT]) -> None:
-        node = entry.node
-        if entry.log.swept or entry.sweep_queued or not entry.start_seen:
-            return
-        if not isinstance(node, RunNode) or node.status not in TERMINAL:
-            return
-        if entry.steps is not None and entry.steps.has_open_step:
-            return
-        entry.sweep_queued = True
-        self._sweepable.append(entry)
-
-    def _sweep(self) -> None:
-        while self._sweepable:
-            entry = self._sweepable[0]
-            if entry.last_activity + self._window >= self._clock:
-                return
-            self._sweepable.popleft()
-            entry.log.sweep()
 
 
 def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:

@@ -1,0 +1,341 @@
+"""A client's part in a conversation."""
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Generic, Self
+
+import anyio
+
+from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange, open_channel
+from ably_ai_transport.codec.contract import (
+    Codec,
+    Decoded,
+    InT,
+    MsgT,
+    OutT,
+    ProjT,
+    RoutedInput,
+    WriteOptions,
+)
+from ably_ai_transport.conversation.tree import REORDER_WINDOW_MS
+from ably_ai_transport.session.client_run import ClientRun
+from ably_ai_transport.session.client_view import ClientView, SendOptions
+from ably_ai_transport.session.connection import SessionConnection, continuity_lost_error, publish_error
+from ably_ai_transport.session.emitter import Emitter
+from ably_ai_transport.session.identity import agents_of, no_objects_error, usable_client_id
+from ably_ai_transport.session.materialisation import Materialisation, SessionTree
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    OutboundMessage,
+    RunEnd,
+    RunResume,
+    RunStart,
+    names,
+)
+from ably_ai_transport.wire.headers import build_cancel_headers, build_transport_headers
+from ably_ai_transport.wire.messages import ai_extras
+
+logger = logging.getLogger("ably_ai_transport.session")
+
+HISTORY_PAGE_SIZE = 100
+
+
+class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
+    """Follows a conversation and takes part in it.
+
+    Args:
+        client: A connected or connecting ``ably.AblyRealtime``; it stays the caller's to close. In tests, any
+            :class:`~ably_ai_transport.channel.ChannelSource`.
+        session_name: The conversation, which is the name of its channel.
+        codec: The vocabulary of the conversation.
+        channel_modes: Channel modes to ask for beyond the default ones.
+        history_page_size: Messages a page of history.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
+
+    Example:
+        >>> async with ClientSession(ably, "chat:42", codec=UIMessageCodec()) as session:  # doctest: +SKIP
+        ...     run = await session.view.send(codec.create_user_message(text_message("Hello")))
+        ...     async for messages in session.view.updates():
+        ...         render(messages)
+    """
+
+    def __init__(
+        self,
+        client: ChannelClient,
+        session_name: str,
+        *,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        channel_modes: Sequence[str] = (),
+        history_page_size: int = HISTORY_PAGE_SIZE,
+        reorder_window_ms: int = REORDER_WINDOW_MS,
+    ) -> None:
+        channel = open_channel(client, session_name, agents=agents_of(codec), modes=channel_modes)
+        self._channel = channel
+        self._codec = codec
+        self._errors = Emitter[AITransportError]()
+        self._connection = SessionConnection(
+            channel, on_message=self._on_message, on_continuity_lost=self._on_continuity_lost
+        )
+        self._materialisation = Materialisation(
+            channel,
+            codec,
+            page_size=history_page_size,
+            reorder_window_ms=reorder_window_ms,
+            on_exception=self._on_listener_exception,
+        )
+        self._tree = SessionTree(lambda: self._materialisation, self._on_listener_exception)
+        self._materialisation.watch(self._tree.forward)
+        self._encoder = codec.create_encoder(channel)
+        self._sending = anyio.Lock()
+        self._awaited: dict[str, ClientRun[InT, OutT, ProjT, MsgT]] = {}
+        self._running: dict[str, list[ClientRun[InT, OutT, ProjT, MsgT]]] = {}
+        self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
+        self._view = self.create_view()
+
+    @property
+    def name(self) -> str:
+        """The conversation's name, which is that of its channel."""
+        return self._channel.name
+
+    @property
+    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
+        """The whole conversation that has been seen, every branch of it."""
+        return self._tree
+
+    @property
+    def view(self) -> ClientView[InT, OutT, ProjT, MsgT]:
+        """The session's own view."""
+        return self._view
+
+    @property
+    def presence(self) -> object:
+        """The channel's presence, as the Ably SDK offers it."""
+        return self._channel.presence
+
+    def create_view(self) -> ClientView[InT, OutT, ProjT, MsgT]:
+        """Create another view, with a window and a selection of its own.
+
+        Returns:
+            The view; closed with the session, or before.
+
+        Raises:
+            AITransportError: The session is closed (104004).
+        """
+        self._connection.check_open("create view")
+        view = ClientView(
+            self._materialisation,
+            self._send,
+            on_exception=self._on_listener_exception,
+            on_close=self._views.remove,
+        )
+        self._views.append(view)
+        return view
+
+    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
+        """Call a function with what goes wrong outside of any call.
+
+        That is: an agent reported an error (its code), messages may have been missed (104006), the channel
+        could not be subscribed to, or a listener raised (104001). The session stays usable.
+
+        Args:
+            listener: A plain function.
+
+        Returns:
+            A function that takes the listener away again.
+        """
+        return self._errors.on(listener)
+
+    async def connect(self) -> None:
+        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
+
+        Raises:
+            AITransportError: The session is closed (104004), or the channel refused (104001; ``cause`` says
+                why).
+        """
+        try:
+            await self._connection.connect()
+        except AITransportError as error:
+            if error.code == ErrorCode.SESSION_SUBSCRIPTION_ERROR:
+                self._errors.emit(error)
+            raise
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask the agent to stop a run, whoever asked for it.
+
+        Args:
+            run_id: The run.
+
+        Raises:
+            AITransportError: The session is not connected (40003) or closed (104004), or the channel refused.
+        """
+        await self._cancel(run_id=run_id)
+
+    async def close(self) -> None:
+        """Leave the conversation: views end, and what is waited for fails with 104004. May be repeated."""
+        if self._connection.closed:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._encoder.close()
+            except AITransportError:
+                logger.warning("What was sent last could not be flushed", exc_info=True)
+            await self._connection.close()
+        for view in tuple(self._views):
+            view.close()
+        closed = AITransportError("unable to await run; session closed", ErrorCode.SESSION_CLOSED, 400)
+        for run in (*self._awaited.values(), *(run for runs in self._running.values() for run in runs)):
+            run.started.reject(closed)
+            run.ended.reject(closed)
+        self._awaited.clear()
+        self._running.clear()
+        self._tree.close()
+        self._errors.clear()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _send(
+        self, inputs: Sequence[InT], options: SendOptions, newest: str | None, /
+    ) -> ClientRun[InT, OutT, ProjT, MsgT]:
+        self._connection.check_open("send")
+        await self._connection.require("send")
+        self._connection.check_open("send")
+        state = self._channel.state
+        if state not in (ChannelState.ATTACHED, ChannelState.ATTACHING):
+            raise AITransportError(f"unable to send; channel is {state}", ErrorCode.CHANNEL_NOT_READY, 400)
+        routed = _check_inputs(inputs)
+        parent = options.parent if options.parent is not None or options.fork_of else newest
+        writes: list[tuple[InT, WriteOptions]] = []
+        optimistic: str | None = None
+        message_id = event_id = ""
+        for event, route in zip(inputs, routed, strict=True):
+            event_id = str(uuid.uuid4())
+            message_id = route.codec_message_id or str(uuid.uuid4())
+            headers = build_transport_headers(
+                role=options.role,
+                codec_message_id=message_id,
+                run_id=options.run_id,
+                run_client_id=usable_client_id(self._channel),
+                parent=route.parent if route.parent is not None else parent,
+                fork_of=options.fork_of,
+                regenerates=route.target if route.kind == "regenerate" else None,
+                supersedes=options.supersedes,
+                input_event_id=event_id,
+            )
+            writes.append((event, WriteOptions(headers, message_id)))
+            if not _amends(route):
+                optimistic = message_id
+                self._materialisation.publish(
+                    self._materialisation.tree.apply_decoded(Decoded(inputs=[event]), headers)
+                )
+        run = ClientRun(
+            tree=lambda: self._materialisation.tree,
+            session_name=self.name,
+            input_codec_message_id=message_id,
+            input_event_id=event_id,
+            cancel=lambda: self._cancel(run_id=options.run_id, input_codec_message_id=message_id),
+        )
+        self._awaited[message_id] = run
+        try:
+            async with self._sending:
+                for event, write in writes:
+                    await self._encoder.publish_input(event, write)
+        except AITransportError as error:
+            self._awaited.pop(message_id, None)
+            if optimistic is not None:
+                self._materialisation.publish(self._materialisation.tree.discard_optimistic(optimistic))
+            raise publish_error("publish events", error, ErrorCode.SESSION_SEND_FAILED) from error
+        return run
+
+    async def _cancel(self, *, run_id: str | None = None, input_codec_message_id: str | None = None) -> None:
+        self._connection.check_open("cancel")
+        await self._connection.require("cancel")
+        headers = build_cancel_headers(
+            event_id=str(uuid.uuid4()), run_id=run_id, input_codec_message_id=input_codec_message_id
+        )
+        try:
+            await self._channel.publish([OutboundMessage(names.CANCEL, extras=ai_extras(headers))])
+        except AITransportError as error:
+            raise publish_error("cancel", error, ErrorCode.SESSION_SEND_FAILED) from error
+
+    def _on_message(self, message: InboundMessage) -> None:
+        if self._connection.closed:
+            return
+        try:
+            events = self._materialisation.tree.apply(message)
+        except Exception as error:
+            logger.exception("A channel message could not be processed")
+            self._errors.emit(
+                AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
+            )
+            return
+        for event in events:
+            if isinstance(event, RunStart | RunResume):
+                self._on_run_started(event.run_id, message)
+            elif isinstance(event, RunEnd):
+                self._on_run_ended(event)
+        self._materialisation.publish(events)
+
+    def _on_run_started(self, run_id: str, message: InboundMessage) -> None:
+        trigger = message.transport_headers.get(names.INPUT_CODEC_MESSAGE_ID)
+        run = None if trigger is None else self._awaited.pop(trigger, None)
+        if run is not None:
+            run.bind(run_id)
+            self._running.setdefault(run_id, []).append(run)
+
+    def _on_run_ended(self, event: RunEnd) -> None:
+        if event.error is not None:
+            self._errors.emit(event.error)
+        for run in self._running.pop(event.run_id, ()):
+            run.ended.resolve(run.status)
+
+    def _on_continuity_lost(self, change: ChannelStateChange) -> None:
+        logger.warning("The channel may have missed messages", extra={"state": change.current})
+        self._errors.emit(continuity_lost_error(change, "deliver events"))
+
+    def _on_listener_exception(self, error: Exception) -> None:
+        self._errors.emit(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
+
+    @property
+    def object(self) -> object:
+        """LiveObjects, which the Ably SDK for Python does not have.
+
+        Raises:
+            AITransportError: Always (40003).
+        """
+        raise no_objects_error()
+
+
+def _amends(route: RoutedInput) -> bool:
+    """Tell whether an input changes what is there rather than adding a message."""
+    return route.kind != "user-message" and (route.kind == "regenerate" or route.codec_message_id is not None)
+
+
+def _check_inputs(inputs: Sequence[object]) -> list[RoutedInput]:
+    routed: list[RoutedInput] = []
+    for event in inputs:
+        if not isinstance(event, RoutedInput):
+            raise AITransportError(
+                f"unable to send; {type(event).__name__} is not an input of the codec"
+                " (build one with the codec's create_… methods)",
+                ErrorCode.INVALID_ARGUMENT,
+                400,
+            )
+        routed.append(event)
+    if not routed:
+        raise AITransportError("unable to send; include at least one input", ErrorCode.INVALID_ARGUMENT, 400)
+    if sum(not _amends(route) for route in routed) > 1:
+        raise AITransportError(
+            "unable to send; a send may introduce at most one new message", ErrorCode.INVALID_ARGUMENT, 400
+        )
+    return routed

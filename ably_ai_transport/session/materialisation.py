@@ -1,0 +1,201 @@
+"""The conversation of one session: where messages from the channel and from history come together."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+import anyio
+
+from ably_ai_transport.channel.contract import Channel, HistoryPage
+from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.conversation import (
+    ConversationNode,
+    OutputFolded,
+    RunNode,
+    Tree,
+    TreeEvent,
+    TreeUpdated,
+)
+from ably_ai_transport.session.emitter import Emitter
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, RunLifecycleEvent
+
+logger = logging.getLogger("ably_ai_transport.session")
+
+_RETRIES = 3
+_FIRST_BACKOFF_SECONDS = 0.1
+
+
+class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
+    """A tree with those who watch it, and the walk back through the channel's history.
+
+    Args:
+        channel: The channel.
+        codec: The codec.
+        page_size: Messages a page of history.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
+        on_exception: Called with what a listener raised.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        *,
+        page_size: int,
+        reorder_window_ms: int,
+        on_exception: Callable[[Exception], None],
+    ) -> None:
+        self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
+        self._channel = channel
+        self._page_size = page_size
+        self._watchers = Emitter[tuple[TreeEvent[InT, OutT], bool]](on_exception)
+        self._lock = anyio.Lock()
+        self._page: HistoryPage | None = None
+        self._exhausted = False
+
+    @property
+    def has_older(self) -> bool:
+        """Whether the channel's history may hold messages that have not been read."""
+        return not self._exhausted
+
+    def watch(self, watcher: Callable[[TreeEvent[InT, OutT], bool], None]) -> Callable[[], None]:
+        """Call a function with each change, and whether it came out of history.
+
+        Args:
+            watcher: The function.
+
+        Returns:
+            A function that takes the watcher away again.
+        """
+        return self._watchers.on(lambda pair: watcher(*pair))
+
+    def apply(self, message: InboundMessage, *, from_history: bool = False) -> None:
+        """Take in a message and tell the watchers what changed."""
+        self.publish(self.tree.apply(message), from_history=from_history)
+
+    def publish(self, events: list[TreeEvent[InT, OutT]], *, from_history: bool = False) -> None:
+        """Tell the watchers what changed."""
+        for event in events:
+            self._watchers.emit((event, from_history))
+
+    async def fold_until(self, enough: Callable[[], bool]) -> None:
+        """Read history, page by page, newest first, until there is enough of it or none left.
+
+        Args:
+            enough: Asked before each page.
+
+        Raises:
+            AITransportError: A page could not be fetched, after retries (104011, or the channel's own code).
+        """
+        async with self._lock:
+            while not self._exhausted and not enough():
+                page = await self._next_page()
+                for message in reversed(page.items):
+                    self.apply(message, from_history=True)
+                self._page = page
+                self._exhausted = not page.has_next
+
+    async def _next_page(self) -> HistoryPage:
+        backoff = _FIRST_BACKOFF_SECONDS
+        for attempt in range(1, _RETRIES + 1):
+            try:
+                return await self._fetch()
+            except AITransportError as error:
+                logger.debug(
+                    "A page of history could not be fetched", extra={"attempt": attempt, "error": str(error)}
+                )
+                await anyio.sleep(backoff)
+                backoff *= 2
+        try:
+            return await self._fetch()
+        except AITransportError as error:
+            raise AITransportError.wrap(
+                "fold channel history", error, ErrorCode.HISTORY_FETCH_FAILED
+            ) from error
+
+    async def _fetch(self) -> HistoryPage:
+        if self._page is None:
+            await self._channel.attach()
+            return await self._channel.history(limit=self._page_size)
+        return await self._page.next() or _NoPage()
+
+
+class _NoPage:
+    """What comes after the last page."""
+
+    items: Sequence[InboundMessage] = ()
+    has_next = False
+
+    async def next(self) -> None:
+        return None
+
+
+class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
+    """The whole conversation that a session has seen: every branch, read-only, with its events.
+
+    Listeners are plain functions; what they raise is logged and goes no further. Each ``on_…`` method
+    returns a function that takes the listener away again.
+
+    Example:
+        >>> session.tree.on_run(lambda event: print(event.type, event.run_id))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Materialisation[InT, OutT, ProjT, MsgT]],
+        on_exception: Callable[[Exception], None],
+    ) -> None:
+        self._source = source
+        self._updates = Emitter[TreeUpdated](on_exception)
+        self._messages = Emitter[InboundMessage](on_exception)
+        self._runs = Emitter[RunLifecycleEvent](on_exception)
+        self._outputs = Emitter[OutputFolded[InT, OutT]](on_exception)
+
+    def get_run_node(self, run_id: str) -> RunNode[ProjT] | None:
+        """Return a run; None when it has not been seen."""
+        return self._source().tree.get_run_node(run_id)
+
+    def get_node_by_codec_message_id(self, codec_message_id: str) -> ConversationNode[ProjT] | None:
+        """Return the node that owns a message; None when it has not been seen."""
+        return self._source().tree.get_node_by_codec_message_id(codec_message_id)
+
+    def get_sibling_nodes(self, key: str) -> Sequence[ConversationNode[ProjT]]:
+        """Return the alternatives at a node's place, itself included, oldest first."""
+        return self._source().tree.get_sibling_nodes(key)
+
+    def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
+        """Return the channel message that carried an event id; None when it has not been seen."""
+        return self._source().tree.find_message_by_event_id(event_id)
+
+    def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call a function when nodes come, go or change places."""
+        return self._updates.on(lambda _: listener())
+
+    def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
+        """Call a function with each channel message, after what it changed."""
+        return self._messages.on(listener)
+
+    def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
+        """Call a function with each event of a run's life."""
+        return self._runs.on(listener)
+
+    def on_output(self, listener: Callable[[OutputFolded[InT, OutT]], object]) -> Callable[[], None]:
+        """Call a function with what is folded into a node, and how it is routed."""
+        return self._outputs.on(listener)
+
+    def forward(self, event: TreeEvent[InT, OutT], _from_history: bool) -> None:
+        """Tell the listeners of a change. For sessions."""
+        match event:
+            case TreeUpdated():
+                self._updates.emit(event)
+            case OutputFolded():
+                self._outputs.emit(event)
+            case InboundMessage():
+                self._messages.emit(event)
+            case _:
+                self._runs.emit(event)
+
+    def close(self) -> None:
+        """Take all listeners away. For sessions."""
+        for emitter in (self._updates, self._messages, self._runs, self._outputs):
+            emitter.clear()

@@ -1,0 +1,283 @@
+"""Views: what an application shows of a conversation."""
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Generic, Self
+
+import anyio
+
+from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
+from ably_ai_transport.conversation import Branches, RunInfo, TreeEvent, ViewState, ViewUpdated
+from ably_ai_transport.session.emitter import Emitter
+from ably_ai_transport.session.materialisation import Materialisation
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, RunLifecycleEvent
+
+
+class View(Generic[InT, OutT, ProjT, MsgT]):
+    """A window on one branch of a conversation.
+
+    What happens from now on appears by itself; what happened before is revealed by :meth:`load_older`,
+    :meth:`load_until` or :meth:`load_all`.
+
+    Example:
+        >>> async for messages in view.updates():  # doctest: +SKIP
+        ...     render(messages)
+    """
+
+    def __init__(
+        self,
+        materialisation: Materialisation[InT, OutT, ProjT, MsgT],
+        branches: Branches[ProjT, MsgT],
+        *,
+        on_exception: Callable[[Exception], None],
+        on_close: Callable[[Self], None] | None = None,
+    ) -> None:
+        self._materialisation = materialisation
+        self._tree = materialisation.tree
+        self._state = ViewState(self._tree, branches)
+        self._on_close = on_close
+        self._closed = anyio.Event()
+        self._changed = anyio.Event()
+        self._updates = Emitter[None](on_exception)
+        self._runs = Emitter[RunLifecycleEvent](on_exception)
+        self._raw = Emitter[InboundMessage](on_exception)
+        self._loading = anyio.Lock()
+        self._quiet = False
+        self._unwatch = materialisation.watch(self._on_tree_event)
+
+    @property
+    def messages(self) -> list[CodecMessage[MsgT]]:
+        """The visible messages, oldest first. The list and its messages are not changed afterwards."""
+        return self._state.messages
+
+    @property
+    def closed(self) -> bool:
+        """Whether the view has been closed."""
+        return self._closed.is_set()
+
+    @property
+    def has_older(self) -> bool:
+        """Whether there may be older messages to reveal."""
+        return not self.closed and (self._state.has_unrevealed or self._materialisation.has_older)
+
+    def runs(self) -> list[RunInfo]:
+        """Describe the runs on the branch, oldest first."""
+        return self._state.runs()
+
+    def run(self, run_id: str) -> RunInfo | None:
+        """Describe a run.
+
+        Args:
+            run_id: The run.
+
+        Returns:
+            The run; None when it has not been seen.
+        """
+        return self._state.run(run_id)
+
+    def run_of(self, codec_message_id: str) -> RunInfo | None:
+        """Describe the run that a message belongs to, or, for an input, the reply that is shown.
+
+        Args:
+            codec_message_id: The message.
+
+        Returns:
+            The run; None when the message has not been seen, or has no reply yet.
+        """
+        return self._state.run_of(codec_message_id)
+
+    async def updates(self) -> AsyncIterator[list[CodecMessage[MsgT]]]:
+        """Yield the visible messages, now and after each change, until the view is closed.
+
+        Changes that come while the consumer is busy are shown together: a slow consumer skips states and
+        never falls behind.
+
+        Yields:
+            The visible messages, oldest first.
+        """
+        while not self.closed:
+            changed = self._changed
+            yield self.messages
+            if changed is self._changed:
+                await changed.wait()
+
+    def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call a function when the visible messages change.
+
+        Args:
+            listener: A plain function.
+
+        Returns:
+            A function that takes the listener away again.
+        """
+        return self._updates.on(lambda _: listener())
+
+    def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
+        """Call a function with each event in the life of a visible run; its state has changed by then.
+
+        Args:
+            listener: A plain function.
+
+        Returns:
+            A function that takes the listener away again.
+        """
+        return self._runs.on(listener)
+
+    def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
+        """Call a function with each channel message that concerns what is visible.
+
+        Args:
+            listener: A plain function.
+
+        Returns:
+            A function that takes the listener away again.
+        """
+        return self._raw.on(listener)
+
+    async def load_older(self, limit: int = 10) -> list[CodecMessage[MsgT]]:
+        """Reveal older messages: exactly ``limit`` of them, fewer only where the history ends.
+
+        Args:
+            limit: How many messages to reveal.
+
+        Returns:
+            The revealed messages, oldest first; they stand before those that were visible.
+
+        Raises:
+            AITransportError: The limit is not positive (40003), or history could not be read (104011).
+        """
+        if limit <= 0:
+            raise AITransportError(
+                f"unable to load older messages; limit must be a positive integer, got {limit}",
+                ErrorCode.INVALID_ARGUMENT,
+                400,
+            )
+        async with self._loading:
+            if self.closed:
+                return []
+            return await self._load_older(limit)
+
+    async def load_until(self, predicate: Callable[[CodecMessage[MsgT]], bool]) -> list[CodecMessage[MsgT]]:
+        """Reveal older messages back to a *seam*: the newest message that an application has stored already.
+
+        The seam itself and everything before it stay out of the window, so that what was stored and what is
+        returned make up the conversation without a gap and without a duplicate.
+
+        Args:
+            predicate: Tells the seam.
+
+        Returns:
+            The messages after the seam, oldest first; all messages where there is no seam.
+
+        Raises:
+            AITransportError: History could not be read (104011).
+        """
+        self._quiet = True
+        try:
+            candidates = self.messages
+            while True:
+                for message in candidates:
+                    if predicate(message):
+                        self._state.hide_through(message.codec_message_id)
+                        return self.messages
+                if not self.has_older:
+                    return self.messages
+                candidates = await self.load_older(1)
+        finally:
+            self._quiet = False
+            self._notify()
+
+    async def load_all(self) -> list[CodecMessage[MsgT]]:
+        """Reveal the whole branch.
+
+        Returns:
+            All its messages, oldest first.
+
+        Raises:
+            AITransportError: History could not be read (104011).
+        """
+        self._quiet = True
+        try:
+            while self.has_older:
+                await self.load_older(1000)
+            return self.messages
+        finally:
+            self._quiet = False
+            self._notify()
+
+    def close(self) -> None:
+        """Stop following the conversation. Iterations over :meth:`updates` end. Closing twice is fine."""
+        if self.closed:
+            return
+        self._closed.set()
+        self._unwatch()
+        self._changed.set()
+        for emitter in (self._updates, self._runs, self._raw):
+            emitter.clear()
+        if self._on_close is not None:
+            self._on_close(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _load_older(self, limit: int) -> list[CodecMessage[MsgT]]:
+        state = self._state
+        oldest = state.oldest_id
+        if not state.reveal_hidden(limit):
+            need = limit - state.hidden
+            before = state.total
+            if state.has_unrevealed:
+                state.release_withheld(need)
+            missing = need - (state.total - before)
+            if missing > 0:
+                await self._fetch(missing)
+                if self.closed:
+                    return []
+            state.trim_to(before, limit)
+        self._notify()
+        return self._revealed_since(oldest)
+
+    async def _fetch(self, need: int) -> None:
+        state = self._state
+        known = state.visible_keys()
+        state.fetching = True
+        try:
+            await self._materialisation.fold_until(lambda: self.closed or state.count_beyond(known) >= need)
+        finally:
+            state.fetching = False
+            state.admit_fetched(known, need)
+
+    def _revealed_since(self, oldest: str | None) -> list[CodecMessage[MsgT]]:
+        messages = self.messages
+        for i, message in enumerate(messages):
+            if message.codec_message_id == oldest:
+                return messages[:i]
+        return messages if oldest is None else []
+
+    def _on_tree_event(self, event: TreeEvent[InT, OutT], from_history: bool) -> None:
+        match self._state.handle(event, from_history=from_history):
+            case None:
+                pass
+            case ViewUpdated():
+                self._notify()
+            case InboundMessage() as message:
+                self._raw.emit(message)
+            case run_event:
+                self._runs.emit(run_event)
+
+    def refresh(self) -> None:
+        """Walk the branch again, after it was chosen anew. For sessions."""
+        self._state.recompute()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._quiet or self.closed:
+            return
+        self._changed.set()
+        self._changed = anyio.Event()
+        self._updates.emit(None)
