@@ -1,1 +1,89 @@
-"""Durable AI sessions over Ably channels, wire-compatible with the npm package `@ably/ai-transport`."""
+"""Durable AI sessions over Ably channels, wire-compatible with the npm package ``@ably/ai-transport``.
+
+An agent publishes *runs* into a *session*, which is one Ably channel; any client that opens the session,
+now or later, sees the same conversation and can take part in it.
+
+What is below is the public API. Its further rooms are :mod:`ably_ai_transport.codec` for those who write a
+codec, :mod:`ably_ai_transport.conversation` for those who want the conversation without a channel, and
+:mod:`ably_ai_transport.local` for the embedded server.
+"""
+
+import logging
+
+from ably_ai_transport.codec.contract import Codec, CodecMessage
+from ably_ai_transport.conversation import (
+    BranchHandle,
+    ConversationNode,
+    InputNode,
+    OutputFolded,
+    RunInfo,
+    RunNode,
+    RunStatus,
+    StepInfo,
+)
+from ably_ai_transport.session import (
+    AbortSignal,
+    AgentRun,
+    AgentSession,
+    CancelRequest,
+    ClientRun,
+    ClientSession,
+    ClientView,
+    RunHooks,
+    RunStep,
+    SessionTree,
+    SteerOutcome,
+    SteerResult,
+    StreamResult,
+    View,
+)
+from ably_ai_transport.version import __version__
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    Invocation,
+    InvocationData,
+    MessageAction,
+    OutboundMessage,
+    error_is,
+)
+
+# A library is silent until its user asks for its log.
+logging.getLogger("ably_ai_transport").addHandler(logging.NullHandler())
+
+__all__ = [
+    "AITransportError",
+    "AbortSignal",
+    "AgentRun",
+    "AgentSession",
+    "BranchHandle",
+    "CancelRequest",
+    "ClientRun",
+    "ClientSession",
+    "ClientView",
+    "Codec",
+    "CodecMessage",
+    "ConversationNode",
+    "ErrorCode",
+    "InboundMessage",
+    "InputNode",
+    "Invocation",
+    "InvocationData",
+    "MessageAction",
+    "OutboundMessage",
+    "OutputFolded",
+    "RunHooks",
+    "RunInfo",
+    "RunNode",
+    "RunStatus",
+    "RunStep",
+    "SessionTree",
+    "SteerOutcome",
+    "SteerResult",
+    "StepInfo",
+    "StreamResult",
+    "View",
+    "__version__",
+    "error_is",
+]

@@ -11,6 +11,7 @@ from ably_ai_transport.session.pipe import StreamResult
 from ably_ai_transport.session.run_hooks import CancelRequest, RunHooks
 from ably_ai_transport.session.run_steps import RunStep
 from ably_ai_transport.session.settled import Settled
+from ably_ai_transport.session.steering import SteerOutcome, SteerResult
 from ably_ai_transport.session.view import View
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "RunStep",
     "SessionTree",
     "Settled",
+    "SteerOutcome",
+    "SteerResult",
     "StreamResult",
     "View",
 ]

@@ -7,6 +7,7 @@ from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import RunStatus, Tree
 from ably_ai_transport.session.run_reader import RunReader
 from ably_ai_transport.session.settled import Settled
+from ably_ai_transport.session.steering import SteerResult
 from ably_ai_transport.wire import Invocation
 
 
@@ -35,11 +36,13 @@ class ClientRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, Msg
         input_codec_message_id: str,
         input_event_id: str,
         cancel: Callable[[], Awaitable[None]],
+        steer: Callable[["ClientRun[InT, OutT, ProjT, MsgT]", InT], SteerResult],
     ) -> None:
         super().__init__(tree)
         self._anchor = input_codec_message_id
         self._session_name = session_name
         self._cancel = cancel
+        self._steer = steer
         self.input_codec_message_id = input_codec_message_id
         self.input_event_id = input_event_id
         self.started = Settled[None]()
@@ -52,6 +55,17 @@ class ClientRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, Msg
             AITransportError: The request could not be published.
         """
         await self._cancel()
+
+    def steer(self, event: InT) -> SteerResult:
+        """Speak into the run while it is under way. It is published once the run has started.
+
+        Args:
+            event: The input, such as another user message.
+
+        Returns:
+            What can be awaited: that it was published, and whether the agent responded to it.
+        """
+        return self._steer(self, event)
 
     def to_invocation(self) -> Invocation:
         """Build what the agent's endpoint is to be sent.

@@ -26,6 +26,8 @@ from ably_ai_transport.session.connection import SessionConnection, continuity_l
 from ably_ai_transport.session.emitter import Emitter
 from ably_ai_transport.session.identity import agents_of, no_objects_error, usable_client_id
 from ably_ai_transport.session.materialisation import Materialisation, SessionTree
+from ably_ai_transport.session.steering import Steering, SteerResult
+from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -34,6 +36,7 @@ from ably_ai_transport.wire import (
     RunEnd,
     RunResume,
     RunStart,
+    RunSuspend,
     names,
 )
 from ably_ai_transport.wire.headers import build_cancel_headers, build_transport_headers
@@ -91,6 +94,8 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         self._materialisation.watch(self._tree.forward)
         self._encoder = codec.create_encoder(channel)
         self._sending = anyio.Lock()
+        self._tasks = TaskOwner(self._on_task_exception)
+        self._steering = Steering(self._publish_input, lambda: usable_client_id(channel))
         self._awaited: dict[str, ClientRun[InT, OutT, ProjT, MsgT]] = {}
         self._running: dict[str, list[ClientRun[InT, OutT, ProjT, MsgT]]] = {}
         self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
@@ -179,6 +184,7 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         if self._connection.closed:
             return
         with anyio.CancelScope(shield=True):
+            await self._tasks.close()
             try:
                 await self._encoder.close()
             except AITransportError:
@@ -190,6 +196,7 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         for run in (*self._awaited.values(), *(run for runs in self._running.values() for run in runs)):
             run.started.reject(closed)
             run.ended.reject(closed)
+        self._steering.drain(closed)
         self._awaited.clear()
         self._running.clear()
         self._tree.close()
@@ -244,6 +251,7 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
             input_codec_message_id=message_id,
             input_event_id=event_id,
             cancel=lambda: self._cancel(run_id=options.run_id, input_codec_message_id=message_id),
+            steer=self._steer,
         )
         self._awaited[message_id] = run
         try:
@@ -256,6 +264,16 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
                 self._materialisation.publish(self._materialisation.tree.discard_optimistic(optimistic))
             raise publish_error("publish events", error, ErrorCode.SESSION_SEND_FAILED) from error
         return run
+
+    def _steer(self, run: ClientRun[InT, OutT, ProjT, MsgT], event: InT) -> SteerResult:
+        self._connection.check_open("steer")
+        result = SteerResult()
+        self._tasks.start(self._steering.steer(run.started, lambda: run.run_id, event, result))
+        return result
+
+    async def _publish_input(self, event: InT, options: WriteOptions) -> None:
+        async with self._sending:
+            await self._encoder.publish_input(event, options)
 
     async def _cancel(self, *, run_id: str | None = None, input_codec_message_id: str | None = None) -> None:
         self._connection.check_open("cancel")
@@ -279,11 +297,14 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
                 AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
             )
             return
+        self._steering.observe(message)
         for event in events:
             if isinstance(event, RunStart | RunResume):
                 self._on_run_started(event.run_id, message)
-            elif isinstance(event, RunEnd):
-                self._on_run_ended(event)
+            elif isinstance(event, RunEnd | RunSuspend):
+                self._steering.observe_run(event)
+                if isinstance(event, RunEnd):
+                    self._on_run_ended(event)
         self._materialisation.publish(events)
 
     def _on_run_started(self, run_id: str, message: InboundMessage) -> None:
@@ -301,7 +322,12 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
 
     def _on_continuity_lost(self, change: ChannelStateChange) -> None:
         logger.warning("The channel may have missed messages", extra={"state": change.current})
-        self._errors.emit(continuity_lost_error(change, "deliver events"))
+        error = continuity_lost_error(change, "deliver events")
+        self._steering.drain(error)
+        self._errors.emit(error)
+
+    def _on_task_exception(self, error: BaseException) -> None:
+        self._errors.emit(AITransportError.wrap("steer", error, ErrorCode.SESSION_SEND_FAILED))
 
     def _on_listener_exception(self, error: Exception) -> None:
         self._errors.emit(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))

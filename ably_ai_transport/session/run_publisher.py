@@ -63,18 +63,16 @@ class RunPublisher:
             AITransportError: The channel refused (104003).
         """
         facts = self._facts
-        structure = (
-            {}
-            if facts.continues
-            else {"parent": facts.run_parent, "fork_of": facts.fork_of, "regenerates": facts.regenerates}
-        )
+        fresh = not facts.continues
         headers = build_run_headers(
             run_id=facts.run_id,
             run_client_id=facts.run_client_id or "",
+            parent=facts.run_parent if fresh else None,
+            fork_of=facts.fork_of if fresh else None,
+            regenerates=facts.regenerates if fresh else None,
             invocation_id=facts.invocation_id,
             input_client_id=facts.input_client_id,
             input_codec_message_id=facts.input_codec_message_id,
-            **structure,
         )
         await self._publish(names.RUN_RESUME if facts.continues else names.RUN_START, headers)
 

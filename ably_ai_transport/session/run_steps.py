@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -358,7 +358,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             await self._active.settle(reason)
 
     @contextmanager
-    def opening(self, action: str) -> Iterator[None]:
+    def opening(self, action: str) -> Generator[None]:
         """Keep other steps from being opened meanwhile.
 
         Args:
