@@ -1,0 +1,37 @@
+"""The ASGI application: websockets and REST on the same paths as Ably."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, WebSocketRoute
+
+from ably_ai_transport.local.rest import RestApi
+from ably_ai_transport.local.websocket import WebSocketEndpoint
+
+if TYPE_CHECKING:
+    from ably_ai_transport.local.engine import Engine
+
+_METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
+
+
+def create_app(engine: Engine) -> Starlette:
+    """Return an application that serves the engine; it can be mounted into another one."""
+    rest = RestApi(engine)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(engine.options.cors_origins),
+        allow_methods=_METHODS,
+        allow_headers=["*"],
+        expose_headers=["Link", "X-Ably-Errorcode", "X-Ably-Errormessage"],
+    )
+    return Starlette(
+        routes=[
+            WebSocketRoute("/", WebSocketEndpoint(engine)),
+            Route("/{path:path}", rest.handle, methods=_METHODS),
+        ],
+        middleware=[cors],
+    )

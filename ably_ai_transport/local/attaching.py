@@ -1,0 +1,180 @@
+"""ATTACH and DETACH: where an attachment begins, and what is replayed on it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from ably_ai_transport.local.attachment import Attachment
+from ably_ai_transport.local.channel import split_name
+from ably_ai_transport.local.protocol import DEFAULT_MODES, MODES, Action, Flag, Frame
+from ably_ai_transport.local.refusals import RefusedError, bad_request, continuity_lost, denied
+from ably_ai_transport.local.serials import random_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ably_ai_transport.local.channel import Channel
+    from ably_ai_transport.local.connection import Connection
+    from ably_ai_transport.local.engine import Engine
+    from ably_ai_transport.local.messages import StoredMessage
+    from ably_ai_transport.local.storage import LogEntry
+
+_REWIND: Final = re.compile(r"(\d+)([sm])?")
+_MAX_REWIND: Final = 100
+_KNOWN_PARAMS: Final = ("rewind", "rewindLimit", "modes", "appendMode", "delta", "occupancy")
+_MODE_NAMES: Final = {
+    "presence": Flag.PRESENCE,
+    "publish": Flag.PUBLISH,
+    "subscribe": Flag.SUBSCRIBE,
+    "presence_subscribe": Flag.PRESENCE_SUBSCRIBE,
+    "annotation_publish": Flag.ANNOTATION_PUBLISH,
+    "annotation_subscribe": Flag.ANNOTATION_SUBSCRIBE,
+    "object_subscribe": Flag.OBJECT_SUBSCRIBE,
+    "object_publish": Flag.OBJECT_PUBLISH,
+}
+
+
+class Attaching:
+    """Answers ATTACH and DETACH."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def attach(self, connection: Connection, frame: Frame) -> None:
+        """Attach, or attach anew: ATTACHED first, then what was missed, then what happens, in one step."""
+        connection.flush()
+        label = _label(frame)
+        try:
+            self._attach(connection, label, frame)
+        except RefusedError as refusal:
+            self.drop(connection, label)
+            connection.send({"action": int(Action.ERROR), "channel": label, "error": refusal.to_wire()})
+
+    def detach(self, connection: Connection, frame: Frame) -> None:
+        """Detach: presence members leave at once."""
+        connection.flush()
+        label = _label(frame)
+        attachment = self.drop(connection, label)
+        if attachment is not None:
+            self._engine.publishing.leave(connection, attachment.channel)
+        connection.send({"action": int(Action.DETACHED), "channel": label})
+
+    def drop(self, connection: Connection, label: str) -> Attachment | None:
+        """Forget an attachment without a word."""
+        attachment = connection.attachments.pop(label, None)
+        if attachment is not None:
+            attachment.channel.attachments.pop(attachment, None)
+        return attachment
+
+    def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
+        name, params = split_name(label)
+        for key, value in (frame.get("params") or {}).items():
+            params[key] = str(value)
+        modes = _modes(frame.get("flags") or 0, params)
+        granted = connection.identity.capability.modes(name, modes)
+        if not granted:
+            raise denied(name, "attach")
+        rewind = _parse_rewind(params)
+        channel = self._engine.channel(name)
+        resume_from = frame.get("channelSerial") or None
+        backlog = self._backlog(channel, resume_from) if resume_from else None
+        rewound: Sequence[StoredMessage] = ()
+        if resume_from is None and rewind is not None and not (frame.get("flags") or 0) & Flag.ATTACH_RESUME:
+            rewound = self._rewound(channel, rewind)
+
+        self.drop(connection, label)
+        attachment = Attachment(connection, channel, label, granted, params)
+        flags = granted
+        serial = channel.head
+        error: RefusedError | None = None
+        if backlog is not None and resume_from is not None:
+            serial = resume_from
+            flags |= Flag.RESUMED
+        elif resume_from is not None:
+            error = continuity_lost()
+        elif rewound:
+            first = rewound[0].channel_serial
+            serial = channel.storage.last_before(first) or channel.origin
+        if backlog or rewound:
+            flags |= Flag.HAS_BACKLOG
+        syncs = bool(len(channel.presence) and granted & Flag.PRESENCE_SUBSCRIBE)
+        if syncs:
+            flags |= Flag.HAS_PRESENCE
+        attached: Frame = {
+            "action": int(Action.ATTACHED),
+            "channel": label,
+            "channelSerial": serial,
+            "flags": int(flags),
+        }
+        recognised = {key: value for key, value in params.items() if key in _KNOWN_PARAMS}
+        if recognised:
+            attached["params"] = recognised
+        if error is not None:
+            attached["error"] = error.to_wire()
+        connection.send(attached)
+        if backlog:
+            attachment.replay(backlog)
+        attachment.rewind(rewound)
+        if syncs:
+            self._sync(connection, channel, label)
+        connection.attachments[label] = attachment
+        channel.attachments[attachment] = None
+
+    def _backlog(self, channel: Channel, serial: str) -> Sequence[LogEntry] | None:
+        """Return what followed a channel serial; None when it is not within what is retained."""
+        if not self._engine.minter.is_ours(serial) or not channel.origin <= serial <= channel.head:
+            return None
+        channel.storage.trim(before=self._engine.clock.now() - self._engine.options.retention_ms)
+        return channel.storage.entries_after(serial)
+
+    def _rewound(self, channel: Channel, rewind: tuple[int, str]) -> Sequence[StoredMessage]:
+        amount, unit = rewind
+        messages = channel.storage.messages()
+        if not unit:
+            return list(messages[-min(amount, _MAX_REWIND) :]) if amount else ()
+        since = self._engine.clock.now() - amount * (60_000 if unit == "m" else 1000)
+        recent: list[StoredMessage] = []
+        for message in reversed(messages):
+            if message.timestamp < since:
+                break
+            recent.append(message)
+        recent.reverse()
+        return recent
+
+    def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
+        connection.send(
+            {
+                "action": int(Action.SYNC),
+                "channel": label,
+                "channelSerial": f"{random_id(12)}:",
+                "timestamp": self._engine.clock.now(),
+                "presence": channel.presence.members(),
+            }
+        )
+
+
+def _label(frame: Frame) -> str:
+    label: object = frame.get("channel")
+    return label if isinstance(label, str) else ""
+
+
+def _modes(flags: int, params: Mapping[str, str]) -> Flag:
+    requested = Flag(flags & MODES)
+    if not requested and params.get("modes"):
+        for name in params["modes"].split(","):
+            mode = _MODE_NAMES.get(name.strip().lower())
+            if mode is None:
+                raise bad_request(f"unknown channel mode {name!r}")
+            requested |= mode
+    return requested or DEFAULT_MODES
+
+
+def _parse_rewind(params: Mapping[str, str]) -> tuple[int, str] | None:
+    text = params.get("rewind")
+    if not text:
+        return None
+    match = _REWIND.fullmatch(text)
+    if match is None:
+        raise bad_request(f"invalid rewind: {text!r}", 40003)
+    return int(match[1]), match[2] or ""

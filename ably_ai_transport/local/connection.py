@@ -1,0 +1,242 @@
+"""A connection: what outlives the websockets that carry it, and the frames it answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ably_ai_transport.local.acks import AckQueue
+from ably_ai_transport.local.protocol import Action, ConnectionDetails, Flag, Frame
+from ably_ai_transport.local.refusals import RefusedError, denied
+from ably_ai_transport.local.rollup import Rollup
+from ably_ai_transport.local.serials import random_id
+
+if TYPE_CHECKING:
+    from ably_ai_transport.local.acks import Slot
+    from ably_ai_transport.local.attachment import Attachment
+    from ably_ai_transport.local.auth import Identity
+    from ably_ai_transport.local.clock import Timer
+    from ably_ai_transport.local.delivery import Delivery, Form
+    from ably_ai_transport.local.engine import Engine
+    from ably_ai_transport.local.messages import Submission
+    from ably_ai_transport.local.transport import Transport
+
+_RENEWAL_LEAD_MS: Final = 30_000
+
+
+class Connection:
+    """A client's connection.
+
+    Attributes:
+        id: The connectionId; stays the same when the connection is resumed.
+        keys: Every connectionKey handed out; each of them resumes it.
+        identity: The credentials in force.
+        label: How faults, transcripts and figures name it: the `conn` parameter, the clientId or the id.
+        echo: Whether it gets what it published itself.
+        transport: The websocket it has now, if any.
+        attachments: Its channels, by the name as the client spells it.
+    """
+
+    def __init__(
+        self, engine: Engine, identity: Identity, *, label: str | None, echo: bool, rollup_ms: int
+    ) -> None:
+        self.engine = engine
+        self.id = random_id(10)
+        self.key = ""
+        self.keys: set[str] = set()
+        self.identity = identity
+        self.param = label
+        self.echo = echo
+        self.transport: Transport | None = None
+        self.attachments: dict[str, Attachment] = {}
+        self.acks = AckQueue(self.send, engine.options.limits.retained_results)
+        self.rollup = Rollup(rollup_ms, engine.clock, self._publish_append)
+        self._idle: Timer | None = None
+        self._renewal: Timer | None = None
+        self._expiry: Timer | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that people know the connection by."""
+        return self.param or self.identity.client_id or self.id
+
+    def is_named(self, name: str | None) -> bool:
+        """Tell whether a fault for `name` is meant for this connection; None is for all."""
+        return name is None or name in (self.param, self.identity.client_id, self.id)
+
+    # Frames out
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame, if there is a websocket to send it on."""
+        if self.transport is not None:
+            self.transport.send(frame)
+
+    def deliver(self, delivery: Delivery, label: str, form: Form) -> None:
+        """Send a step of a channel."""
+        transport = self.transport
+        if transport is not None and transport.is_open:
+            transport.deliver(delivery.packet(label, form, transport.format))
+
+    def connected(self, error: RefusedError | None = None) -> None:
+        """Send CONNECTED: the first frame of a websocket, and the answer to AUTH."""
+        options = self.engine.options
+        details: ConnectionDetails = {
+            "connectionKey": self.key,
+            "maxMessageSize": options.limits.max_message_size,
+            "maxFrameSize": options.limits.max_frame_size,
+            "maxInboundRate": options.limits.max_inbound_rate,
+            "connectionStateTtl": options.connection_state_ttl_ms,
+            "maxIdleInterval": options.max_idle_interval_ms,
+            "serverId": self.engine.server_id,
+        }
+        if self.identity.client_id is not None:
+            details["clientId"] = self.identity.client_id
+        frame: Frame = {
+            "action": int(Action.CONNECTED),
+            "connectionId": self.id,
+            "timestamp": self.engine.clock.now(),
+            "connectionDetails": details,
+        }
+        if error is not None:
+            frame["error"] = error.to_wire()
+        self.send(frame)
+
+    def disconnect(self, error: RefusedError) -> None:
+        """Say DISCONNECTED and close the websocket; the connection can be resumed."""
+        self.send({"action": int(Action.DISCONNECTED), "error": error.to_wire()})
+        self._finish()
+
+    def fail(self, error: RefusedError) -> None:
+        """Say ERROR and close the websocket; the client does not come back."""
+        self.send({"action": int(Action.ERROR), "error": error.to_wire()})
+        self.engine.forget(self)
+        self._finish()
+
+    def close(self) -> None:
+        """Answer CLOSE: the state goes at once."""
+        self.flush()
+        self.engine.forget(self)
+        self.engine.leave(self)
+        self.send({"action": int(Action.CLOSED)})
+        self._finish()
+
+    def cut(self) -> None:
+        """Cut the websocket without a word; the connection can be resumed."""
+        if self.transport is not None:
+            transport = self.transport
+            self.engine.transport_lost(self, transport)
+            transport.abort()
+
+    def hang_up(self) -> None:
+        """Close the websocket and keep the state: the client asked for it."""
+        self.flush()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.transport is not None:
+            self.transport.finish()
+
+    # Transports come and go
+
+    def start(self, transport: Transport, error: RefusedError | None = None) -> None:
+        """Carry on over a websocket; one that still carries the connection is superseded."""
+        if self.transport is not None:
+            superseded = self.transport
+            self.transport_lost(superseded)
+            superseded.finish()
+        self.transport = transport
+        self.key = f"{self.id}!{random_id(16)}"
+        self.keys.add(self.key)
+        self.connected(error)
+        self._watch_idle()
+        self._watch_token()
+
+    def transport_lost(self, transport: Transport) -> None:
+        """Note that a websocket is gone; attachments go with it, the client attaches again."""
+        if transport is not self.transport:
+            return
+        self.flush()
+        self.transport = None
+        self.acks.transport_lost()
+        self.detach_all()
+        for timer in (self._idle, self._renewal, self._expiry):
+            if timer is not None:
+                timer.cancel()
+
+    def detach_all(self) -> None:
+        """Drop all attachments without a word."""
+        for attachment in self.attachments.values():
+            attachment.channel.attachments.pop(attachment, None)
+        self.attachments.clear()
+
+    def flush(self) -> None:
+        """Publish appends that wait to be rolled up: order is kept with whatever comes next."""
+        if not self.rollup.is_idle:
+            self.rollup.flush()
+
+    def _publish_append(self, label: str, submission: Submission, slots: list[Slot]) -> None:
+        self.engine.publishing.publish(self, label, [submission], slots)
+
+    # Credentials
+
+    def renew(self, identity: Identity) -> None:
+        """Take new credentials for the rest of the connection.
+
+        Raises:
+            RefusedError: 40102, they are for another client.
+        """
+        current = self.identity.client_id
+        if current is not None and current != "*":
+            identity = identity.assume(current)
+        elif identity.client_id != current:
+            raise RefusedError(40102, 401, "credentials renewed for another clientId")
+        self.identity = identity
+        self.connected()
+        self._watch_token()
+        for label, attachment in list(self.attachments.items()):
+            granted = identity.capability.modes(attachment.channel.name, attachment.modes)
+            if granted:
+                attachment.restrict(granted)
+                continue
+            self.engine.attaching.drop(self, label)
+            error = denied(attachment.channel.name, "attach").to_wire()
+            self.send({"action": int(Action.ERROR), "channel": label, "error": error})
+
+    def may(self, label: str, mode: Flag) -> bool:
+        """Tell whether the modes of an attachment cover something; without one there are none to break."""
+        attachment = self.attachments.get(label)
+        return attachment is None or bool(attachment.modes & mode)
+
+    # Timers
+
+    def _watch_idle(self) -> None:
+        interval = self.engine.options.max_idle_interval_ms
+
+        def check() -> None:
+            transport = self.transport
+            if transport is None:
+                return
+            idle = self.engine.clock.now() - transport.last_written
+            if idle >= interval:
+                self.send({"action": int(Action.HEARTBEAT)})
+                idle = 0
+            self._idle = self.engine.clock.call_later(interval - idle, check)
+
+        self._idle = self.engine.clock.call_later(interval, check)
+
+    def _watch_token(self) -> None:
+        for timer in (self._renewal, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        expires = self.identity.expires
+        if expires is None:
+            return
+        left = max(expires - self.engine.clock.now(), 0)
+
+        def ask() -> None:
+            self.send({"action": int(Action.AUTH)})
+
+        def expire() -> None:
+            self.disconnect(RefusedError(40142, 401, "Token expired"))
+
+        self._renewal = self.engine.clock.call_later(max(left - _RENEWAL_LEAD_MS, left / 2), ask)
+        self._expiry = self.engine.clock.call_later(left, expire)

@@ -1,0 +1,136 @@
+"""JSON text frames and msgpack binary frames, and what binary data looks like in each."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Literal, TypeAlias, cast
+
+import msgpack
+
+from ably_ai_transport.local.protocol import Action, Frame, Value, WireMessage, WirePresence
+from ably_ai_transport.local.refusals import bad_request
+
+Format: TypeAlias = Literal["json", "msgpack"]
+
+
+def _jsonable(value: object) -> str:
+    """Binary outside of `data` (in extras) has no marker in JSON: base64 is the best there is."""
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"cannot encode {type(value).__name__}")
+
+
+_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_jsonable).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), default=_jsonable).encode
+_pack = cast("Any", msgpack).packb
+_unpack = cast("Any", msgpack).unpackb
+
+
+def dump(value: object, format_: Format) -> bytes:
+    """Encode any value (REST bodies); binary message data must be transcoded before."""
+    if format_ == "msgpack":
+        return _pack(value, unicode_errors="replace")
+    try:
+        return _encode_json(value).encode()
+    except UnicodeEncodeError:  # half a surrogate pair can only travel escaped
+        return _encode_ascii(value).encode()
+
+
+def load(payload: str | bytes, format_: Format) -> Value:
+    """Decode what a client sent.
+
+    Raises:
+        RefusedError: 40000, the payload is not of that format.
+    """
+    try:
+        if format_ == "json":
+            return json.loads(payload)
+        return _unpack(payload, raw=False, strict_map_key=False, unicode_errors="surrogatepass")
+    except (ValueError, msgpack.exceptions.UnpackException, UnicodeError) as error:
+        raise bad_request(f"the body or frame is not valid {format_}: {error}") from error
+
+
+def load_frame(payload: str | bytes, format_: Format) -> Frame:
+    """Decode a frame.
+
+    Raises:
+        RefusedError: 40000, this is no protocol message.
+    """
+    value = load(payload, format_)
+    if not isinstance(value, dict) or not isinstance(value.get("action"), int):
+        raise bad_request("a protocol message must be an object with an action")
+    return cast("Frame", value)
+
+
+def dump_frame(frame: Frame, format_: Format) -> bytes:
+    """Encode a frame as the payload of a websocket text (JSON) or binary (msgpack) frame."""
+    if format_ == "msgpack":
+        return dump(frame, format_)
+    action = frame.get("action")
+    if action == Action.MESSAGE:
+        messages = frame.get("messages", [])
+        if any(isinstance(message.get("data"), bytes) for message in messages):
+            frame = {**frame, "messages": [for_json(message) for message in messages]}
+    elif action in (Action.PRESENCE, Action.SYNC):
+        frame = {**frame, "presence": [presence_for_json(member) for member in frame.get("presence", [])]}
+    return dump(frame, format_)
+
+
+def for_json(message: WireMessage) -> WireMessage:
+    """Return the message with binary data in base64, marked in its encoding (Ably specification RSL4d)."""
+    data = message.get("data")
+    if not isinstance(data, bytes):
+        return message
+    return {**message, "data": _base64(data), "encoding": _marked(message.get("encoding"))}
+
+
+def presence_for_json(member: WirePresence) -> WirePresence:
+    """Return the presence message with binary data in base64, marked in its encoding."""
+    data = member.get("data")
+    if not isinstance(data, bytes):
+        return member
+    return {**member, "data": _base64(data), "encoding": _marked(member.get("encoding"))}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _marked(encoding: str | None) -> str:
+    return f"{encoding}/base64" if encoding else "base64"
+
+
+def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, str | None]:
+    """Return data and encoding as the server keeps them: base64 undone, objects as JSON text.
+
+    Raises:
+        RefusedError: 40013, the data is of a type that Ably does not carry.
+    """
+    if not isinstance(encoding, str) or not encoding:
+        encoding = None
+    if data is None or isinstance(data, bytes):
+        return data, encoding
+    if isinstance(data, str):
+        if encoding is not None and encoding.endswith("base64"):
+            rest, _, last = encoding.rpartition("/")
+            if last == "base64":
+                try:
+                    return base64.b64decode(data, validate=True), rest or None
+                except ValueError as error:
+                    raise bad_request(f"invalid message data: {error}", 40013) from error
+        return data, encoding
+    if isinstance(data, (dict, list)):
+        return _encode_json(data), f"{encoding}/json" if encoding else "json"
+    raise bad_request("invalid message data: must be a string, binary or an object", 40013)
+
+
+def transcode(value: object, format_: Format) -> object:
+    """Return a REST body fit for `format_`: messages in it with binary data get base64 in JSON."""
+    if format_ == "msgpack":
+        return value
+    if isinstance(value, list):
+        return [transcode(item, format_) for item in cast("list[object]", value)]
+    if isinstance(value, dict) and isinstance(cast("dict[str, object]", value).get("data"), bytes):
+        return for_json(cast("WireMessage", value))
+    return cast("object", value)

@@ -1,0 +1,68 @@
+"""Serials: the total order of a channel, readable off a string comparison."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ably_ai_transport.local.clock import Clock
+
+_ALPHABET: Final = string.ascii_letters + string.digits
+_COUNTERS: Final = 1000
+
+MAX_BATCH: Final = 1000
+"""Messages in one frame: their index has three digits."""
+
+
+def random_id(length: int) -> str:
+    """Return `length` random letters and digits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+class SerialMinter:
+    """Mints channel serials `<14 digits ms>-<3 digits counter>@<series>`.
+
+    They ascend strictly as strings, also when the wall clock steps back: SDKs and sessions compare
+    them as strings, so the zero padding is part of their meaning.
+    """
+
+    def __init__(self, clock: Clock, series: str | None = None) -> None:
+        self._clock = clock
+        self._series = series or random_id(10)
+        self._suffix = f"@{self._series}"
+        self._ms = 0
+        self._counter = 0
+
+    @property
+    def series(self) -> str:
+        """The tail that all serials of this server share."""
+        return self._series
+
+    @property
+    def ms(self) -> int:
+        """The time in the latest serial: never steps back."""
+        return self._ms
+
+    def mint(self) -> str:
+        """Return the next channel serial."""
+        ms = self._clock.now()
+        if ms > self._ms:
+            self._ms = ms
+            self._counter = 0
+        else:
+            self._counter += 1
+            if self._counter == _COUNTERS:
+                self._ms += 1
+                self._counter = 0
+        return f"{self._ms:014d}-{self._counter:03d}{self._suffix}"
+
+    def is_ours(self, serial: str) -> bool:
+        """Tell whether a channel serial can have come from this minter."""
+        return serial.endswith(self._suffix)
+
+
+def message_serial(channel_serial: str, index: int) -> str:
+    """Return the serial of a frame's message: also that of the version it makes."""
+    return f"{channel_serial}:{index:03d}"

@@ -1,0 +1,249 @@
+"""The server as programs hold it: started in-process, gone when its block ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+
+from ably_ai_transport.local.app import create_app
+from ably_ai_transport.local.auth import DEFAULT_TTL_MS
+from ably_ai_transport.local.capability import EVERYTHING, Capability
+from ably_ai_transport.local.engine import Engine
+from ably_ai_transport.local.options import LocalServerOptions
+from ably_ai_transport.local.sockets import SocketProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from types import TracebackType
+
+    from starlette.applications import Starlette
+
+    from ably_ai_transport.local.clock import Clock
+    from ably_ai_transport.local.faults import Faults
+    from ably_ai_transport.local.stats import Stats
+    from ably_ai_transport.local.storage import Storage
+    from ably_ai_transport.local.transport import FrameObserver
+
+_TOKEN_OPTIONS = frozenset({"token", "token_details", "auth_callback", "auth_url", "key"})
+_JS_TOKEN_OPTIONS = frozenset({"token", "tokenDetails", "authUrl", "key"})
+_GRACE_SECONDS = 5.0
+
+
+class LocalServer:
+    """An Ably server for development and tests, in this process and on this event loop.
+
+    ```python
+    async with LocalServer() as server:
+        client = AblyRealtime(**server.python_options(client_id="alice"))
+    ```
+
+    Attributes:
+        options: How it behaves.
+        app: The ASGI application, to mount it elsewhere instead of entering the server.
+        faults: The fault switch.
+        stats: Counters.
+    """
+
+    def __init__(
+        self,
+        options: LocalServerOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        storage: Storage | None = None,
+    ) -> None:
+        self.options = options or LocalServerOptions()
+        self._engine = Engine(self.options, clock=clock, storage=storage)
+        self.app: Starlette = create_app(self._engine)
+        self.host = self.options.host
+        self._port: int | None = None
+        self._server: _Uvicorn | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on.
+
+        Raises:
+            RuntimeError: It is not running.
+        """
+        if self._port is None:
+            raise RuntimeError("the local server is not running")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where its REST API is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """Its (first) API key."""
+        return self._engine.authority.key
+
+    @property
+    def faults(self) -> Faults:
+        """The fault switch."""
+        return self._engine.faults
+
+    @property
+    def stats(self) -> Stats:
+        """Counters of what went through it."""
+        return self._engine.stats
+
+    def token(
+        self,
+        client_id: str | None = None,
+        *,
+        capability: Mapping[str, Sequence[str]] | None = None,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+    ) -> str:
+        """Return a signed JWT.
+
+        Args:
+            client_id: Whom it is for; `*` lets the holder choose, None makes an anonymous client.
+            capability: Operations by channel pattern; everything when left out.
+            ttl: Seconds until it expires; may be negative to get an expired one.
+        """
+        granted = Capability(capability) if capability is not None else EVERYTHING
+        return self._engine.authority.issue(client_id=client_id, capability=granted, ttl_ms=round(ttl * 1000))
+
+    def python_options(self, client_id: str | None = None, **overrides: object) -> dict[str, Any]:
+        """Return keyword arguments for `AblyRealtime` and `AblyRest` of the Python SDK.
+
+        The SDK ignores `port` for websockets and refuses API keys over plain HTTP, hence the port in the
+        endpoint (the slash keeps REST addresses right) and token authentication.
+
+        Args:
+            client_id: The client's name.
+            overrides: Further options; `key`, `token`, `token_details`, `auth_callback` or `auth_url` among
+                them replace the default credentials.
+        """
+        options: dict[str, Any] = {"endpoint": f"{self.host}:{self.port}/", "tls": False}
+        if client_id is not None:
+            options["client_id"] = client_id
+        if not _TOKEN_OPTIONS & overrides.keys():
+            options["key"] = self.key
+            options["use_token_auth"] = True
+            if client_id is not None:
+                options["default_token_params"] = {"client_id": client_id}
+        return {**options, **overrides}
+
+    def javascript_options(self, client_id: str | None = None, **overrides: object) -> dict[str, Any]:
+        """Return `ClientOptions` for `new Ably.Realtime(…)` of the JavaScript SDK, fit for JSON.
+
+        Args:
+            client_id: The client's name.
+            overrides: Further options by their JavaScript names; credentials among them replace the default.
+        """
+        options: dict[str, Any] = {"endpoint": self.host, "port": self.port, "tls": False}
+        if client_id is not None:
+            options["clientId"] = client_id
+        if not _JS_TOKEN_OPTIONS & overrides.keys():
+            options["key"] = self.key
+        return {**options, **overrides}
+
+    def on_frame(self, callback: FrameObserver) -> None:
+        """Call back with (direction, connection label, frame): `c2s` when read, `s2c` when written."""
+        self._engine.observers.append(callback)
+
+    async def __aenter__(self) -> Self:
+        listener = socket.create_server(
+            (self.options.host, self.options.port),
+            family=socket.AF_INET6 if ":" in self.options.host else socket.AF_INET,
+        )
+        self._port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self.app,
+            ws=SocketProtocol,
+            ws_ping_interval=None,
+            ws_ping_timeout=None,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+        )
+        self._server = _Uvicorn(config)
+        # A task instead of a task group: fixtures may enter and leave the server in different tasks.
+        self._task = asyncio.create_task(self._server.serve([listener]), name="ably local server")
+        ready = asyncio.ensure_future(self._server.ready.wait())
+        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            listener.close()
+            await self._task
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        server, task = self._server, self._task
+        self._server = self._task = None
+        self._engine.close()
+        if server is not None and task is not None:
+            server.stop()
+            await task
+        self._port = None
+
+
+async def serve(options: LocalServerOptions | None = None) -> None:
+    """Run a local server until cancelled."""
+    async with LocalServer(options):
+        await asyncio.get_running_loop().create_future()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signals, and without waiting by sleeping."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `serve` return."""
+        self._stop.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to the program that the server runs in."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; once a second the Date header is renewed."""
+        while not self._stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close listeners and connections and wait for the tasks that serve them."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            _, pending = await asyncio.wait(self.server_state.tasks, timeout=_GRACE_SECONDS)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        for server in self.servers:
+            await server.wait_closed()
+        for listener in sockets or []:
+            listener.close()

@@ -1,0 +1,40 @@
+"""Counters of a server."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class Stats:
+    """What went through the server since it started.
+
+    Attributes:
+        frames_in: Frames read from websockets.
+        frames_out: Frames written to websockets.
+        bytes_in: Their payload bytes.
+        bytes_out: Their payload bytes.
+        messages: Messages created.
+        appends: Appends taken (after roll-up).
+        updates: Updates and deletes taken.
+        requests: HTTP requests.
+        connections: Websockets open now.
+        connections_opened: Websockets accepted so far.
+        channels: Channels in existence.
+    """
+
+    frames_in: int = 0
+    frames_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages: int = 0
+    appends: int = 0
+    updates: int = 0
+    requests: int = 0
+    connections: int = 0
+    connections_opened: int = 0
+    channels: int = 0
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the counters as they are now."""
+        return asdict(self)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from ably_ai_transport.local import LocalServer, LocalServerOptions
+from ably_ai_transport.local.protocol import Action
+from tests.local.raw_client import RawClient, WireFormat, raw_client
+
+if TYPE_CHECKING:
+    from tests.local.manual_clock import ManualClock
+
+
+async def closed(client: RawClient) -> int | None:
+    """Read until the websocket ends; returns the close code."""
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await client.receive()
+    return client.socket.close_code
+
+
+async def test_first_frame_is_connected_with_details(server: LocalServer, wire_format: WireFormat) -> None:
+    async with raw_client(server, "alice", format_=wire_format) as client:
+        frame = client.connected
+    assert frame["action"] == Action.CONNECTED
+    assert frame["connectionId"]
+    details = frame["connectionDetails"]
+    assert details["clientId"] == "alice"
+    assert details["connectionKey"].startswith(frame["connectionId"])
+    assert details["maxMessageSize"] == 65536
+    assert details["connectionStateTtl"] == 120_000
+    assert details["maxIdleInterval"] == 15_000
+    assert "error" not in frame
+
+
+async def test_a_key_without_client_id_is_a_wildcard(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        assert client.connected["connectionDetails"]["clientId"] == "*"
+
+
+async def test_a_heartbeat_is_echoed_with_its_id(server: LocalServer, wire_format: WireFormat) -> None:
+    async with raw_client(server, format_=wire_format) as client:
+        await client.send({"action": Action.HEARTBEAT, "id": "ping"})
+        assert await client.receive() == {"action": Action.HEARTBEAT, "id": "ping"}
+
+
+async def test_an_idle_connection_gets_heartbeats(timed_server: LocalServer, clock: ManualClock) -> None:
+    async with raw_client(timed_server) as client:
+        assert await client.settled() == []
+        clock.advance(14_999)
+        assert await client.settled() == []
+        # The heartbeat's echo of the line above was written at 14,999: silence counts from there.
+        clock.advance(15_000)
+        assert await client.receive() == {"action": Action.HEARTBEAT}
+
+
+async def test_close_is_answered_and_ends_the_connection(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        await client.send({"action": Action.CLOSE})
+        assert (await client.receive())["action"] == Action.CLOSED
+        assert await closed(client) == 1000
+    async with raw_client(server, resume=client.key) as late:
+        assert late.connected["error"]["code"] == 80018
+
+
+async def test_disconnect_keeps_the_connection_for_a_resume(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        await client.send({"action": Action.DISCONNECT})
+        await closed(client)
+    async with raw_client(server, resume=client.key) as late:
+        assert late.id == client.id
+
+
+async def test_frames_of_unknown_action_are_ignored(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        await client.send({"action": 99})
+        assert await client.settled() == []
+
+
+@pytest.mark.parametrize("payload", ["{", "[]", '"text"', '{"action":"x"}', "{}"])
+async def test_nonsense_fails_the_connection(server: LocalServer, payload: str) -> None:
+    async with raw_client(server) as client:
+        await client.socket.send(payload)
+        frame = await client.receive()
+        assert frame["action"] == Action.ERROR
+        assert frame["error"]["code"] == 40000
+        await closed(client)
+
+
+async def test_a_slow_consumer_is_disconnected(clock: ManualClock) -> None:
+    from ably_ai_transport.local import Limits
+
+    options = LocalServerOptions(limits=Limits(max_queued_frames=3))
+    async with LocalServer(options, clock=clock) as server, raw_client(server) as publisher:
+        async with raw_client(server, "slow") as slow:
+            await slow.attach("c")
+            server.faults.delay(1)
+            for number in range(5):
+                await publisher.publish("c", {"data": str(number)})
+            # All five fall due in one step: more than the queue may hold.
+            clock.advance(1000)
+            frame = await slow.until(Action.DISCONNECTED)
+            assert frame["error"]["code"] == 80003
+            await closed(slow)
+        server.faults.delay(0)
+        async with raw_client(server, "slow", resume=slow.key) as resumed:
+            assert resumed.id == slow.id
