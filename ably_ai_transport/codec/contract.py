@@ -14,7 +14,7 @@ from typing import Generic, Literal, Protocol, TypeAlias, runtime_checkable
 from typing_extensions import TypeVar
 
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, OutboundMessage
-from ably_ai_transport.wire.messages import NO_HEADERS, Headers
+from ably_ai_transport.wire.messages import Headers, no_headers
 
 InT = TypeVar("InT")
 """A codec's input events: what clients publish."""
@@ -69,8 +69,8 @@ class Payload:
 
     name: str
     data: object = None
-    codec_headers: Headers = NO_HEADERS
-    transport_headers: Headers = NO_HEADERS
+    codec_headers: Headers = field(default_factory=no_headers)
+    transport_headers: Headers = field(default_factory=no_headers)
     ephemeral: bool = False
 
 
@@ -112,7 +112,7 @@ class WriteOptions:
         message_id: Stamped as ``codec-message-id``.
     """
 
-    headers: Headers = NO_HEADERS
+    headers: Headers = field(default_factory=no_headers)
     message_id: str | None = None
 
 
@@ -130,7 +130,7 @@ class EncoderOptions:
         max_append_size: Largest text of one append, in bytes of UTF-8; longer text is split.
     """
 
-    headers: Headers = NO_HEADERS
+    headers: Headers = field(default_factory=no_headers)
     on_message: MessageHook | None = None
     message_id: str | None = None
     append_window: int = 32

@@ -1,0 +1,183 @@
+"""Writes events as the rows of a codec's tables say."""
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from ably_ai_transport.codec.contract import (
+    ChannelWriter,
+    Encoder,
+    EncoderOptions,
+    InT,
+    OutT,
+    Payload,
+    WriteOptions,
+)
+from ably_ai_transport.codec.encoder import EncoderCore
+from ably_ai_transport.codec.fields import PART_TYPE, Field, write_fields
+from ably_ai_transport.codec.table_index import Tables
+from ably_ai_transport.codec.tables import (
+    BatchHeaders,
+    BatchRow,
+    EncodeContext,
+    InputRow,
+    SignalRow,
+    StreamRow,
+    Values,
+)
+from ably_ai_transport.wire import AITransportError, ErrorCode, names
+
+
+def _header_builder(fields: tuple[Field, ...], kind: str) -> Callable[..., dict[str, str]]:
+    def headers(values: Values, keys: Iterable[str] | None = None) -> dict[str, str]:
+        return write_fields(fields, kind, values, keys)
+
+    return headers
+
+
+def _stream_id(row: StreamRow, kind: str, values: Values) -> str:
+    source = row.stream_id
+    stream_id = values.get(source) if isinstance(source, str) else source(values)
+    if not isinstance(stream_id, str):
+        what = f"'{source}' is not a string" if isinstance(source, str) else "it has no stream id"
+        raise AITransportError(f"unable to publish '{kind}'; {what}", ErrorCode.INVALID_ARGUMENT)
+    return stream_id
+
+
+class TableEncoder(Encoder[InT, OutT]):
+    """An encoder of a codec made of tables."""
+
+    def __init__(
+        self, tables: Tables[OutT], writer: ChannelWriter, options: EncoderOptions | None = None
+    ) -> None:
+        self._outputs = tables.outputs
+        self._inputs = tables.inputs
+        self._shape = tables.shape
+        self._message_id = None if options is None else options.message_id
+        self._core = EncoderCore(writer, options)
+
+    async def publish_output(self, event: OutT, options: WriteOptions | None = None) -> None:
+        """Publish an output through its row."""
+        kind = self._shape.kind_of(event)
+        if kind is None:
+            raise AITransportError(
+                f"unable to publish output; {self._shape.discriminator} is missing",
+                ErrorCode.INVALID_ARGUMENT,
+            )
+        values = self._shape.values_of(event)
+        table = self._outputs
+        delta = table.deltas.get(kind)
+        if delta is not None:
+            await self._append(delta, kind, values)
+            return
+        starts = table.starts.get(kind)
+        if starts is not None:
+            row = next((row for row in starts if row.starts is None or row.starts(values)), None)
+            if row is not None:
+                payload = Payload(names.AI_OUTPUT, "", write_fields(row.fields, row.kind, values))
+                await self._core.start_stream(_stream_id(row, kind, values), payload, options)
+                return
+        end = table.ends.get(kind)
+        if end is not None:
+            await self._close(end, kind, values, options)
+            return
+        await self._publish(kind, values, options)
+
+    async def _append(self, row: StreamRow, kind: str, values: Values) -> None:
+        text = values.get(row.text)
+        if not isinstance(text, str):
+            raise AITransportError(
+                f"unable to publish '{kind}'; '{row.text}' is not a string", ErrorCode.INVALID_ARGUMENT
+            )
+        await self._core.append_stream(_stream_id(row, kind, values), text)
+
+    async def _close(self, row: StreamRow, kind: str, values: Values, options: WriteOptions | None) -> None:
+        if row.encode_end is not None:
+            await row.encode_end(values, self._context(row.fields, row.kind, options))
+            return
+        payload = Payload(names.AI_OUTPUT, "", write_fields(row.fields, row.kind, values))
+        await self._core.close_stream(_stream_id(row, kind, values), payload)
+
+    async def _publish(self, kind: str, values: Values, options: WriteOptions | None) -> None:
+        table = self._outputs
+        if kind in table.dropped and kind not in table.events:
+            return
+        row = table.event(kind)
+        if row is None:
+            raise AITransportError(
+                f"unable to publish output; the codec has no row for '{kind}'", ErrorCode.INVALID_ARGUMENT
+            )
+        if row.encode is not None:
+            await row.encode(values, self._context(row.fields, kind, options))
+            return
+        payload = Payload(
+            names.AI_OUTPUT,
+            "" if row.data is None else row.data.encode(values),
+            write_fields(row.fields, kind, values),
+            ephemeral=row.ephemeral is not None and row.ephemeral(values),
+        )
+        await self._core.publish_discrete(payload, options)
+
+    def _context(self, fields: tuple[Field, ...], kind: str, options: WriteOptions | None) -> EncodeContext:
+        return EncodeContext(
+            self._core, names.AI_OUTPUT, _header_builder(fields, kind), self._message_id, options
+        )
+
+    async def publish_input(self, event: InT, options: WriteOptions | None = None) -> None:
+        """Publish an input through its row."""
+        kind = cast("object", getattr(event, "kind", None))
+        row = self._inputs.rows.get(kind) if isinstance(kind, str) else None
+        match row:
+            case None:
+                raise AITransportError(
+                    f"unable to publish input; the codec has no row for '{kind}'", ErrorCode.INVALID_ARGUMENT
+                )
+            case SignalRow():
+                payload = Payload(names.AI_INPUT, "", write_fields((), row.kind, {}))
+                await self._core.publish_discrete(payload, options)
+            case InputRow():
+                await self._core.publish_discrete(self._input(row, event), options)
+            case BatchRow():
+                await self._core.publish_discrete_batch(self._batch(row, event), options)
+
+    def _input(self, row: InputRow, event: object) -> Payload:
+        values = getattr(event, "payload", None)
+        if not hasattr(values, "keys"):
+            raise AITransportError(
+                f"unable to publish input '{row.kind}'; its payload is not a mapping",
+                ErrorCode.INVALID_ARGUMENT,
+            )
+        values = cast("Values", values)
+        return Payload(
+            names.AI_INPUT,
+            "" if row.data is None else row.data.encode(values),
+            write_fields(row.fields, row.kind, values),
+        )
+
+    def _batch(self, row: BatchRow, event: object) -> list[Payload]:
+        shared = BatchHeaders() if row.headers is None else row.headers(event)
+        payloads: list[Payload] = []
+        for values in row.explode(event):
+            kind = values.get(row.discriminator)
+            part = self._inputs.part(row, kind) if isinstance(kind, str) else None
+            if part is None or not isinstance(kind, str):
+                continue
+            headers = {**write_fields(part.fields, row.kind, values), **shared.codec, PART_TYPE: kind}
+            data = "" if part.data is None else part.data.encode(values)
+            payloads.append(Payload(names.AI_INPUT, data, headers, shared.transport))
+        if not payloads:
+            # A message without parts still has an id and a role, and its place on the channel.
+            headers = {**write_fields((), row.kind, {}), **shared.codec}
+            payloads.append(Payload(names.AI_INPUT, "", headers, shared.transport))
+        return payloads
+
+    async def cancel_streams(self) -> None:
+        """Close all open streams as cancelled."""
+        await self._core.cancel_all_streams()
+
+    async def flush(self) -> None:
+        """Wait until everything written is acknowledged or repaired."""
+        await self._core.flush()
+
+    async def close(self) -> None:
+        """Flush and refuse further writes."""
+        await self._core.close()
