@@ -238,7 +238,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                     )
                 else:
                     self._folding.refold(entry)
-                    events.append(OutputFolded[InT, OutT](node.key))
+                    events.append(OutputFolded(node.key))
         else:
             ledger.end(event)
         node.steps = ledger.summary()

@@ -1,8 +1,8 @@
 """The conversation of one session: where messages from the channel and from history come together."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Generic
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeAlias
 
 import anyio
 
@@ -20,6 +20,9 @@ from ably_ai_transport.session.emitter import Emitter
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, RunLifecycleEvent
 
 logger = logging.getLogger("ably_ai_transport.session")
+
+Watcher: TypeAlias = Callable[[TreeEvent[InT, OutT], bool], None]
+"""Follows the changes of a conversation; told, too, whether a change came out of history."""
 
 _RETRIES = 3
 _FIRST_BACKOFF_SECONDS = 0.1
@@ -48,7 +51,8 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
         self._channel = channel
         self._page_size = page_size
-        self._watchers = Emitter[tuple[TreeEvent[InT, OutT], bool]](on_exception)
+        self._watchers: dict[object, Watcher[InT, OutT]] = {}
+        self._on_exception = on_exception
         self._lock = anyio.Lock()
         self._page: HistoryPage | None = None
         self._exhausted = False
@@ -58,25 +62,36 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         """Whether the channel's history may hold messages that have not been read."""
         return not self._exhausted
 
-    def watch(self, watcher: Callable[[TreeEvent[InT, OutT], bool], None]) -> Callable[[], None]:
+    def watch(self, watcher: Watcher[InT, OutT]) -> Callable[[], None]:
         """Call a function with each change, and whether it came out of history.
 
         Args:
-            watcher: The function.
+            watcher: The function; what it raises is logged and stops nothing.
 
         Returns:
             A function that takes the watcher away again.
         """
-        return self._watchers.on(lambda pair: watcher(*pair))
+        token = object()
+        self._watchers[token] = watcher
+
+        def remove() -> None:
+            self._watchers.pop(token, None)
+
+        return remove
 
     def apply(self, message: InboundMessage, *, from_history: bool = False) -> None:
         """Take in a message and tell the watchers what changed."""
         self.publish(self.tree.apply(message), from_history=from_history)
 
-    def publish(self, events: list[TreeEvent[InT, OutT]], *, from_history: bool = False) -> None:
+    def publish(self, events: Iterable[TreeEvent[InT, OutT]], *, from_history: bool = False) -> None:
         """Tell the watchers what changed."""
         for event in events:
-            self._watchers.emit((event, from_history))
+            for watcher in tuple(self._watchers.values()):
+                try:
+                    watcher(event, from_history)
+                except Exception as error:
+                    logger.exception("A change of the conversation could not be followed")
+                    self._on_exception(error)
 
     async def fold_until(self, enough: Callable[[], bool]) -> None:
         """Read history, page by page, newest first, until there is enough of it or none left.

@@ -12,6 +12,12 @@ Headers: TypeAlias = Mapping[str, str]
 """One tier of headers. All values on the wire are strings."""
 
 NO_HEADERS: Headers = MappingProxyType({})
+_ONLY_TEXT: frozenset[type] = frozenset({str})
+
+
+def no_headers() -> Headers:
+    """Return headers without any, for the defaults of dataclasses."""
+    return NO_HEADERS
 
 
 class MessageAction(StrEnum):
@@ -36,10 +42,10 @@ def _tier(extras: object, tier: str) -> Headers:
     if not isinstance(headers, Mapping):
         return NO_HEADERS
     entries = cast("Mapping[object, object]", headers)
-    for key, value in entries.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            return {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, str)}
-    return cast("Headers", headers)
+    # Read with each token: the types are compared in one go, and looked at one by one only where they differ.
+    if set(map(type, entries)) | set(map(type, entries.values())) <= _ONLY_TEXT:
+        return cast("Headers", entries)
+    return {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, str)}
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,100 @@
+"""What the measurements share: a server in its own process, clients, percentiles, recorded rounds."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ably import AblyRealtime
+
+from ably_ai_transport.local import LocalServer, LocalServerOptions
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def server_process() -> Iterator[LocalServer]:
+    """Run a local server in another process.
+
+    Yields:
+        A server object that is not entered: it knows the other's address and key, for client options.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        told = json.loads(process.stdout.readline())
+        yield Address(told["port"], told["key"])
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+class Address(LocalServer):
+    """A local server that runs elsewhere."""
+
+    def __init__(self, port: int, key: str) -> None:
+        super().__init__(LocalServerOptions(keys=(key,)))
+        self._port = port
+
+
+@asynccontextmanager
+async def client(server: LocalServer, client_id: str, **options: object) -> AsyncIterator[AblyRealtime]:
+    """Connect an Ably client, and close it at the end."""
+    realtime = AblyRealtime(**server.python_options(client_id=client_id, **options))
+    try:
+        yield realtime
+    finally:
+        await realtime.close()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which a share of the values lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+
+def median_of(rounds: Sequence[float]) -> float:
+    """Return the median of some rounds."""
+    return statistics.median(rounds)
+
+
+def run_node(script: str, arguments: dict[str, object]) -> dict[str, Any]:
+    """Run a script of ``integration_tests/js`` and return the JSON that it prints."""
+    done = subprocess.run(
+        ["node", str(ROOT / "integration_tests" / "js" / script), json.dumps(arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{script} failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def table(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    print(f"\n{title}")
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+Progress = Callable[[str], None]
+
+
+def say(text: str) -> None:
+    """Tell how far a long measurement is."""
+    print(f"… {text}", file=sys.stderr, flush=True)
