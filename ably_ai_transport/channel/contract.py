@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from ably_ai_transport.wire import AITransportError, InboundMessage, OutboundMessage
 
@@ -160,6 +160,7 @@ class Channel(Protocol):
         ...
 
 
+@runtime_checkable
 class ChannelSource(Protocol):
     """Where sessions get their channels from, in place of an Ably client."""
 
