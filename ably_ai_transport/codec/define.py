@@ -33,7 +33,7 @@ from ably_ai_transport.codec.table_index import InputTable, OutputTable, Tables
 from ably_ai_transport.codec.tables import DictEvents, EventShape, InputTableRow, LeadIn, OutputRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reducer(Generic[InT, OutT, ProjT, MsgT]):
     """How a codec's events become messages. See :class:`Codec` for what each function promises.
 

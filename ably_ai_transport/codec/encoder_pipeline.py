@@ -132,8 +132,7 @@ class AppendPipeline:
             self._hold(stream, piece)
         stream.ending = Ending(ending.status, last, ending.transport, ending.codec)
         if stream.phase is StreamPhase.OPEN:
-            self._send_buffer(stream)
-            self._advance(stream)
+            self._resume(stream)
 
     def send_waiting(self) -> None:
         """Send all text that waits for room, so that what is published next comes after it."""
@@ -308,13 +307,11 @@ class AppendPipeline:
         self.wake()
 
     def _resume(self, stream: OutgoingStream) -> None:
-        """Go on after text had to wait: send it, and the end that has been asked for."""
-        if stream.ending is not None:
-            self._send_buffer(stream)
-            self._advance(stream)
-        elif stream.buffer:
+        """Go on where text, or the end that has been asked for, had to wait."""
+        if stream.buffer:
             self._enqueue(stream)
             self._pump()
+        self._advance(stream)
 
     # Failures
 

@@ -29,6 +29,10 @@ def _number(value: float) -> str:
         return "null"
     if value == 0:
         return "0"
+    if abs(value) >= 2**53 and abs(value) < 1e21:
+        # JavaScript rounds the last digits, which it may, having no integers. All digits read back the same
+        # there, and as the same number here.
+        return str(int(value))
     # Both languages print the fewest digits that read back the same; they differ in where the point goes.
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     shown = "".join(map(str, digits))

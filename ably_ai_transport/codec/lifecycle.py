@@ -52,8 +52,6 @@ class LifecycleTracker(Generic[EventT]):
             The made-up events of those phases, in order; empty where all have begun.
         """
         begun = self._begun.setdefault(scope, set())
-        if len(begun) >= len(self._phases):
-            return []
         events: list[EventT] = []
         for phase in self._phases:
             if phase.key not in begun:

@@ -159,12 +159,12 @@ class TableDecoder(Decoder[InT, OutT]):
         # A message's name fixes the direction of everything in it.
         if message.name == names.AI_INPUT:
             return Decoded(inputs=cast("Sequence[InT]", events), replaces=decoded.replaces)
-        if decoded.replaces:
+        made_up, self._hooks.made_up = self._hooks.made_up, ()
+        if made_up:
+            self._lead_ins[message.serial] = made_up
+        elif decoded.replaces:
             # The lead-in was decoded from the same message: it is replaced too, and has to come again.
             events = [*self._lead_ins.get(message.serial, ()), *events]
-        elif self._hooks.made_up:
-            self._lead_ins[message.serial] = self._hooks.made_up
-            self._hooks.made_up = ()
         return Decoded(outputs=cast("Sequence[OutT]", events), replaces=decoded.replaces)
 
 

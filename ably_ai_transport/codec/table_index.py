@@ -83,7 +83,7 @@ class InputTable:
         return part
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tables(Generic[OutT]):
     """A codec's tables, checked and indexed."""
 

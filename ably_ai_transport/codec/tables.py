@@ -329,7 +329,7 @@ OutputRow: TypeAlias = EventRow | StreamRow | DropRow
 InputTableRow: TypeAlias = InputRow | SignalRow | BatchRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LeadIn(Generic[EventT]):
     """What comes before content, to be made up for who joined too late to see it.
 

@@ -7,7 +7,7 @@ message and then what is added to it; history has the latest version of each mes
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, ParamSpec, TypeVar, cast
 
@@ -22,7 +22,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Outcome = Literal["ok", "refuse", "lose"]
 """``lose``: the channel takes the message in, and its answer says that it did not."""
+OK: Outcome = "ok"
 Event = tuple[str, str]
+
+
+def _script(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    yield from outcomes
+    while True:
+        yield OK
 
 
 def timed(test: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -102,14 +109,14 @@ class FakeChannel:
     futures: list[asyncio.Future[object]] = field(default_factory=list[asyncio.Future[object]])
 
     def __post_init__(self) -> None:
-        self._appends = iter(self.outcomes)
-        self._updates = iter(self.update_outcomes)
-        self._publishes = iter(self.publish_outcomes)
+        self._appends = _script(self.outcomes)
+        self._updates = _script(self.update_outcomes)
+        self._publishes = _script(self.publish_outcomes)
         self._failed_updates: set[str] = set()
         self._clock = 0
 
     def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
-        outcome: Outcome = next(self._publishes, "ok")
+        outcome = next(self._publishes)
         serials: list[str | None] = []
         for message in messages:
             self.sent.append(("publish", message))
@@ -122,25 +129,25 @@ class FakeChannel:
         return self._reply(outcome, serials)
 
     def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
-        outcome: Outcome = next(self._appends, "ok")
+        outcome = next(self._appends)
         self.sent.append(("append", message))
         if outcome != "refuse":
             stored = self._stored(message)
             stored.data = f"{stored.data}{message.data}"
             self._change(MessageAction.APPEND, stored, message)
-        return self._reply(outcome, f"v{self._clock}")
+        return self._reply(outcome, self._latest())
 
     def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
-        outcome: Outcome = next(self._updates, "ok")
+        outcome = next(self._updates)
         if self.merciful and message.serial in self._failed_updates:
-            outcome = "ok"
+            outcome = OK
         (self._failed_updates.discard if outcome == "ok" else self._failed_updates.add)(message.serial or "")
         self.sent.append(("update", message))
         if outcome != "refuse":
             stored = self._stored(message)
             stored.data = message.data
             self._change(MessageAction.UPDATE, stored, message)
-        return self._reply(outcome, f"v{self._clock}")
+        return self._reply(outcome, self._latest())
 
     def answer(self, count: int | None = None) -> None:
         """Answer the oldest unanswered writes: all of them, or so many."""
@@ -171,6 +178,9 @@ class FakeChannel:
 
     def _tick(self) -> str:
         self._clock += 1
+        return f"{self._clock:06}"
+
+    def _latest(self) -> str | None:
         return f"{self._clock:06}"
 
     def _stored(self, message: OutboundMessage) -> Stored:

@@ -176,6 +176,7 @@ def test_all_readers_agree_on_the_whole_text(
     batches=st.lists(st.integers(1, 5), max_size=6),
     merge=st.booleans(),
 )
+@example(texts=["", "a", " "], outcomes=["ok", "refuse"], batches=[4], merge=True)
 def test_with_a_window_of_one_no_follower_ever_sees_text_rewritten(
     texts: list[str], outcomes: list[Outcome], batches: list[int], merge: bool
 ) -> None:

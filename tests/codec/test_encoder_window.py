@@ -189,3 +189,19 @@ async def test_flush_waits_for_every_answer() -> None:
         channel.answer(1)
     await flushing
     assert channel.unanswered == []
+
+
+@timed
+async def test_closing_a_stream_does_not_exceed_the_window() -> None:
+    """Text sent over a refusal that is still to come would leave a gap that followers see."""
+    channel = FakeChannel()
+    encoder = await start(channel, EncoderOptions(append_window=1), "a")
+    await encoder.append_stream("a", "1")
+    await encoder.append_stream("a", "2")
+    closing = asyncio.ensure_future(encoder.close_stream("a", Payload("ai-output", "3")))
+    for expected in (["1"], ["1", "2"], ["1", "2", "3"]):
+        await settle()
+        assert (closing.done(), channel.texts()) == (False, expected)
+        channel.answer()
+    await closing
+    assert encoder.stats.max_in_flight == 1

@@ -1,10 +1,11 @@
-"""Helpers of this folder's tests: a conversation reader without any session."""
+"""UI messages without any session: a reader that decodes and folds, and short ways to fold by hand."""
 
 from collections.abc import Iterable, Sequence
 
+from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
+
 from ably_ai_transport.codec import Decoded, FoldMeta, InputEvent, OutputEvent
 from ably_ai_transport.wire import InboundMessage
-from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
 
 Events = Decoded[VercelInput, UIMessageChunk]
 
@@ -12,16 +13,23 @@ CODEC = UIMessageCodec()
 
 
 class Follower:
-    """Decodes what it is given and folds it in canonical order, one projection for each run."""
+    """Decodes what it is given and folds it in canonical order, one projection for each run.
+
+    As sessions do, it skips versions of a message that it has had.
+    """
 
     def __init__(self) -> None:
         self.decoder = CODEC.create_decoder()
+        self._versions: dict[str, str] = {}
         self.log: dict[str, list[tuple[FoldMeta, str, Events]]] = {}
 
     def read(self, messages: Iterable[InboundMessage]) -> "Follower":
         for message in messages:
+            serial, version = message.serial or "", message.version or message.serial or ""
+            if version <= self._versions.get(serial, ""):
+                continue
+            self._versions[serial] = version
             decoded = self.decoder.decode(message)
-            serial = message.serial or ""
             if decoded.replaces:
                 self.log[serial] = []
             headers = message.transport_headers
