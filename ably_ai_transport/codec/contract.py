@@ -176,7 +176,7 @@ class Encoder(ABC, Generic[InT_contra, OutT_contra]):
         """Flush and refuse further writes. Closing twice is fine."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decoded(Generic[InT_co, OutT_co]):
     """What one delivery says.
 
@@ -204,7 +204,7 @@ class Decoder(ABC, Generic[InT_co, OutT_co]):
         """Decode one delivery. Never raises for what others put on the channel: it decodes to nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InputEvent(Generic[InT_co]):
     """An input, on its way into a projection."""
 
@@ -212,7 +212,7 @@ class InputEvent(Generic[InT_co]):
     direction: Literal["input"] = "input"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutputEvent(Generic[OutT_co]):
     """An output, on its way into a projection."""
 
@@ -220,7 +220,7 @@ class OutputEvent(Generic[OutT_co]):
     direction: Literal["output"] = "output"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FoldMeta:
     """Where a folded event came from.
 

@@ -20,7 +20,7 @@ StreamDeleteHook: TypeAlias = Callable[[str, StreamState | None], object]
 logger = logging.getLogger("ably_ai_transport.codec")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecodedEvents(Generic[EventT_co]):
     """What one delivery says.
 

@@ -13,7 +13,7 @@ class TreeUpdated:
     """Nodes came, went, or changed places."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutputFolded(Generic[InT_co, OutT_co]):
     """A node's content changed.
 

@@ -31,19 +31,14 @@ class MessageAction(StrEnum):
     SUMMARY = "message.summary"
 
 
-def _tier(extras: object, tier: str) -> Headers:
+def _tier(ai: Mapping[object, object], tier: str) -> Headers:
     """Read one tier leniently: whatever is not a string under a string key is not a header."""
-    if not isinstance(extras, Mapping):
-        return NO_HEADERS
-    ai = cast("Mapping[object, object]", extras).get("ai")
-    if not isinstance(ai, Mapping):
-        return NO_HEADERS
-    headers = cast("Mapping[object, object]", ai).get(tier)
+    headers = ai.get(tier)
     if not isinstance(headers, Mapping):
         return NO_HEADERS
     entries = cast("Mapping[object, object]", headers)
-    # Read with each token: the types are compared in one go, and looked at one by one only where they differ.
-    if set(map(type, entries)) | set(map(type, entries.values())) <= _ONLY_TEXT:
+    # Read with each token: types are compared all at once, and looked at one by one only where they differ.
+    if set(map(type, entries.values())) <= _ONLY_TEXT and set(map(type, entries)) <= _ONLY_TEXT:
         return cast("Headers", entries)
     return {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, str)}
 
@@ -63,6 +58,10 @@ class InboundMessage:
         connection_id: The publisher's connection.
         id: Ably's id of the message.
         extras: The message's extras as they came; the headers are read from them.
+        transport_headers: The transport tier of the extras.
+        codec_headers: The codec tier of the extras.
+        has_ai_envelope: Whether the message is one of a session, rather than an application's own on the
+            same channel.
     """
 
     action: MessageAction = MessageAction.CREATE
@@ -77,18 +76,19 @@ class InboundMessage:
     extras: object = None
     transport_headers: Headers = field(init=False, repr=False)
     codec_headers: Headers = field(init=False, repr=False)
+    has_ai_envelope: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.transport_headers = _tier(self.extras, "transport")
-        self.codec_headers = _tier(self.extras, "codec")
-
-    @property
-    def has_ai_envelope(self) -> bool:
-        """Whether the message is one of a session, rather than an application's own on the same channel."""
         extras = self.extras
-        return isinstance(extras, Mapping) and isinstance(
-            cast("Mapping[object, object]", extras).get("ai"), Mapping
-        )
+        ai = cast("Mapping[object, object]", extras).get("ai") if isinstance(extras, Mapping) else None
+        if isinstance(ai, Mapping):
+            tiers = cast("Mapping[object, object]", ai)
+            self.has_ai_envelope = True
+            self.transport_headers = _tier(tiers, "transport")
+            self.codec_headers = _tier(tiers, "codec")
+        else:
+            self.has_ai_envelope = False
+            self.transport_headers = self.codec_headers = NO_HEADERS
 
 
 @dataclass(slots=True, eq=False)
