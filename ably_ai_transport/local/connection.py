@@ -215,7 +215,8 @@ class Connection:
             transport = self.transport
             if transport is None:
                 return
-            idle = self.engine.clock.now() - transport.last_written
+            # The wall clock may step back: that must not lengthen the silence.
+            idle = max(0, self.engine.clock.now() - transport.last_written)
             if idle >= interval:
                 self.send({"action": int(Action.HEARTBEAT)})
                 idle = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgpack
 
@@ -15,16 +15,33 @@ Format: TypeAlias = Literal["json", "msgpack"]
 
 
 def _jsonable(value: object) -> str:
-    """Binary outside of `data` (in extras) has no marker in JSON: base64 is the best there is."""
-    if isinstance(value, (bytes, bytearray)):
-        return base64.b64encode(value).decode()
-    raise TypeError(f"cannot encode {type(value).__name__}")
+    """What JSON does not have, in extras: binary has no marker there, base64 is the best there is."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_jsonable).encode
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode_json = json.JSONDecoder(parse_constant=_no_constant).decode
+_encode_json = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False, default=_jsonable
+).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), default=_jsonable).encode
 _pack = cast("Any", msgpack).packb
 _unpack = cast("Any", msgpack).unpackb
+
+
+_FIELDS: Final[dict[str, type]] = {
+    "channel": str,
+    "channelSerial": str,
+    "flags": int,
+    "msgSerial": int,
+    "params": dict,
+    "auth": dict,
+    "messages": list,
+    "presence": list,
+}
 
 
 def dump(value: object, format_: Format) -> bytes:
@@ -45,9 +62,11 @@ def load(payload: str | bytes, format_: Format) -> Value:
     """
     try:
         if format_ == "json":
-            return json.loads(payload)
-        return _unpack(payload, raw=False, strict_map_key=False, unicode_errors="surrogatepass")
-    except (ValueError, msgpack.exceptions.UnpackException, UnicodeError) as error:
+            return _decode_json(payload if isinstance(payload, str) else payload.decode())
+        if isinstance(payload, str):
+            raise TypeError("text instead of binary")
+        return _unpack(payload, raw=False, unicode_errors="surrogatepass")
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise bad_request(f"the body or frame is not valid {format_}: {error}") from error
 
 
@@ -60,6 +79,10 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
     value = load(payload, format_)
     if not isinstance(value, dict) or not isinstance(value.get("action"), int):
         raise bad_request("a protocol message must be an object with an action")
+    for name, field in value.items():
+        expected = _FIELDS.get(name)
+        if expected is not None and field is not None and not isinstance(field, expected):
+            raise bad_request(f"{name} of a protocol message has the wrong type")
     return cast("Frame", value)
 
 

@@ -72,8 +72,9 @@ class Publishing:
         except RefusedError as refusal:
             self._settle(connection, slots, refusal)
             return
-        self._count(submissions)
         delivery = outcome.delivery
+        if delivery is not None:
+            self._count(submissions)
         if faults.takes_ack(name, action):
             # The client must not learn the outcome: it is kept for when the publish is sent again.
             if delivery is not None:
@@ -138,8 +139,8 @@ class Publishing:
         channel = self._engine.channel(name)
         self._engine.faults.check_nack(name, _NAMES[submissions[0].action] if submissions else "create")
         outcome = channel.publish(Publisher(identity), submissions)
-        self._count(submissions)
         if outcome.delivery is not None:
+            self._count(submissions)
             channel.fan_out(outcome.delivery)
         return outcome
 

@@ -79,7 +79,7 @@ class RestApi:
             case "PATCH" | "POST", ["messages", serial]:
                 return await self._mutate(request, identity, name, serial)
             case "GET", ["presence"]:
-                capability.check(name, "presence")
+                capability.check(name, "presence" if capability.allows(name, "presence") else "subscribe")
                 return Reply(list(self._presence(request, name)))
             case "GET", ["presence", "history"]:
                 capability.check(name, "history")

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any, Self
 
+import anyio
 import uvicorn
 
 from ably_ai_transport.local.app import create_app
@@ -168,12 +169,15 @@ class LocalServer:
             access_log=False,
             log_level="warning",
         )
-        self._server = _Uvicorn(config)
+        server = self._server = _Uvicorn(config)
         # A task instead of a task group: fixtures may enter and leave the server in different tasks.
-        self._task = asyncio.create_task(self._server.serve([listener]), name="ably local server")
-        ready = asyncio.ensure_future(self._server.ready.wait())
-        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        self._task = asyncio.create_task(server.serve([listener]), name="ably local server")
+        self._task.add_done_callback(lambda _: server.ready.set())
+        try:
+            await server.ready.wait()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         if self._task.done():
             listener.close()
             await self._task
@@ -190,7 +194,9 @@ class LocalServer:
         self._engine.close()
         if server is not None and task is not None:
             server.stop()
-            await task
+            # Also when the program is being cancelled, nothing is left behind.
+            with anyio.CancelScope(shield=True):
+                await task
         self._port = None
 
 

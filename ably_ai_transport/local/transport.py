@@ -24,6 +24,7 @@ FrameObserver: TypeAlias = "Callable[[Direction, str, Frame], None]"
 """Called with (direction, label of the connection, frame)."""
 
 _BATCH: Final = 256
+_LINGER_MS: Final = 10_000
 _GONE: Final = RefusedError(80003, 503, "the connection does not read fast enough")
 
 
@@ -106,6 +107,8 @@ class Transport:
         if self._closing is None:
             self._closing = code
             self._stop_timers()
+            # A peer that does not read would keep the websocket for ever.
+            self._timers[self._clock.call_later(_LINGER_MS, self.abort)] = None
             self._wake.set()
 
     def abort(self) -> None:

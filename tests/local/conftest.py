@@ -23,7 +23,7 @@ TIME_LIMIT = 10
 
 def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @functools.wraps(test)
-    async def run(*args: Any, **kwargs: Any) -> None:
+    async def run(*args: object, **kwargs: object) -> None:
         with anyio.fail_after(TIME_LIMIT):
             await test(*args, **kwargs)
 

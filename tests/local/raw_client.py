@@ -9,19 +9,26 @@ from urllib.parse import urlencode
 
 import msgpack
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from ably_ai_transport.local.protocol import Action
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
 
     from ably_ai_transport.local import LocalServer
 
 Frame: TypeAlias = "dict[str, Any]"
 WireFormat: TypeAlias = Literal["json", "msgpack"]
 
-_pack = cast("Any", msgpack).packb
-_unpack = cast("Any", msgpack).unpackb
+_msgpack = cast("Any", msgpack)
+
+
+def pack(value: object) -> bytes:
+    return _msgpack.packb(value)
+
+
+unpack: Callable[[bytes], Any] = _msgpack.unpackb
 
 
 class RawClient:
@@ -42,12 +49,12 @@ class RawClient:
         return self.connected["connectionDetails"]["connectionKey"]
 
     async def send(self, frame: Frame) -> None:
-        await self.socket.send(json.dumps(frame) if self.format == "json" else _pack(frame))
+        await self.socket.send(json.dumps(frame) if self.format == "json" else pack(frame))
 
     async def receive(self) -> Frame:
         payload = await self.socket.recv()
         assert isinstance(payload, str if self.format == "json" else bytes)
-        return json.loads(payload) if isinstance(payload, str) else _unpack(payload)
+        return json.loads(payload) if isinstance(payload, str) else unpack(payload)
 
     async def until(self, action: Action) -> Frame:
         """Return the next frame with this action; those before it are kept for `settled`."""
@@ -67,11 +74,11 @@ class RawClient:
         """Return the messages in what has arrived."""
         return [m for frame in await self.settled() for m in frame.get("messages", ())]
 
-    async def attach(self, channel: str, **fields: Any) -> Frame:
+    async def attach(self, channel: str, **fields: object) -> Frame:
         await self.send({"action": Action.ATTACH, "channel": channel, **fields})
         return await self.until(Action.ATTACHED)
 
-    async def post(self, channel: str, *messages: Frame, **fields: Any) -> int:
+    async def post(self, channel: str, *messages: Frame, **fields: object) -> int:
         """Publish without waiting; returns the msgSerial."""
         serial = self.next_serial
         self.next_serial += 1
@@ -96,11 +103,12 @@ class RawClient:
         return frame
 
     async def publish(self, channel: str, *messages: Frame) -> str:
-        """Publish and return the first serial of the ACK."""
-        await self.post(channel, *messages)
-        answer = await self.answer()
+        """Publish and return the first serial of its ACK, whatever else is acknowledged before."""
+        serial = await self.post(channel, *messages)
+        while serial >= (answer := await self.answer())["msgSerial"] + answer["count"]:
+            pass
         assert answer["action"] == Action.ACK, answer
-        return answer["res"][0]["serials"][0]
+        return answer["res"][serial - answer["msgSerial"]]["serials"][0]
 
     async def refused(self, channel: str, *messages: Frame) -> Frame:
         """Publish and return the error of the NACK."""
@@ -109,8 +117,16 @@ class RawClient:
         assert answer["action"] == Action.NACK, answer
         return answer["error"]
 
-    async def append(self, channel: str, serial: str, data: Any, **fields: Any) -> str:
+    async def append(self, channel: str, serial: str, data: object, **fields: object) -> str:
         return await self.publish(channel, {"action": 5, "serial": serial, "data": data, **fields})
+
+    async def closed(self) -> int | None:
+        """Read until the websocket ends; returns the close code."""
+        try:
+            while True:
+                await self.receive()
+        except ConnectionClosed:
+            return self.socket.close_code
 
     async def cut(self) -> None:
         """Break the connection without a closing handshake."""
@@ -126,7 +142,7 @@ async def raw_client(
     format_: WireFormat = "json",
     credentials: bool = True,
     **params: str,
-) -> AsyncIterator[RawClient]:
+) -> AsyncGenerator[RawClient]:
     """Open a websocket and read the first frame."""
     query = dict(params)
     if client_id is not None:
@@ -140,3 +156,4 @@ async def raw_client(
         client = RawClient(socket, format_)
         client.connected = await client.receive()
         yield client
+    await socket.wait_closed()

@@ -3,22 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 
-from ably_ai_transport.local import LocalServer, LocalServerOptions
+from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions
 from ably_ai_transport.local.protocol import Action
-from tests.local.raw_client import RawClient, WireFormat, raw_client
+from tests.local.raw_client import WireFormat, pack, raw_client
 
 if TYPE_CHECKING:
     from tests.local.manual_clock import ManualClock
-
-
-async def closed(client: RawClient) -> int | None:
-    """Read until the websocket ends; returns the close code."""
-    with pytest.raises(ConnectionClosed):
-        while True:
-            await client.receive()
-    return client.socket.close_code
 
 
 async def test_first_frame_is_connected_with_details(server: LocalServer, wire_format: WireFormat) -> None:
@@ -60,7 +51,7 @@ async def test_close_is_answered_and_ends_the_connection(server: LocalServer) ->
     async with raw_client(server) as client:
         await client.send({"action": Action.CLOSE})
         assert (await client.receive())["action"] == Action.CLOSED
-        assert await closed(client) == 1000
+        assert await client.closed() == 1000
     async with raw_client(server, resume=client.key) as late:
         assert late.connected["error"]["code"] == 80018
 
@@ -68,7 +59,7 @@ async def test_close_is_answered_and_ends_the_connection(server: LocalServer) ->
 async def test_disconnect_keeps_the_connection_for_a_resume(server: LocalServer) -> None:
     async with raw_client(server) as client:
         await client.send({"action": Action.DISCONNECT})
-        await closed(client)
+        await client.closed()
     async with raw_client(server, resume=client.key) as late:
         assert late.id == client.id
 
@@ -79,19 +70,44 @@ async def test_frames_of_unknown_action_are_ignored(server: LocalServer) -> None
         assert await client.settled() == []
 
 
-@pytest.mark.parametrize("payload", ["{", "[]", '"text"', '{"action":"x"}', "{}"])
-async def test_nonsense_fails_the_connection(server: LocalServer, payload: str) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{",
+        "[]",
+        '"text"',
+        "{}",
+        '{"action":"x"}',
+        '{"action":10,"channel":5}',
+        '{"action":10,"channel":"c","params":"rewind"}',
+        '{"action":10,"channel":"c","flags":"all"}',
+        '{"action":10,"channel":"c","channelSerial":5}',
+        '{"action":15,"channel":"c","msgSerial":"0"}',
+        '{"action":17,"auth":"token"}',
+        '{"action":0,"id":NaN}',
+        "[" * 100_000,
+        b"\xff",
+    ],
+)
+async def test_nonsense_fails_the_connection(server: LocalServer, payload: str | bytes) -> None:
     async with raw_client(server) as client:
         await client.socket.send(payload)
         frame = await client.receive()
         assert frame["action"] == Action.ERROR
         assert frame["error"]["code"] == 40000
-        await closed(client)
+        await client.closed()
+
+
+@pytest.mark.parametrize("payload", ["text", b"\xc1", b"\x81\x01\x02", pack({"action": 10, "channel": 5})])
+async def test_nonsense_in_msgpack_fails_the_connection(server: LocalServer, payload: str | bytes) -> None:
+    async with raw_client(server, format_="msgpack") as client:
+        await client.socket.send(payload)
+        frame = await client.receive()
+        assert frame["error"]["code"] == 40000
+        await client.closed()
 
 
 async def test_a_slow_consumer_is_disconnected(clock: ManualClock) -> None:
-    from ably_ai_transport.local import Limits
-
     options = LocalServerOptions(limits=Limits(max_queued_frames=3))
     async with LocalServer(options, clock=clock) as server, raw_client(server) as publisher:
         async with raw_client(server, "slow") as slow:
@@ -103,7 +119,7 @@ async def test_a_slow_consumer_is_disconnected(clock: ManualClock) -> None:
             clock.advance(1000)
             frame = await slow.until(Action.DISCONNECTED)
             assert frame["error"]["code"] == 80003
-            await closed(slow)
+            await slow.closed()
         server.faults.delay(0)
         async with raw_client(server, "slow", resume=slow.key) as resumed:
             assert resumed.id == slow.id

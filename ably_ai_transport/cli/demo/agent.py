@@ -1,0 +1,149 @@
+"""The demo's agent: an HTTP endpoint that is told of a question, and a task that replies on the channel."""
+
+import logging
+import socket
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import uvicorn
+from ably import AblyRealtime
+from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, text_of
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ably_ai_transport import AgentSession, AITransportError, ErrorCode, Invocation
+from ably_ai_transport.cli.demo.answers import Answers, delta_of, text_delta_of
+from ably_ai_transport.cli.demo.figures import Figures
+from ably_ai_transport.cli.demo.participant import connected
+
+logger = logging.getLogger("ably_ai_transport.cli")
+
+FAILING_QUESTION = "/error"
+"""What makes the agent fail in the middle of its reply."""
+_TOKENS_BEFORE_FAILURE = 25
+
+
+class Agent:
+    """Replies to every question that it is told of.
+
+    Attributes:
+        replies: For each run, the text that the model has produced for it.
+    """
+
+    def __init__(self, options: Mapping[str, Any], answers: Answers, figures: Figures) -> None:
+        self.replies: dict[str, str] = {}
+        self._options = options
+        self._answers = answers
+        self._figures = figures
+        self._at_work: tuple[AblyRealtime, anyio.abc.TaskGroup] | None = None
+
+    def app(self) -> Starlette:
+        """Return the web application. Its lifespan owns the work that requests start."""
+        return Starlette(
+            routes=[Route("/api/chat", self._chat, methods=["POST"])], lifespan=lambda _: self._lifespan()
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncGenerator[None]:
+        async with connected(self._options) as client, anyio.create_task_group() as tasks:
+            self._at_work = client, tasks
+            yield
+            self._at_work = None
+            tasks.cancel_scope.cancel()
+
+    async def _chat(self, request: Request) -> JSONResponse:
+        try:
+            invocation = Invocation.from_json(await request.body())
+        except AITransportError as error:
+            return JSONResponse({"error": error.message}, status_code=error.status_code)
+        if self._at_work is None:
+            return JSONResponse({"error": "the agent is closing"}, status_code=503)
+        client, tasks = self._at_work
+        invocation_id = str(uuid.uuid4())
+        tasks.start_soon(self._work, client, invocation, invocation_id)
+        return JSONResponse({"invocationId": invocation_id})
+
+    async def _work(self, client: AblyRealtime, invocation: Invocation, invocation_id: str) -> None:
+        try:
+            async with (
+                AgentSession(client, invocation.session_name, codec=UIMessageCodec()) as session,
+                session.create_run(invocation, invocation_id=invocation_id) as run,
+            ):
+                conversation = [message.message for message in await run.view.load_all()]
+                await run.pipe(self._reply(run.run_id, conversation))
+        except Exception:
+            logger.exception("The agent gave up on invocation %s", invocation_id)
+
+    async def _reply(self, run_id: str, conversation: Sequence[UIMessage]) -> AsyncIterator[UIMessageChunk]:
+        fails = bool(conversation) and text_of(conversation[-1]) == FAILING_QUESTION
+        tokens = 0
+        self.replies[run_id] = ""
+        async with aclosing(self._answers.reply(conversation)) as chunks:
+            async for chunk in chunks:
+                if delta_of(chunk) is not None:
+                    tokens += 1
+                    self._figures.tokens += 1
+                    self.replies[run_id] += text_delta_of(chunk)
+                if fails and tokens > _TOKENS_BEFORE_FAILURE:
+                    raise AITransportError("the model went away in mid-sentence", ErrorCode.STREAM_ERROR)
+                yield chunk
+
+
+@asynccontextmanager
+async def serving(app: Starlette) -> AsyncGenerator[str]:
+    """Serve a web application on a free port of this machine.
+
+    Args:
+        app: The application.
+
+    Yields:
+        Its address.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    async def serve() -> None:
+        # It is told to stop, never cancelled, so that the application ends its work in order.
+        with anyio.CancelScope(shield=True):
+            await server.serve([listener])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        try:
+            await server.ready.wait()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A web server that leaves signals to the command."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = anyio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.ready.set()

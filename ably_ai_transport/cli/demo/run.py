@@ -1,0 +1,200 @@
+"""The ``demo`` command."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from ably_ai_transport.cli.demo.answers import Answers, Playback
+from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.interactive import Interactive
+from ably_ai_transport.cli.demo.keyboard import is_supported
+from ably_ai_transport.cli.demo.model import Model
+from ably_ai_transport.cli.demo.narrators import Lines, OnScreen
+from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_answers
+from ably_ai_transport.cli.demo.screen import Screen
+from ably_ai_transport.cli.demo.script import Check, Script, failures
+from ably_ai_transport.cli.demo.stage import Stage, stage
+from ably_ai_transport.cli.problems import FAILED, INTERRUPTED, MISUSED, CliError
+
+LONGEST_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the command was given.
+
+    Attributes:
+        script: Whether to play the prepared scenes also where there is a terminal.
+        recordings: A folder of recorded model streams.
+        model: The model to ask, where there is a key.
+        speed: How many times faster known replies are played.
+        log: Where to write the log.
+    """
+
+    script: bool = False
+    recordings: Path | None = None
+    model: str | None = None
+    speed: float = 1.0
+    log: Path | None = None
+
+
+async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
+    """Run the demo.
+
+    Args:
+        options: What the command was given.
+        console: Where to show it; standard output by default.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The options cannot be used.
+    """
+    console = console or Console(highlight=False)
+    answers = choose_answers(options, os.environ)
+    _skip_proxies()
+    code = INTERRUPTED
+    with _logged(options.log):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            code = await _perform(options, console, answers)
+            tasks.cancel_scope.cancel()
+    return code
+
+
+def choose_answers(options: DemoOptions, env: Mapping[str, str]) -> Answers:
+    """Choose what the agent replies with.
+
+    A folder on the command line comes first; then a model, where there is a key for one; then a folder named
+    in ``AIT_RECORDINGS``, and one beside the checkout; else there are built-in replies.
+
+    Args:
+        options: What the command was given.
+        env: The environment.
+
+    Returns:
+        The replies.
+
+    Raises:
+        CliError: A folder that was named cannot be used.
+    """
+    model = Model.from_env(env, options.model)
+    if options.recordings is None and model is not None:
+        return model
+    folder = options.recordings or (Path(named) if (named := env.get("AIT_RECORDINGS")) else None)
+    found = folder or beside_the_checkout()
+    built_in = built_in_answers()
+    if found is not None:
+        try:
+            recorded = read_answers(found)
+        except OSError as error:
+            raise CliError(f"unable to read recordings: {error}", MISUSED) from error
+        if recorded:
+            # The scenes need three replies that take some time.
+            long = [answer for answer in recorded if answer.is_long]
+            others = [answer for answer in recorded if not answer.is_long]
+            label = f"{len(recorded)} recorded model streams"
+            return Playback(label, [*long, *built_in[len(long) :], *others], options.speed)
+        if folder is not None:
+            raise CliError(f"there are no recorded model streams of some length in {folder}", MISUSED)
+    return Playback("built in", built_in, options.speed)
+
+
+async def _perform(options: DemoOptions, console: Console, answers: Answers) -> int:
+    on_terminal = console.is_terminal and sys.stdin.isatty()
+    interactive = on_terminal and not options.script
+    if interactive and not is_supported():
+        console.print(
+            Text("This system's terminal cannot be read key by key; here are the prepared scenes.", "yellow")
+        )
+        interactive = False
+    async with stage(answers) as scene:
+        if interactive:
+            await Interactive(scene, console).run(sys.stdin.fileno())
+            console.print(scene.figures.table())
+            return 0
+        return await _play(scene, console)
+
+
+async def _play(scene: Stage, console: Console) -> int:
+    try:
+        with anyio.fail_after(LONGEST_SECONDS):
+            checks = await (_play_on_screen if console.is_terminal else _play_in_lines)(scene, console)
+    except TimeoutError as error:
+        console.print(scene.figures.table())
+        raise CliError(f"the demo failed: {error or f'it took more than {LONGEST_SECONDS} s'}") from error
+    console.print()
+    console.print(scene.figures.table())
+    failed = failures(checks)
+    if failed:
+        raise CliError(f"the demo failed: {len(failed)} of {len(checks)} checks did not pass", FAILED)
+    console.print(Text(f"All {len(checks)} checks passed.", "bold green"))
+    return 0
+
+
+async def _play_in_lines(scene: Stage, console: Console) -> list[Check]:
+    console.print(Text("ably-ai-transport demo", "bold"))
+    console.print(f"  server   {scene.server.url}, Ably's protocol on this machine")
+    console.print(f"  agent    {scene.agent_url}")
+    console.print(f"  people   {' and '.join(person.name for person in scene.people)}")
+    console.print(f"  replies  {scene.answers.label}")
+    script = Script(scene, Lines(console))
+    await script.play()
+    return script.checks
+
+
+async def _play_on_screen(scene: Stage, console: Console) -> list[Check]:
+    narrator = OnScreen(Screen(scene, console))
+    script = Script(scene, narrator)
+    try:
+        async with narrator.screen.shown():
+            await script.play()
+    finally:
+        for line in narrator.told:
+            console.print(line)
+    return script.checks
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    with anyio.open_signal_receiver(*wanted) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+@contextmanager
+def _logged(path: Path | None) -> Generator[None]:
+    """Write the log to a file; without one, nowhere, for the screen is taken."""
+    root = logging.getLogger()
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8") if path else logging.NullHandler()
+    except OSError as error:
+        raise CliError(f"unable to write the log: {error}", MISUSED) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = root.level
+    root.addHandler(handler)
+    if path is not None:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _skip_proxies() -> None:
+    """Keep the Ably SDK from asking a proxy for this machine."""
+    for name in ("no_proxy", "NO_PROXY"):
+        known = os.environ.get(name)
+        os.environ[name] = f"{known},127.0.0.1" if known else "127.0.0.1"

@@ -1,0 +1,129 @@
+"""Everything that the demo runs: the server, the agent, the people. All of it on this machine."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from ably_ai_transport_vercel import UIMessageCodec, user_message
+
+from ably_ai_transport.cli.demo.agent import Agent, serving
+from ably_ai_transport.cli.demo.answers import Answers
+from ably_ai_transport.cli.demo.figures import AGENT, Figures
+from ably_ai_transport.cli.demo.participant import Participant, Run, participant
+from ably_ai_transport.cli.problems import CliError
+from ably_ai_transport.local import LocalServer, LocalServerOptions
+
+SESSION_NAME = "demo:kitchen-table"
+ROLLUP_MS = 40
+"""Appends within this time are merged; it is Ably's default."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """What is going on.
+
+    Attributes:
+        server: The local server.
+        agent: The agent.
+        agent_url: The agent's endpoint.
+        answers: What the agent replies with.
+        figures: What went over the wire so far.
+        people: Who takes part, in the order in which they came.
+    """
+
+    server: LocalServer
+    agent: Agent
+    agent_url: str
+    answers: Answers
+    figures: Figures
+    _http: httpx.AsyncClient
+    _exits: AsyncExitStack
+    people: list[Participant] = field(default_factory=list[Participant])
+
+    @property
+    def alice(self) -> Participant:
+        """The person who asks."""
+        return self.people[0]
+
+    @property
+    def bob(self) -> Participant:
+        """The person who looks on."""
+        return self.people[1]
+
+    async def join(self, name: str) -> Participant:
+        """Let another person in, who reads what was said before.
+
+        Args:
+            name: The person's name.
+
+        Returns:
+            The person.
+        """
+        options = options_of(self.server, name)
+        newcomer = await self._exits.enter_async_context(participant(name, options, SESSION_NAME))
+        await newcomer.session.view.load_all()
+        self.people.append(newcomer)
+        return newcomer
+
+    async def ask(self, text: str) -> Run:
+        """Let Alice ask: publish her question, and tell the agent of it.
+
+        Args:
+            text: The question.
+
+        Returns:
+            The run that answers it.
+
+        Raises:
+            CliError: The agent could not be told.
+        """
+        question = UIMessageCodec().create_user_message(user_message(text))
+        run = await self.alice.session.view.send(question)
+        try:
+            response = await self._http.post(self.agent_url, json=run.to_invocation().to_json())
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise CliError(f"the agent at {self.agent_url} did not take the question: {error}") from error
+        return run
+
+
+@asynccontextmanager
+async def stage(answers: Answers) -> AsyncGenerator[Stage]:
+    """Start the server, the agent, Alice and Bob; end them all when the block ends.
+
+    Args:
+        answers: What the agent replies with.
+
+    Yields:
+        The stage.
+    """
+    async with AsyncExitStack() as exits:
+        server = await exits.enter_async_context(
+            LocalServer(LocalServerOptions(append_rollup_window_ms=ROLLUP_MS))
+        )
+        figures = Figures(server.stats, follower="bob")
+        server.on_frame(figures.on_frame)
+        agent = Agent(options_of(server, AGENT), answers, figures)
+        address = await exits.enter_async_context(serving(agent.app()))
+        # Proxies have no business between two programs on one machine.
+        http = await exits.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=10))
+        scene = Stage(server, agent, f"{address}/api/chat", answers, figures, http, exits)
+        await scene.join("Alice")
+        await scene.join("Bob")
+        scene.bob.session.view.on_message(figures.on_received)
+        yield scene
+
+
+def options_of(server: LocalServer, name: str) -> dict[str, object]:
+    """Return the options of a person's Ably client.
+
+    Args:
+        server: The local server.
+        name: The person's name.
+
+    Returns:
+        The options, with the name as client id and as the connection's label.
+    """
+    client_id = name.lower()
+    return server.python_options(client_id=client_id, transport_params={"conn": client_id})

@@ -1,0 +1,165 @@
+"""The ``serve`` command."""
+
+import errno
+import ipaddress
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from ably_ai_transport.cli.problems import MISUSED, CliError
+from ably_ai_transport.local import LocalServer, LocalServerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command was given.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        keys: API keys; one is made up where there is none.
+        rollup_ms: Appends within this time are merged.
+        allow_remote: Whether other machines may reach the server.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    keys: tuple[str, ...] = ()
+    rollup_ms: int = 40
+    allow_remote: bool = False
+
+
+async def serve_until_stopped(options: ServeOptions, console: Console | None = None) -> int:
+    """Run a local server until the process is told to stop.
+
+    Args:
+        options: How it listens.
+        console: Where to write; standard output by default.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The address or a key cannot be used.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    server = _create_server(options)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        try:
+            await server.__aenter__()
+        except OSError as error:
+            raise _cannot_listen(options, error) from error
+        try:
+            _introduce(server, console)
+            async for _ in signals:
+                break
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.__aexit__(None, None, None)
+    console.print("Stopped.")
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        True for ``localhost`` and loopback addresses; False for any other name, wherever it leads.
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def python_line(options: Mapping[str, object]) -> str:
+    """Write the call that connects the Python SDK.
+
+    Args:
+        options: The SDK's options.
+
+    Returns:
+        One line of Python.
+    """
+    arguments = ", ".join(f"{name}={_python(value)}" for name, value in options.items())
+    return f"AblyRealtime({arguments})"
+
+
+def javascript_line(options: Mapping[str, object]) -> str:
+    """Write the call that connects the JavaScript SDK.
+
+    Args:
+        options: The SDK's options.
+
+    Returns:
+        One line of JavaScript.
+    """
+    entries = ", ".join(f"{name}: {json.dumps(value)}" for name, value in options.items())
+    return f"new Ably.Realtime({{ {entries} }})"
+
+
+def _create_server(options: ServeOptions) -> LocalServer:
+    if not (options.allow_remote or is_loopback(options.host)):
+        raise CliError(
+            f"{options.host} can be reached from other machines, and this server is made for development:"
+            " it encrypts nothing. Add --allow-remote if that is what you want.",
+            MISUSED,
+        )
+    try:
+        return LocalServer(
+            LocalServerOptions(
+                host=options.host,
+                port=options.port,
+                keys=options.keys,
+                append_rollup_window_ms=options.rollup_ms,
+            )
+        )
+    except ValueError as error:
+        raise CliError(str(error), MISUSED) from error
+
+
+def _cannot_listen(options: ServeOptions, error: OSError) -> CliError:
+    where = f"{options.host}:{options.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return CliError(
+                f"{where} is in use. Choose another port with --port, or any free one with --port 0."
+            )
+        case errno.EACCES:
+            return CliError(f"{where} needs more rights than this process has. Choose a port above 1023.")
+        case _:
+            return CliError(f"unable to listen on {where}: {error.strerror or error}")
+
+
+def _introduce(server: LocalServer, console: Console) -> None:
+    def reachable(options: Mapping[str, object]) -> dict[str, object]:
+        return {**options, "endpoint": str(options["endpoint"]).replace("0.0.0.0", "127.0.0.1")}  # noqa: S104
+
+    python = python_line(reachable(server.python_options(client_id="me")))
+    javascript = javascript_line(reachable(server.javascript_options(client_id="me")))
+    console.print(Text.assemble("Ably's protocol, on this machine: ", (server.url, "bold green")))
+    for language, line in (("Python", python), ("JavaScript", javascript)):
+        console.print(Text(f"\n{language}", "bold cyan"))
+        console.print(Text(line))
+    note = "For development and tests: everything is in memory and gone at the end, and nothing is encrypted."
+    console.print(Text(f"\n{note}", "yellow"))
+    if not is_loopback(server.host):
+        note = "Other machines can reach it: put this machine's address into the lines above."
+        console.print(Text(note, "yellow"))
+    console.print(Text("Ctrl-C stops it.", "dim"))
+
+
+def _python(value: object) -> str:
+    if isinstance(value, dict):
+        entries = cast("dict[object, object]", value).items()
+        return "{" + ", ".join(f"{_python(name)}: {_python(entry)}" for name, entry in entries) + "}"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,9 @@
+"""Plain Ably clients in JavaScript on a local server."""
+
+import pytest
+
+
+@pytest.fixture(params=[False, True], ids=["json", "msgpack"])
+def binary(request: pytest.FixtureRequest) -> bool:
+    """The wire format."""
+    return request.param

@@ -1,0 +1,110 @@
+"""Who plays in a scenario: one server, one channel, participants in the languages of the pairing."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from ably_ai_transport.local import LocalServer
+from integration_tests.js_peer import JsAgent, JsClient
+from integration_tests.js_process import RETRY_MS, Json
+from integration_tests.peers import Agent, Client
+from integration_tests.py_agent import PyAgent
+from integration_tests.py_client import PyClient
+
+Language: TypeAlias = Literal["js", "python"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Who is written in which language.
+
+    Attributes:
+        agent: The agent.
+        client: The client that speaks.
+        other: Everybody who looks on.
+    """
+
+    agent: Language
+    client: Language
+    other: Language
+
+    def __str__(self) -> str:
+        return f"{self.agent}-agent,{self.client}-client,{self.other}-other"
+
+
+PAIRINGS: Final = (
+    Pairing("js", "js", "js"),
+    Pairing("python", "js", "python"),
+    Pairing("js", "python", "js"),
+)
+"""The JS package with itself, which proves server and scenarios; then each side of ours with it.
+
+Where one side is ours, clients of both kinds look at one agent.
+"""
+
+
+class Stage:
+    """One channel of one server, and what it takes to play a scenario on it."""
+
+    def __init__(self, server: LocalServer, pairing: Pairing, *, binary: bool) -> None:
+        self.server = server
+        self.pairing = pairing
+        self.binary = binary
+        self.channel = f"test:{uuid.uuid4()}"
+
+    def agent(self, client_id: str = "agent", *, may_have_unhandled: bool = False) -> Agent:
+        """Return an agent, to be entered."""
+        if self.pairing.agent == "python":
+            return PyAgent(self.server, client_id=client_id, binary=self.binary)
+        return JsAgent(
+            self.server,
+            client_id=client_id,
+            binary=self.binary,
+            may_have_unhandled=may_have_unhandled,
+            disconnectedRetryTimeout=RETRY_MS,
+        )
+
+    def client(self, client_id: str = "alice", **session: object) -> Client:
+        """Return the client that speaks, to be entered; ``session`` are its options in their JS names."""
+        return self._client(self.pairing.client, client_id, session)
+
+    def other(self, client_id: str = "bob", **session: object) -> Client:
+        """Return somebody who looks on or joins in, to be entered."""
+        return self._client(self.pairing.other, client_id, session)
+
+    def _client(self, language: Language, client_id: str, session: dict[str, object]) -> Client:
+        if language == "python":
+            return PyClient(
+                self.server, client_id=client_id, channel=self.channel, binary=self.binary, session=session
+            )
+        return JsClient(
+            self.server,
+            client_id=client_id,
+            channel=self.channel,
+            binary=self.binary,
+            session=session,
+            disconnectedRetryTimeout=RETRY_MS,
+        )
+
+
+async def agree(*clients: Client) -> Json:
+    """Check that all clients show the same, to the last character; return what they show."""
+    first, *others = [await client.show() for client in clients]
+    for client, shown in zip(clients[1:], others, strict=True):
+        assert shown["messages"] == first["messages"], f"{client.label} shows other messages"
+        assert shown["runs"] == first["runs"], f"{client.label} shows other runs"
+    return first
+
+
+def texts(messages: Iterable[Json]) -> list[str]:
+    """Return the text of each message."""
+    return [
+        "".join(part.get("text", "") for part in entry["message"]["parts"] if part["type"] == "text")
+        for entry in messages
+    ]
+
+
+def roles(messages: Iterable[Json]) -> list[str]:
+    """Return who wrote each message."""
+    return [entry["message"]["role"] for entry in messages]

@@ -1,0 +1,111 @@
+"""Connections that break and publishes that are refused, in the middle of a reply."""
+
+from integration_tests import streams
+from integration_tests.stage import Stage, agree, texts
+from integration_tests.streams import answer_program
+
+
+def interrupted() -> tuple[list[streams.Json], str]:
+    """Return a reply with a gate in its middle, and its text."""
+    deltas = streams.long_deltas(80)
+    return streams.text_stream([*deltas[:40], {"gate": "middle"}, *deltas[40:]]), "".join(deltas)
+
+
+async def test_a_client_catches_up_with_what_it_missed(stage: Stage) -> None:
+    script, text = interrupted()
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        serving = await agent.start_serving(run.invocation, answer_program(script))
+        await agent.at_gate("middle")
+        stage.server.faults.refuse_connections(on=True)
+        for name in ("alice", "bob"):
+            stage.server.faults.drop(name)
+        await agent.open("middle")
+        result = await serving.result()
+        stage.server.faults.refuse_connections(on=False)
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+
+        assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
+
+
+async def test_an_agent_goes_on_when_its_connection_is_back(stage: Stage) -> None:
+    script, text = interrupted()
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        serving = await agent.start_serving(run.invocation, answer_program(script))
+        await agent.at_gate("middle")
+        stage.server.faults.drop("agent")
+        await agent.open("middle")
+        result = await serving.result()
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+
+        assert result["outcome"] == "complete"
+        assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
+
+
+async def test_answers_that_get_lost_double_nothing(stage: Stage) -> None:
+    script, text = interrupted()
+    stage.server.faults.cut_before_ack(stage.channel, action="append", skip=5)
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        serving = await agent.start_serving(run.invocation, answer_program(script))
+        await agent.open("middle")
+        result = await serving.result()
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+
+        assert result["outcome"] == "complete"
+        assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
+
+
+async def test_who_comes_after_a_refused_append_reads_the_whole_text(stage: Stage) -> None:
+    script, text = interrupted()
+    stage.server.faults.nack(stage.channel, action="append", skip=5, count=2)
+    async with stage.agent(may_have_unhandled=True) as agent, stage.client() as alice:
+        run = await alice.send("hi")
+        serving = await agent.start_serving(run.invocation, answer_program(script))
+        await agent.open("middle")
+        result = await serving.result()
+        await alice.wait_for(ended=result["runId"])
+
+        async with stage.other("carol") as carol:
+            await carol.load_all()
+            assert texts(await carol.messages()) == ["hi", text]
+
+
+async def test_a_gap_is_reported_and_the_session_goes_on(stage: Stage) -> None:
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("one")
+        await agent.serve(run.invocation, streams.reply("first"))
+        for client in (alice, bob):
+            await client.wait_for(status="complete")
+        stage.server.faults.refuse_connections(on=True)
+        stage.server.faults.drop("bob")
+        run = await alice.send("two")
+        stage.server.faults.trim(stage.channel)
+        stage.server.faults.refuse_connections(on=False)
+        await bob.reported(104006)
+        await agent.serve(run.invocation, streams.reply("second"))
+        await alice.wait_for(settled=2)
+        run = await alice.send("three")
+        result = await agent.serve(run.invocation, streams.reply("third"))
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+
+        assert texts(await alice.messages())[-2:] == ["three", "third"]
+
+
+async def test_a_cancel_that_comes_before_the_agent(stage: Stage) -> None:
+    """The JS agent never learns of it; ours finds it in the history."""
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        await run.cancel()
+        result = await agent.serve(run.invocation, streams.reply("too late"))
+        expected = "complete" if stage.pairing.agent == "js" else "cancelled"
+        assert result["outcome"] == expected
+        for client in (alice, bob):
+            await client.wait_for(status=expected)
+
+        await agree(alice, bob)

@@ -1,0 +1,96 @@
+"""Errors carry codes that JavaScript peers share, and survive a trip between processes."""
+
+import copy
+import pickle
+
+import pytest
+
+from ably_ai_transport.wire import AITransportError, ErrorCode, error_is
+from ably_ai_transport.wire.errors import status_code_of
+
+CODES = {
+    "BAD_REQUEST": 40000,
+    "INVALID_ARGUMENT": 40003,
+    "OPERATION_CANCELLED": 40033,
+    "INSUFFICIENT_CAPABILITY": 40160,
+    "INTERNAL_ERROR": 50000,
+    "ENCODER_RECOVERY_FAILED": 104000,
+    "SESSION_SUBSCRIPTION_ERROR": 104001,
+    "CANCEL_LISTENER_ERROR": 104002,
+    "RUN_LIFECYCLE_ERROR": 104003,
+    "SESSION_CLOSED": 104004,
+    "SESSION_SEND_FAILED": 104005,
+    "CHANNEL_CONTINUITY_LOST": 104006,
+    "CHANNEL_NOT_READY": 104007,
+    "STREAM_ERROR": 104008,
+    "INPUT_EVENT_NOT_FOUND": 104010,
+    "HISTORY_FETCH_FAILED": 104011,
+}
+
+
+def test_the_codes_are_javascripts() -> None:
+    assert {code.name: code.value for code in ErrorCode} == CODES
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (40003, 400),
+        (40160, 401),
+        (50000, 500),
+        (10000, 100),
+        (59999, 599),
+        (60000, 500),
+        (104004, 500),
+        (9, 500),
+    ],
+)
+def test_a_code_implies_a_status(code: int, status: int) -> None:
+    assert status_code_of(code) == status
+    assert AITransportError("unable to x", code).status_code == status
+
+
+def test_a_status_that_is_given_wins() -> None:
+    assert AITransportError("unable to x", ErrorCode.SESSION_CLOSED, 400).status_code == 400
+
+
+def test_an_error_says_what_and_which() -> None:
+    error = AITransportError("unable to send; channel is away", ErrorCode.SESSION_SEND_FAILED)
+    assert str(error) == "unable to send; channel is away (code 104005)"
+    assert type(error.code) is int
+
+
+def test_a_cause_is_chained() -> None:
+    cause = ValueError("bad luck")
+    error = AITransportError("unable to x", 50000, cause=cause)
+    assert error.cause is cause
+    assert error.__cause__ is cause
+    assert AITransportError("unable to x", 50000).__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (ValueError("bad luck"), "unable to send; bad luck"),
+        (AITransportError("refused", 40160), "unable to send; refused"),
+        (KeyError(), "unable to send; KeyError"),
+    ],
+)
+def test_wrapping_tells_the_reason(cause: Exception, message: str) -> None:
+    error = AITransportError.wrap("send", cause, ErrorCode.SESSION_SEND_FAILED)
+    assert (error.message, error.code, error.cause) == (message, 104005, cause)
+
+
+def test_an_error_can_be_pickled_and_copied() -> None:
+    error = AITransportError("unable to x", ErrorCode.BAD_REQUEST, 418, ValueError("bad luck"))
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own bytes
+        assert type(other) is AITransportError
+        assert (other.message, other.code, other.status_code) == ("unable to x", 40000, 418)
+        assert str(other.cause) == "bad luck"
+
+
+def test_an_error_is_recognised_by_its_code() -> None:
+    error = AITransportError("unable to x", 104004)
+    assert error_is(error, ErrorCode.SESSION_CLOSED)
+    assert not error_is(error, ErrorCode.STREAM_ERROR)
+    assert not error_is(ValueError("104004"), ErrorCode.SESSION_CLOSED)
