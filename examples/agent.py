@@ -13,6 +13,7 @@ from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, text_of
 from connection import connect
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -32,7 +33,7 @@ async def model(messages: list[UIMessage]) -> AsyncIterator[UIMessageChunk]:
 
 
 async def work(ably: AblyRealtime, invocation: Invocation, invocation_id: str) -> None:
-    """Reply to one question. Any client may cancel it; whatever is raised ends the run as failed."""
+    """Reply to one question. Any client may cancel it; what is raised in here ends the run as failed."""
     async with (
         AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
         session.create_run(invocation, invocation_id=invocation_id) as run,
@@ -42,20 +43,18 @@ async def work(ably: AblyRealtime, invocation: Invocation, invocation_id: str) -
 
 
 async def chat(request: Request) -> JSONResponse:
-    """Take a question, and answer the request before the work begins."""
+    """Take a question. The request is answered at once, and the work goes on behind it."""
     invocation = Invocation.from_json(await request.body())
     invocation_id = str(uuid.uuid4())
-    request.state.tasks.start_soon(work, request.state.ably, invocation, invocation_id)
-    return JSONResponse({"invocationId": invocation_id})
+    later = BackgroundTask(work, request.state.ably, invocation, invocation_id)
+    return JSONResponse({"invocationId": invocation_id}, background=later)
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
-    """Own the Ably client, and the work that requests start."""
+    """Own the Ably client."""
     ably = connect("agent")
-    async with anyio.create_task_group() as tasks:
-        yield {"ably": ably, "tasks": tasks}
-        tasks.cancel_scope.cancel()
+    yield {"ably": ably}
     await ably.close()
 
 

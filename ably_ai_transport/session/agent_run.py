@@ -15,6 +15,7 @@ from ably_ai_transport.conversation.nodes import TERMINAL
 from ably_ai_transport.session.abort import AbortSignal
 from ably_ai_transport.session.materialisation import Materialisation
 from ably_ai_transport.session.pipe import StreamResult
+from ably_ai_transport.session.run_errors import public_error, report_to
 from ably_ai_transport.session.run_hooks import RunHooks
 from ably_ai_transport.session.run_publisher import RunFacts, RunPublisher
 from ably_ai_transport.session.run_reader import RunReader
@@ -54,10 +55,12 @@ class RunHost(Protocol[InT, OutT, ProjT, MsgT]):
         """Refuse an operation where the session is not connected."""
         ...
 
-    def located(
-        self, run: "AgentRun[InT, OutT, ProjT, MsgT]", old_run_id: str, trigger: InboundMessage
-    ) -> None:
-        """Learn which run an invocation belongs to, and cancel it where that was asked for before."""
+    def located(self, run: "AgentRun[InT, OutT, ProjT, MsgT]", old_run_id: str) -> None:
+        """Learn which run an invocation belongs to."""
+        ...
+
+    def honour_early_cancel(self, run: "AgentRun[InT, OutT, ProjT, MsgT]", trigger: InboundMessage) -> None:
+        """Cancel a run where that was asked for after its triggering input, and before the agent came."""
         ...
 
     def forget(self, run: "AgentRun[InT, OutT, ProjT, MsgT]") -> None:
@@ -95,6 +98,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         run_id: str | None,
         invocation_id: str | None,
         hooks: RunHooks[OutT],
+        adopted: bool,
         append_window: int,
         merge_appends: bool,
     ) -> None:
@@ -102,11 +106,14 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         self._host = host
         self._invocation = invocation
         self._hooks = hooks
+        self._adopted = adopted
         self._run_id = run_id or str(uuid.uuid4())
         self._facts = RunFacts(self._run_id, invocation_id or str(uuid.uuid4()))
         self._publisher = RunPublisher(host.channel, self._facts)
         self.abort_signal = AbortSignal()
         self.located = Settled[None]()
+        self._heard = anyio.Event()
+        self._trigger: InboundMessage | None = None
         self._steers = SteerTracker()
         self._steps = RunSteps(
             StepContext(
@@ -128,9 +135,6 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         self._open = False
         self._ended = False
         self._has_output = False
-        self._steers_seeded = False
-        self._steers_seen: dict[str, dict[str, None]] = {}
-        self._steers_answered: dict[str, set[str]] = {}
         materialisation = host.materialisation
         self._branches = Pinned(materialisation.tree, self._steers.is_unanswered)
         self.view = View(materialisation, self._branches, on_exception=self._report_listener)
@@ -180,7 +184,9 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             return
         self._opening = True
         try:
-            await self._find_input(timeout)
+            await self._find("start run", timeout, lambda: self.located.is_settled)
+            await self.located
+            self._honour_early_cancel()
             await self._publisher.start()
         except BaseException:
             self._release()
@@ -199,7 +205,51 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                     input_codec_message_id=facts.input_codec_message_id,
                 )
             )
-        self._seed_steers()
+        if self._steers.begin(self._run_id, self._facts.input_codec_message_id):
+            self._notify_steer()
+
+    async def load(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
+        """Take over a run that another process started and left open; nothing is published.
+
+        Loading twice is fine.
+
+        Args:
+            timeout: How long to wait for the start of the run, in seconds; None waits for ever.
+
+        Raises:
+            AITransportError: The session is not connected (40003) or was closed (104004), the run was
+                cancelled from outside (40033), its start was not seen in time (104010), or it is suspended or
+                has ended (40003).
+        """
+        await self._host.require("load run")
+        self._refuse_aborted("load run")
+        if self._opening:
+            return
+        self._opening = True
+        try:
+            await self._find("load run", timeout, self._is_known)
+            await self.located
+            self._honour_early_cancel()
+            if self.status != "active":
+                raise AITransportError(
+                    f"unable to load run; run {self._run_id} is {self.status}"
+                    + (" (resume it with create_run)" if self.status == "suspended" else ""),
+                    ErrorCode.INVALID_ARGUMENT,
+                    400,
+                )
+        except BaseException:
+            self._release()
+            raise
+        node = self._tree().get_run_node(self._run_id)
+        self._facts.run_client_id = None if node is None else node.client_id
+        self._open = True
+        if self._steers.begin(self._run_id, self._facts.input_codec_message_id):
+            self._notify_steer()
+
+    def _is_known(self) -> bool:
+        node = self._tree().get_run_node(self._run_id)
+        started = node is not None and node.start_serial is not None
+        return self.located.is_settled and (started or self.located.error is not None)
 
     def has_input(self) -> bool:
         """Tell whether there is something to respond to, and take it in.
@@ -307,7 +357,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             self._release()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        await (self.load() if self._adopted else self.start())
         return self
 
     async def __aexit__(
@@ -331,29 +381,30 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         """Stop the run without publishing anything. For sessions that close or lost continuity."""
         self.located.reject(error)
         self.abort_signal.abort()
+        self._hear()
         self._release()
 
-    async def _find_input(self, timeout: float | None) -> None:  # noqa: ASYNC109
-        if self.located.is_settled:
-            await self.located
-            return
+    async def _find(self, action: str, timeout: float | None, found: Callable[[], bool]) -> None:  # noqa: ASYNC109
+        """Wait for something to come live, or to turn up in history."""
         history_error: AITransportError | None = None
+        external = self._hooks.signal or AbortSignal()
         with anyio.move_on_after(timeout), anyio.CancelScope() as scope:
-            off = self.abort_signal.on_abort(scope.cancel)
+            off = external.on_abort(scope.cancel)
             try:
                 try:
-                    await self._host.materialisation.fold_until(lambda: self.located.is_settled)
+                    await self._host.materialisation.fold_until(found)
                 except AITransportError as error:
-                    logger.warning("History could not be read; waiting for the input to come live")
+                    logger.warning("History could not be read; what is looked for may still come live")
                     history_error = error
-                await self.located
+                while not found():
+                    await self._heard.wait()
                 return
             finally:
                 off()
-        self._refuse_aborted("start run")
+        self._refuse_aborted(action)
         raise AITransportError(
-            f"unable to start run; input event {self._invocation.input_event_id} not found on channel"
-            f" {self._host.channel.name} within {timeout} s",
+            f"unable to {action}; input event {self._invocation.input_event_id} or its run was not found"
+            f" on channel {self._host.channel.name} within {timeout} s",
             ErrorCode.INPUT_EVENT_NOT_FOUND,
             504,
             history_error,
@@ -364,8 +415,15 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             wanted = self._invocation.input_event_id
             if not self.located.is_settled and event.transport_headers.get(names.EVENT_ID) == wanted:
                 self._locate(event)
-        elif isinstance(event, OutputFolded):
-            self._watch_steers(event)
+            if not self._open:
+                self._hear()
+        elif isinstance(event, OutputFolded) and self._steers.observe(event, self._run_id):
+            self._notify_steer()
+
+    def _hear(self) -> None:
+        """Let whoever waits for something on the channel look again."""
+        self._heard.set()
+        self._heard = anyio.Event()
 
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input what the run is about."""
@@ -377,7 +435,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         facts.input_codec_message_id = headers.get(names.CODEC_MESSAGE_ID)
         wire_run_id = headers.get(names.RUN_ID)
         facts.continues = wire_run_id is not None
-        if wire_run_id is not None:
+        if wire_run_id is not None and not self._adopted:
             self._run_id = facts.run_id = wire_run_id
         parent = headers.get(names.PARENT)
         message_id = facts.input_codec_message_id
@@ -387,34 +445,13 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         self._anchor = facts.output_parent
         self._branches.pin(run_id=self._run_id, anchor=facts.output_parent, regenerates=facts.regenerates)
         self.view.refresh()
+        self._trigger = trigger
         self.located.resolve(None)
-        self._host.located(self, old_run_id, trigger)
+        self._host.located(self, old_run_id)
 
-    def _watch_steers(self, event: OutputFolded[InT, OutT]) -> None:
-        run_id = event.run_id
-        if run_id is None:
-            return
-        message_id = event.codec_message_id
-        if not self._steers_seeded:
-            for answered in event.steer_codec_message_ids or ():
-                self._steers_answered.setdefault(run_id, set()).add(answered)
-            if event.inputs and message_id is not None:
-                self._steers_seen.setdefault(run_id, {})[message_id] = None
-        elif run_id == self._run_id and event.inputs and message_id is not None:
-            self._steers.add(message_id)
-            self._notify_steer()
-
-    def _seed_steers(self) -> None:
-        """Take up the steering messages that came before the run was open and are not answered yet."""
-        self._steers_seeded = True
-        answered = self._steers_answered.get(self._run_id, set())
-        for message_id in self._steers_seen.get(self._run_id, ()):
-            if message_id != self._facts.input_codec_message_id and message_id not in answered:
-                self._steers.add(message_id)
-        self._steers_seen.clear()
-        self._steers_answered.clear()
-        if self._steers.has_pending:
-            self._notify_steer()
+    def _honour_early_cancel(self) -> None:
+        if self._trigger is not None:
+            self._host.honour_early_cancel(self, self._trigger)
 
     def _notify_steer(self) -> None:
         if self._hooks.on_steer is None:
@@ -456,7 +493,8 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             )
 
     def _refuse_aborted(self, action: str) -> None:
-        if self.abort_signal.aborted:
+        # A client's cancel is no reason: the run starts and ends, so that clients learn what became of it.
+        if self._hooks.signal is not None and self._hooks.signal.aborted:
             raise AITransportError(
                 f"unable to {action}; run {self._run_id} was cancelled before",
                 ErrorCode.OPERATION_CANCELLED,
@@ -478,33 +516,3 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
 
     def _report_listener(self, error: Exception) -> None:
         self._report(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
-
-
-def report_to(
-    hook: Callable[[AITransportError], object] | None,
-    error: AITransportError,
-    otherwise: Callable[[AITransportError], None],
-) -> None:
-    """Hand an error to a run's own hook, or to the session's listeners where there is none or it raises."""
-    if hook is None:
-        otherwise(error)
-        return
-    try:
-        hook(error)
-    except Exception:
-        logger.exception("on_error raised")
-        otherwise(error)
-
-
-def public_error(error: Exception | None) -> AITransportError | None:
-    """Describe a failure for the clients of a conversation, without what may be secret.
-
-    Args:
-        error: The failure.
-
-    Returns:
-        The error itself where it is one of ours; otherwise one that names its type, with code 104008.
-    """
-    if error is None or isinstance(error, AITransportError):
-        return error
-    return AITransportError(f"agent failed with {type(error).__name__}", ErrorCode.STREAM_ERROR)

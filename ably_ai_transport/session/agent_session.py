@@ -11,12 +11,13 @@ from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TreeEvent
 from ably_ai_transport.conversation.tree import REORDER_WINDOW_MS
-from ably_ai_transport.session.agent_run import AgentRun, report_to
+from ably_ai_transport.session.agent_run import AgentRun
 from ably_ai_transport.session.cancels import EarlyCancels, cancel_target
 from ably_ai_transport.session.connection import SessionConnection, continuity_lost_error
 from ably_ai_transport.session.emitter import Emitter
 from ably_ai_transport.session.identity import agents_of, no_objects_error
 from ably_ai_transport.session.materialisation import Materialisation, SessionTree
+from ably_ai_transport.session.run_errors import report_to
 from ably_ai_transport.session.run_hooks import CancelRequest, RunHooks
 from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, Invocation, names
@@ -155,25 +156,31 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             AITransportError: The session is closed (104004), or an id is empty (40003).
         """
-        self._connection.check_open("create run")
-        for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
-            if value == "":
-                raise AITransportError(
-                    f"unable to create run; {name} must not be empty (omit it to have one made up)",
-                    ErrorCode.INVALID_ARGUMENT,
-                    400,
-                )
-        run = AgentRun(
-            self,
-            invocation,
-            run_id=run_id,
-            invocation_id=invocation_id,
-            hooks=hooks or RunHooks(),
-            append_window=self._append_window,
-            merge_appends=self._merge_appends,
-        )
-        self._runs[run.run_id] = run
-        return run
+        return self._run("create run", invocation, run_id, invocation_id, hooks, adopted=False)
+
+    def adopt_run(
+        self,
+        invocation: Invocation,
+        *,
+        run_id: str,
+        invocation_id: str,
+        hooks: RunHooks[OutT] | None = None,
+    ) -> AgentRun[InT, OutT, ProjT, MsgT]:
+        """Take over a run that another process started; :meth:`AgentRun.load` finds it on the channel.
+
+        Args:
+            invocation: What the client posted.
+            run_id: The run.
+            invocation_id: The invocation under which it goes on.
+            hooks: What to do at certain moments of the run.
+
+        Returns:
+            The run; enter it as a context, or call ``load`` and ``end``.
+
+        Raises:
+            AITransportError: The session is closed (104004), or an id is empty (40003).
+        """
+        return self._run("adopt run", invocation, run_id, invocation_id, hooks, adopted=True)
 
     async def end(self) -> None:
         """End the runs that are still open as ``cancelled``, and detach. Ending twice is fine."""
@@ -218,15 +225,16 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
         self._connection.check_open(action)
         await self._connection.require(action)
 
-    def located(
-        self, run: AgentRun[InT, OutT, ProjT, MsgT], old_run_id: str, trigger: InboundMessage
-    ) -> None:
-        """Learn which run an invocation belongs to, and cancel it if that was asked before. For runs."""
+    def located(self, run: AgentRun[InT, OutT, ProjT, MsgT], old_run_id: str) -> None:
+        """Learn which run an invocation belongs to. For runs."""
         if old_run_id != run.run_id:
             self._runs.pop(old_run_id, None)
         self._runs[run.run_id] = run
         if run.input_codec_message_id is not None:
             self._run_by_input[run.input_codec_message_id] = run
+
+    def honour_early_cancel(self, run: AgentRun[InT, OutT, ProjT, MsgT], trigger: InboundMessage) -> None:
+        """Cancel a run if that was asked after its input, and before the agent came. For runs."""
         request = self._early_cancels.take(run.run_id, run.input_codec_message_id, trigger)
         if request is not None:
             self._cancel(run, request)
@@ -242,6 +250,35 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
     def report(self, error: AITransportError) -> None:
         """Tell the listeners of an error. For runs."""
         self._errors.emit(error)
+
+    def _run(
+        self,
+        action: str,
+        invocation: Invocation,
+        run_id: str | None,
+        invocation_id: str | None,
+        hooks: RunHooks[OutT] | None,
+        *,
+        adopted: bool,
+    ) -> AgentRun[InT, OutT, ProjT, MsgT]:
+        self._connection.check_open(action)
+        for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
+            if value == "":
+                raise AITransportError(
+                    f"unable to {action}; {name} must not be empty", ErrorCode.INVALID_ARGUMENT, 400
+                )
+        run = AgentRun(
+            self,
+            invocation,
+            run_id=run_id,
+            invocation_id=invocation_id,
+            hooks=hooks or RunHooks(),
+            adopted=adopted,
+            append_window=self._append_window,
+            merge_appends=self._merge_appends,
+        )
+        self._runs[run.run_id] = run
+        return run
 
     def _materialise(self) -> Materialisation[InT, OutT, ProjT, MsgT]:
         materialisation = Materialisation(
@@ -298,10 +335,14 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
 
     def _on_continuity_lost(self, change: ChannelStateChange) -> None:
         logger.warning("The channel may have missed messages", extra={"state": change.current})
+        error = continuity_lost_error(change, "continue")
         for run in tuple(self._runs.values()):
-            run.abort_signal.abort()
+            if run.is_open:
+                run.abort_signal.abort()
+            else:
+                run.abandon(error)
         self._materialisation = self._materialise()
-        self._errors.emit(continuity_lost_error(change, "continue"))
+        self._errors.emit(error)
 
     def _on_listener_exception(self, error: Exception) -> None:
         self._errors.emit(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
