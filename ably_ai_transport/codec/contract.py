@@ -141,6 +141,15 @@ class EncoderOptions:
 class Encoder(ABC, Generic[InT_contra, OutT_contra]):
     """Writes a codec's events to one channel. Not safe for concurrent calls."""
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the channel took text of a stream after it had refused earlier text of it.
+
+        History and late joiners have the whole text once it is repaired. A live follower of the npm package
+        does not take a rewritten text; for it, what was written has to be published again.
+        """
+        return False
+
     @abstractmethod
     async def publish_input(self, event: InT_contra, options: WriteOptions | None = None) -> None:
         """Publish one input.
@@ -252,7 +261,7 @@ class RoutedInput(Protocol):
 
     @property
     def kind(self) -> str:
-        """What the input is: ``user-message``, ``regenerate``, ``tool-result``, …"""
+        """What the input is, such as ``user-message``, ``regenerate`` or ``tool-result``."""
         ...
 
     @property

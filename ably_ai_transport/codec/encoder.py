@@ -58,6 +58,11 @@ class EncoderCore:
         """What the encoder has done so far, as a copy."""
         return replace(self._pipeline.stats)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether followers that cannot take a rewritten text may have one with a hole."""
+        return self._pipeline.has_gaps
+
     # Discrete messages
 
     async def publish_discrete(self, payload: Payload, options: WriteOptions | None = None) -> str | None:

@@ -40,6 +40,8 @@ class AppendPipeline:
     def __init__(self, writer: ChannelWriter, options: EncoderOptions) -> None:
         self.streams: dict[str, OutgoingStream] = {}
         self.stats = EncoderStats()
+        self.has_gaps = False
+        """Whether the channel took text of a stream after it had refused earlier text of it."""
         self._writer = writer
         self._on_message = options.on_message
         self._window = options.append_window
@@ -237,6 +239,8 @@ class AppendPipeline:
             logger.debug("append to stream %r was refused: %s", stream.stream_id, error)
             stream.error = stream.error or error
             stream.phase = StreamPhase.DAMAGED
+        elif stream.phase is StreamPhase.DAMAGED:
+            self.has_gaps = True
         if not stream.in_flight:
             self._advance(stream)
         if self._queue:

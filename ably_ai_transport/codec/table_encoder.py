@@ -55,6 +55,11 @@ class TableEncoder(Encoder[InT, OutT]):
         self._message_id = None if options is None else options.message_id
         self._core = EncoderCore(writer, options)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a live follower of the npm package may have a text with a hole."""
+        return self._core.has_gaps
+
     async def publish_output(self, event: OutT, options: WriteOptions | None = None) -> None:
         """Publish an output through its row."""
         kind = self._shape.kind_of(event)

@@ -51,6 +51,7 @@ async def pipe_stream(
     open_encoder: Callable[[], Awaitable[Encoder[InT, OutT]]],
     signal: AbortSignal,
     *,
+    written: list[OutT],
     on_cancelled: OnCancelled[OutT] | None = None,
 ) -> StreamResult:
     """Write a stream of outputs.
@@ -62,12 +63,13 @@ async def pipe_stream(
         source: The outputs.
         open_encoder: Called when the first output is there.
         signal: Tells when to stop.
+        written: Gets each output that is handed to the encoder.
         on_cancelled: May write last outputs when the pipe is cancelled.
 
     Returns:
         How it ended. What the source or the channel raises is in the result, not raised.
     """
-    pipe = _Pipe(open_encoder)
+    pipe = _Pipe(open_encoder, written)
     try:
         stopped = await pipe.drain(source, signal)
         if stopped and on_cancelled is not None:
@@ -85,8 +87,11 @@ async def pipe_stream(
 
 
 class _Pipe(Generic[InT, OutT]):
-    def __init__(self, open_encoder: Callable[[], Awaitable[Encoder[InT, OutT]]]) -> None:
+    def __init__(
+        self, open_encoder: Callable[[], Awaitable[Encoder[InT, OutT]]], written: list[OutT]
+    ) -> None:
         self._open_encoder = open_encoder
+        self._written = written
         self._encoder: Encoder[InT, OutT] | None = None
         self._reading = False
 
@@ -106,6 +111,7 @@ class _Pipe(Generic[InT, OutT]):
                         self._reading = False
                     if self._encoder is None:
                         self._encoder = await self._open_encoder()
+                    self._written.append(output)
                     await self._encoder.publish_output(output)
             finally:
                 off()
@@ -115,6 +121,7 @@ class _Pipe(Generic[InT, OutT]):
     async def write(self, output: OutT, /) -> None:
         if self._encoder is None:
             self._encoder = await self._open_encoder()
+        self._written.append(output)
         await self._encoder.publish_output(output)
 
     async def finish(self) -> None:

@@ -1,10 +1,12 @@
 """The steps of a run that an agent writes: attempts, outputs, and who each is for."""
 
 import json
+import logging
 import uuid
 from collections.abc import AsyncIterable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Generic, Literal, Self
 
@@ -35,6 +37,11 @@ from ably_ai_transport.wire import (
     names,
 )
 from ably_ai_transport.wire.headers import build_transport_headers
+
+logger = logging.getLogger("ably_ai_transport.session")
+
+_REWRITES = 3
+"""How often a step is published again before a hole is left to the repair."""
 
 
 def step_reason_of(reason: RunEndReason) -> StepEndReason:
@@ -76,6 +83,23 @@ class StepContext(Generic[InT, OutT, ProjT, MsgT]):
     merge_appends: bool
 
 
+@dataclass(slots=True)
+class WrittenMessage(Generic[InT, OutT]):
+    """One message of an attempt: what is needed to publish it again.
+
+    Attributes:
+        outputs: What was written of it.
+        message_id: Its identity in the conversation.
+        steers: The steering messages that it responds to.
+        encoder: What wrote it last.
+    """
+
+    outputs: list[OutT]
+    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    steers: list[str] = field(default_factory=list[str])
+    encoder: Encoder[InT, OutT] | None = None
+
+
 class RunStep(Generic[InT, OutT, ProjT, MsgT]):
     """One attempt of a step of a run.
 
@@ -100,6 +124,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         self._client_id = step_client_id
         self._state: Literal["initialized", "active", "settled"] = "initialized"
         self._start_serial = ""
+        self._written: list[WrittenMessage[InT, OutT]] = []
         self._failed = False
         self._cancelled = False
 
@@ -158,10 +183,12 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         """
         self._check_active("send")
         self._context.check_writable("send output")
-        encoder = await self.open_encoder()
+        message = WrittenMessage[InT, OutT]([output])
         try:
+            encoder = await self._open_encoder(message)
             await encoder.publish_output(output)
             await encoder.close()
+            await self._close_gaps()
         except BaseException:
             self._failed = True
             raise
@@ -223,24 +250,37 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         """Pipe, and remember how it went. For :class:`RunSteps`."""
         check_source(source)
         context = self._context
+        message = WrittenMessage[InT, OutT]([])
         result = await pipe_stream(
-            source, self.open_encoder, context.signal, on_cancelled=context.on_cancelled
+            source,
+            partial(self._open_encoder, message),
+            context.signal,
+            written=message.outputs,
+            on_cancelled=context.on_cancelled,
         )
+        try:
+            await self._close_gaps()
+        except AITransportError as error:
+            result = StreamResult("error", error)
         self._failed = self._failed or result.reason == "error"
         self._cancelled = self._cancelled or result.reason == "cancelled"
         self._steps.last_result = result
         return result
 
-    async def open_encoder(self) -> Encoder[InT, OutT]:
-        """Create an encoder for one more message of this step, which is opened if it is not."""
+    async def _open_encoder(self, message: WrittenMessage[InT, OutT]) -> Encoder[InT, OutT]:
+        """Begin one more message of this step, which is opened if it is not."""
         if self._state == "initialized":
             await self.open()
+        message.steers = self._context.take_steer_stamp()
+        self._written.append(message)
+        return self._encoder_of(message)
+
+    def _encoder_of(self, message: WrittenMessage[InT, OutT]) -> Encoder[InT, OutT]:
         context, facts = self._context, self._context.facts
-        message_id = str(uuid.uuid4())
         headers = build_transport_headers(
             role="assistant",
             run_id=facts.run_id,
-            codec_message_id=message_id,
+            codec_message_id=message.message_id,
             run_client_id=facts.run_client_id or "",
             parent=facts.output_parent,
             fork_of=facts.fork_of,
@@ -252,19 +292,44 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
             step_start_serial=self._start_serial,
             step_client_id=self._client_id,
         )
-        steers = context.take_steer_stamp()
-        if steers:
-            headers[names.STEER_CODEC_MESSAGE_IDS] = json.dumps(steers, separators=(",", ":"))
-        return context.codec.create_encoder(
+        if message.steers:
+            headers[names.STEER_CODEC_MESSAGE_IDS] = json.dumps(message.steers, separators=(",", ":"))
+        message.encoder = context.codec.create_encoder(
             context.channel,
             EncoderOptions(
                 headers=headers,
                 on_message=context.on_message,
-                message_id=message_id,
+                message_id=message.message_id,
                 append_window=context.append_window,
                 merge_appends=context.merge_appends,
             ),
         )
+        return message.encoder
+
+    async def _close_gaps(self) -> None:
+        """Publish the attempt again if somebody may have read it with a hole.
+
+        Where the channel refused some text and took what followed, the repair reaches history, late joiners
+        and our own followers; a live follower of the npm package keeps the hole. A new attempt of the same
+        step replaces what was put out before, for everybody.
+
+        Raises:
+            AITransportError: The channel refused (104003), or what it refused could not be repaired (104000).
+        """
+        for _ in range(_REWRITES):
+            if not any(message.encoder is not None and message.encoder.has_gaps for message in self._written):
+                return
+            logger.info(
+                "Publishing a step again, for text was refused in the middle", extra={"step": self._id}
+            )
+            with anyio.CancelScope(shield=True):
+                await self.open()
+                for message in self._written:
+                    encoder = self._encoder_of(message)
+                    for output in message.outputs:
+                        await encoder.publish_output(output)
+                    await encoder.cancel_streams()
+                    await encoder.close()
 
     def _scopes(self) -> tuple[str, str, str, str, str, str]:
         facts = self._context.facts
