@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from typing import cast
 
 from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, VercelInput, text_message
 from websockets.asyncio.client import connect
@@ -65,7 +66,8 @@ async def follow(server: LocalServer) -> list[float]:
         now = time.perf_counter()
         for event in outputs.events:
             if event["type"] == "text-delta":
-                took.extend(now - sent[int(word)] for word in event["delta"].split())
+                delta = cast("str", event.get("delta", ""))
+                took.extend(now - sent[int(word)] for word in delta.split())
 
     async with (
         client(server, "agent") as agent,

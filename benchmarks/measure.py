@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def server_process() -> Iterator[LocalServer]:
+def server_process() -> Generator[LocalServer]:
     """Run a local server in another process.
 
     Yields:
@@ -50,7 +50,7 @@ class Address(LocalServer):
 
 
 @asynccontextmanager
-async def client(server: LocalServer, client_id: str, **options: object) -> AsyncIterator[AblyRealtime]:
+async def client(server: LocalServer, client_id: str, **options: object) -> AsyncGenerator[AblyRealtime]:
     """Connect an Ably client, and close it at the end."""
     realtime = AblyRealtime(**server.python_options(client_id=client_id, **options))
     try:
@@ -90,9 +90,6 @@ def table(title: str, rows: Sequence[Sequence[str]]) -> None:
     print(f"\n{title}")
     for row in rows:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-
-
-Progress = Callable[[str], None]
 
 
 def say(text: str) -> None:

@@ -1,7 +1,6 @@
 """Failures that a person can do something about: a sentence and an exit code, no traceback."""
 
 import errno
-import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, cast
@@ -22,7 +21,7 @@ class CliError(Exception):
     """The command cannot go on, and says why.
 
     Attributes:
-        message: What is wrong, and what to do about it.
+        message: What is wrong, and what to do about it; empty where there is nobody to tell.
         exit_code: The process's exit code.
     """
 
@@ -67,7 +66,8 @@ def explained() -> Generator[None]:
         failure = explain(error)
         if failure is None:
             raise
-        complain(failure.message)
+        if failure.message:
+            complain(failure.message)
         raise typer.Exit(failure.exit_code) from None
 
 
@@ -123,10 +123,9 @@ def _explain_one(error: BaseException) -> CliError | None:
             return error
         case AITransportError():
             return CliError(str(error))
-        case BrokenPipeError():
-            # Whoever read the output has left; there is nobody to tell, and nothing more to flush.
-            sys.stdout = None
-            return CliError("the output was closed")
+        case SystemExit():
+            # Whoever read the output has left, and the console gave up.
+            return CliError("", error.code if isinstance(error.code, int) else FAILED)
         case TimeoutError():
             return CliError(f"it took too long{_because(error)}")
         case OSError() if error.errno == errno.EADDRINUSE:

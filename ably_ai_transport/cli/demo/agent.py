@@ -4,14 +4,22 @@ import logging
 import socket
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
 import uvicorn
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, text_of
+from ably_ai_transport_vercel import (
+    UIMessage,
+    UIMessageChunk,
+    UIMessageCodec,
+    VercelInput,
+    VercelProjection,
+    text_of,
+)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -23,6 +31,8 @@ from ably_ai_transport.cli.demo.figures import Figures
 from ably_ai_transport.cli.demo.participant import connected
 
 logger = logging.getLogger("ably_ai_transport.cli")
+
+Session: TypeAlias = AgentSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
 
 FAILING_QUESTION = "/error"
 """What makes the agent fail in the middle of its reply."""
@@ -41,7 +51,7 @@ class Agent:
         self._options = options
         self._answers = answers
         self._figures = figures
-        self._at_work: tuple[AblyRealtime, anyio.abc.TaskGroup] | None = None
+        self._desk: _Desk | None = None
 
     def app(self) -> Starlette:
         """Return the web application. Its lifespan owns the work that requests start."""
@@ -51,10 +61,14 @@ class Agent:
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncGenerator[None]:
-        async with connected(self._options) as client, anyio.create_task_group() as tasks:
-            self._at_work = client, tasks
+        async with (
+            connected(self._options) as client,
+            AsyncExitStack() as sessions,
+            anyio.create_task_group() as tasks,
+        ):
+            self._desk = _Desk(client, sessions, tasks)
             yield
-            self._at_work = None
+            self._desk = None
             tasks.cancel_scope.cancel()
 
     async def _chat(self, request: Request) -> JSONResponse:
@@ -62,19 +76,16 @@ class Agent:
             invocation = Invocation.from_json(await request.body())
         except AITransportError as error:
             return JSONResponse({"error": error.message}, status_code=error.status_code)
-        if self._at_work is None:
+        if self._desk is None:
             return JSONResponse({"error": "the agent is closing"}, status_code=503)
-        client, tasks = self._at_work
         invocation_id = str(uuid.uuid4())
-        tasks.start_soon(self._work, client, invocation, invocation_id)
+        self._desk.tasks.start_soon(self._work, self._desk, invocation, invocation_id)
         return JSONResponse({"invocationId": invocation_id})
 
-    async def _work(self, client: AblyRealtime, invocation: Invocation, invocation_id: str) -> None:
+    async def _work(self, desk: "_Desk", invocation: Invocation, invocation_id: str) -> None:
         try:
-            async with (
-                AgentSession(client, invocation.session_name, codec=UIMessageCodec()) as session,
-                session.create_run(invocation, invocation_id=invocation_id) as run,
-            ):
+            session = await desk.session(invocation.session_name)
+            async with session.create_run(invocation, invocation_id=invocation_id) as run:
                 conversation = [message.message for message in await run.view.load_all()]
                 await run.pipe(self._reply(run.run_id, conversation))
         except Exception:
@@ -93,6 +104,24 @@ class Agent:
                 if fails and tokens > _TOKENS_BEFORE_FAILURE:
                     raise AITransportError("the model went away in mid-sentence", ErrorCode.STREAM_ERROR)
                 yield chunk
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What the agent has at hand while it is open. Its sessions stay connected from one run to the next."""
+
+    client: AblyRealtime
+    exits: AsyncExitStack
+    tasks: anyio.abc.TaskGroup
+    sessions: dict[str, Session] = field(default_factory=dict[str, Session])
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def session(self, name: str) -> Session:
+        async with self.lock:
+            if name not in self.sessions:
+                opened = AgentSession(self.client, name, codec=UIMessageCodec())
+                self.sessions[name] = await self.exits.enter_async_context(opened)
+            return self.sessions[name]
 
 
 @asynccontextmanager

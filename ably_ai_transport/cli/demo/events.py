@@ -87,6 +87,7 @@ class ResponsesTranslator:
 
     def __init__(self) -> None:
         self._writer = ReplyWriter()
+        self._responses = 0
         self.is_finished = False
 
     def feed(self, event: Event) -> Iterator[UIMessageChunk]:
@@ -94,15 +95,16 @@ class ResponsesTranslator:
         writer = self._writer
         match event.get("type"):
             case "response.created":
+                self._responses += 1
                 yield from writer.start()
             case "response.output_text.delta" | "response.refusal.delta":
-                yield from writer.piece("text", _place("text", event), text_at(event, "delta"))
+                yield from writer.piece("text", self._place("text", event), text_at(event, "delta"))
             case "response.output_text.done" | "response.refusal.done":
-                yield from writer.end(_place("text", event))
+                yield from writer.end(self._place("text", event))
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                yield from writer.piece("reasoning", _place("reasoning", event), text_at(event, "delta"))
+                yield from writer.piece("reasoning", self._place("reasoning", event), text_at(event, "delta"))
             case "response.reasoning_summary_text.done" | "response.reasoning_text.done":
-                yield from writer.end(_place("reasoning", event))
+                yield from writer.end(self._place("reasoning", event))
             case "response.completed":
                 self.is_finished = True
             case "response.incomplete":
@@ -119,6 +121,10 @@ class ResponsesTranslator:
         """End the reply."""
         yield from self._writer.finish()
 
+    def _place(self, kind: PartKind, event: Event) -> str:
+        inner = event.get("summary_index", event.get("content_index", 0))
+        return f"{kind}-{self._responses}-{event.get('output_index', 0)}-{inner}"
+
 
 _STOP_REASONS: Mapping[object, FinishReason] = {
     "max_tokens": "length",
@@ -129,17 +135,22 @@ _STOP_REASONS: Mapping[object, FinishReason] = {
 
 
 class MessagesTranslator:
-    """Translates the events of Anthropic's Messages API: text and thinking."""
+    """Translates the events of Anthropic's Messages API: text and thinking.
+
+    Several messages, one after the other, become one reply.
+    """
 
     def __init__(self) -> None:
         self._writer = ReplyWriter()
+        self._messages = 0
 
     def feed(self, event: Event) -> Iterator[UIMessageChunk]:
         """Translate an event."""
         writer = self._writer
-        part_id = f"block-{event.get('index', 0)}"
+        part_id = f"block-{self._messages}-{event.get('index', 0)}"
         match event.get("type"):
             case "message_start":
+                self._messages += 1
                 yield from writer.start()
             case "content_block_start":
                 block = map_at(event, "content_block")
@@ -182,8 +193,3 @@ def text_at(event: Event, key: str) -> str:
     """Return a text inside an event; an empty one where there is none."""
     value = event.get(key)
     return value if isinstance(value, str) else ""
-
-
-def _place(kind: PartKind, event: Event) -> str:
-    inner = event.get("summary_index", event.get("content_index", 0))
-    return f"{kind}-{event.get('output_index', 0)}-{inner}"

@@ -9,6 +9,7 @@ from rich.text import Text
 from ably_ai_transport import AITransportError
 from ably_ai_transport.cli.demo.agent import FAILING_QUESTION
 from ably_ai_transport.cli.demo.keyboard import Action, Key, LineEditor, Submit, key_by_key, typed
+from ably_ai_transport.cli.demo.participant import PATIENCE_SECONDS
 from ably_ai_transport.cli.demo.screen import Screen
 from ably_ai_transport.cli.demo.stage import Stage
 from ably_ai_transport.cli.problems import CliError
@@ -72,7 +73,10 @@ class Interactive:
         try:
             self._say("")
             started = await self._stage.ask(text)
-            await started.started
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await started.started
+        except TimeoutError:
+            self._say("The agent does not take it up.", "red")
         except (CliError, AITransportError) as error:
             self._say(error.message, "red")
         finally:
@@ -131,14 +135,7 @@ def prompt(text: str, note: Text, width: int) -> Text:
 
 
 def _keys() -> Text:
-    keys = (
-        ("Enter", "ask"),
-        ("Esc", "Bob stops it"),
-        ("/join", "Carol"),
-        ("/error", "fail"),
-        ("/quit", "leave"),
-    )
     line = Text(" ", no_wrap=True, overflow="ellipsis")
-    for key, meaning in keys:
+    for key, meaning in _KEYS:
         line.append(key, "bold").append(f" {meaning}   ", "dim")
     return line

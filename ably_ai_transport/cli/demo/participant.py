@@ -10,6 +10,7 @@ from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
 
 from ably_ai_transport import ClientRun, ClientSession, RunInfo, RunStatus
+from ably_ai_transport.cli.problems import CliError
 
 Session: TypeAlias = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
 Run: TypeAlias = ClientRun[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
@@ -93,13 +94,13 @@ class Participant:
             what: What is waited for, in words.
 
         Raises:
-            TimeoutError: It did not come about.
+            CliError: It did not come about.
         """
         with anyio.move_on_after(PATIENCE_SECONDS):
             while not condition():
                 await self._changed.wait()
             return
-        raise TimeoutError(f"{self.name} did not see {what} within {PATIENCE_SECONDS:.0f} s")
+        raise CliError(f"{self.name} did not see {what} within {PATIENCE_SECONDS:.0f} s")
 
     def _on_change(self) -> None:
         self.revision += 1

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from ably_ai_transport.cli.demo.participant import Participant
 from ably_ai_transport.cli.demo.stage import Stage
+from ably_ai_transport.cli.problems import CliError
+from ably_ai_transport.conversation.nodes import TERMINAL
 
 ENOUGH_TO_CANCEL = 160
 """Characters after which Bob has seen enough."""
@@ -66,7 +68,7 @@ class Script:
             Whether every check passed.
 
         Raises:
-            TimeoutError: Something did not happen at all.
+            CliError: Something did not happen at all, or the agent failed.
         """
         await self._two_clients()
         await self._cancel_from_another_client()
@@ -80,7 +82,7 @@ class Script:
         off = stage.bob.session.view.on_update(lambda: states.add(len(stage.bob.reply_text())))
         async with narrator.watching(stage):
             await self._ask(0)
-            await self._settled("complete")
+            await self._end()
         off()
         said = self._said()
         self._check(
@@ -99,7 +101,7 @@ class Script:
             if run is not None:
                 narrator.say("Bob presses stop.")
                 await stage.bob.session.cancel(run.run_id)
-            await self._settled("cancelled", "complete", "error")
+            await self._end()
         said = self._said()
         self._check(
             all(
@@ -124,7 +126,7 @@ class Script:
             narrator.say(
                 f"Carol has joined: {len(carol.messages)} messages, {first_sight} characters of this reply."
             )
-            await self._settled("complete")
+            await self._end()
         said = self._said()
         self._check(0 < first_sight < len(said), "Carol came while it was streaming, and saw its beginning")
         self._check(carol.reply_text() == said, f"at the end she has all of it ({len(said)} characters)")
@@ -141,21 +143,21 @@ class Script:
         for person in self._stage.people:
             await person.until(lambda p=person: _is_new(p, before and before.run_id), "the run start")
 
-    async def _settled(self, *expected: str) -> None:
+    async def _end(self) -> None:
         for person in self._stage.people:
             await person.until(
-                lambda p=person: p.last_run is not None and p.last_run.status in expected,
-                f"the run become {expected[0]}",
+                lambda p=person: p.last_run is not None and p.last_run.status in TERMINAL, "the end"
             )
+            run = person.last_run
+            if run is not None and run.error is not None:
+                raise CliError(f"{person.name} sees that the agent failed: {run.error.message}")
 
     def _said(self) -> str:
         run = self._stage.alice.last_run
         return self._stage.agent.replies.get(run.run_id, "") if run else ""
 
     def _streams(self, person: Participant, characters: int) -> bool:
-        run = person.last_run
-        over = run is not None and run.status != "active"
-        return over or len(person.reply_text()) >= characters
+        return _is_over(person) or len(person.reply_text()) >= characters
 
     def _check(self, passed: bool, text: str) -> None:
         check = Check(passed, text)
@@ -171,3 +173,8 @@ def failures(checks: Sequence[Check]) -> list[str]:
 def _is_new(person: Participant, before: str | None) -> bool:
     run = person.last_run
     return run is not None and run.run_id != before
+
+
+def _is_over(person: Participant) -> bool:
+    run = person.last_run
+    return run is not None and run.status in TERMINAL

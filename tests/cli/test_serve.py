@@ -1,0 +1,128 @@
+import ast
+import os
+import re
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import anyio
+import pytest
+from ably import AblyRealtime
+
+from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
+from tests.cli.command import run_command, start_command
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+@contextmanager
+def serving(*arguments: str) -> Generator[tuple["subprocess.Popen[str]", str]]:
+    """Run the server; yield it with what it printed until it was ready."""
+    with start_command("serve", *arguments) as process:
+        try:
+            output = cast("IO[str]", process.stdout)
+            shown = ""
+            while "Ctrl-C" not in shown:
+                line = output.readline()
+                assert line, shown + cast("IO[str]", process.stderr).read()
+                shown += line
+            yield process, shown
+        finally:
+            process.kill()
+
+
+def python_options(shown: str) -> dict[str, object]:
+    """Read the options out of the line for Python."""
+    [line] = re.findall(r"^AblyRealtime\(.*\)$", shown, re.MULTILINE)
+    call = ast.parse(line, mode="eval").body
+    assert isinstance(call, ast.Call)
+    return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+
+
+async def test_the_line_for_python_connects() -> None:
+    with serving("--port", "0", "--key", "app.one:secret", "--key", "app.two:secret") as (process, shown):
+        assert "development" in shown
+        line = r'^new Ably\.Realtime\({ endpoint: "127.0.0.1", port: \d+, tls: false'
+        assert re.search(line, shown, re.MULTILINE)
+        options = python_options(shown)
+        assert options["key"] == "app.one:secret"
+        for key in ("app.one:secret", "app.two:secret"):
+            client = AblyRealtime(**{**options, "key": key})  # type: ignore[arg-type]
+            try:
+                with anyio.fail_after(10):
+                    await cast("Any", client).connection.once_async("connected")
+                assert cast("Any", client).auth.client_id == "me"
+            finally:
+                await client.close()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such signal")
+def test_it_stops_when_it_is_told_to() -> None:
+    with serving("--port", "0") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run_command("serve", "--port", str(port))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: 127.0.0.1:{port} is in use")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--host", "0.0.0.0"], "--allow-remote"),  # noqa: S104
+        (["--host", "example.com"], "--allow-remote"),
+        (["--key", "nonsense"], "app.key:secret"),
+    ],
+)
+def test_what_cannot_be_served(arguments: list[str], told: str) -> None:
+    result = run_command("serve", "--port", "0", *arguments)
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_other_machines_may_come_when_that_is_said() -> None:
+    with serving("--host", "0.0.0.0", "--allow-remote", "--port", "0") as (_, shown):  # noqa: S104
+        assert "Other machines" in shown
+        assert str(python_options(shown)["endpoint"]).startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("192.168.1.2", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_loopback(host: str, answer: bool) -> None:
+    assert is_loopback(host) is answer
+
+
+def test_the_lines_are_code() -> None:
+    options = {
+        "endpoint": "h:1/",
+        "tls": False,
+        "params": {"client_id": 'a"b', "x": True},
+    }
+    line = python_line(options)
+    assert line == 'AblyRealtime(endpoint="h:1/", tls=False, params={"client_id": "a\\"b", "x": True})'
+    assert javascript_line({"port": 1, "tls": False}) == "new Ably.Realtime({ port: 1, tls: false })"
