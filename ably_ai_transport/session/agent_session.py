@@ -287,6 +287,7 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
             page_size=self._page_size,
             reorder_window_ms=self._reorder_window_ms,
             on_exception=self._on_listener_exception,
+            lazy=True,
         )
         materialisation.watch(self._tree.forward)
         materialisation.watch(self._on_tree_event)

@@ -43,6 +43,8 @@ class Emitter(Generic[E]):
 
     def emit(self, event: E) -> None:
         """Call the listeners."""
+        if not self._listeners:
+            return
         for listener in tuple(self._listeners.values()):
             try:
                 listener(event)

@@ -17,6 +17,7 @@ from ably_ai_transport.conversation import (
     TreeUpdated,
 )
 from ably_ai_transport.session.emitter import Emitter
+from ably_ai_transport.session.held_appends import HeldAppends
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, RunLifecycleEvent
 
 logger = logging.getLogger("ably_ai_transport.session")
@@ -37,6 +38,7 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         page_size: Messages a page of history.
         reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
         on_exception: Called with what a listener raised.
+        lazy: Whether tokens may be taken in together as long as nobody watches closely.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         page_size: int,
         reorder_window_ms: int,
         on_exception: Callable[[Exception], None],
+        lazy: bool = False,
     ) -> None:
-        self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
+        self._tree = Tree(codec, reorder_window_ms=reorder_window_ms)
+        self._held = HeldAppends() if lazy else None
         self._channel = channel
         self._page_size = page_size
         self._watchers: dict[object, Watcher[InT, OutT]] = {}
@@ -56,6 +60,12 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         self._lock = anyio.Lock()
         self._page: HistoryPage | None = None
         self._exhausted = False
+
+    @property
+    def tree(self) -> Tree[InT, OutT, ProjT, MsgT]:
+        """The conversation, with everything that has arrived."""
+        self.catch_up()
+        return self._tree
 
     @property
     def has_older(self) -> bool:
@@ -81,7 +91,23 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
 
     def apply(self, message: InboundMessage, *, from_history: bool = False) -> None:
         """Take in a message and tell the watchers what changed."""
-        self.publish(self.tree.apply(message), from_history=from_history)
+        if self._held is not None:
+            if not from_history and self._held.hold(message):
+                return
+            self.catch_up()
+            if not from_history and self._held.hold(message):
+                return
+        self.publish(self._tree.apply(message), from_history=from_history)
+
+    def catch_up(self) -> None:
+        """Take in what was held back."""
+        if self._held is not None and (message := self._held.release()) is not None:
+            self.publish(self._tree.apply(message))
+
+    def watch_closely(self) -> None:
+        """Hold nothing back from now on: somebody wants to see each token."""
+        self.catch_up()
+        self._held = None
 
     def publish(self, events: Iterable[TreeEvent[InT, OutT]], *, from_history: bool = False) -> None:
         """Tell the watchers what changed."""
@@ -184,29 +210,33 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
 
     def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Call a function when nodes come, go or change places."""
+        self._source().watch_closely()
         return self._updates.on(lambda _: listener())
 
     def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
         """Call a function with each channel message, after what it changed."""
+        self._source().watch_closely()
         return self._messages.on(listener)
 
     def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
         """Call a function with each event of a run's life."""
+        self._source().watch_closely()
         return self._runs.on(listener)
 
     def on_output(self, listener: Callable[[OutputFolded[InT, OutT]], object]) -> Callable[[], None]:
         """Call a function with what is folded into a node, and how it is routed."""
+        self._source().watch_closely()
         return self._outputs.on(listener)
 
     def forward(self, event: TreeEvent[InT, OutT], _from_history: bool) -> None:
         """Tell the listeners of a change. For sessions."""
         match event:
-            case TreeUpdated():
-                self._updates.emit(event)
             case OutputFolded():
                 self._outputs.emit(event)
             case InboundMessage():
                 self._messages.emit(event)
+            case TreeUpdated():
+                self._updates.emit(event)
             case _:
                 self._runs.emit(event)
 

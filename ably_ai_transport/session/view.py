@@ -34,10 +34,11 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._materialisation = materialisation
         self._tree = materialisation.tree
-        self._state = ViewState(self._tree, branches)
+        self._window = ViewState(self._tree, branches)
         self._on_close = on_close
         self._closed = anyio.Event()
-        self._changed = anyio.Event()
+        self._version = 0
+        self._changed: anyio.Event | None = None
         self._updates = Emitter[None](on_exception)
         self._runs = Emitter[RunLifecycleEvent](on_exception)
         self._raw = Emitter[InboundMessage](on_exception)
@@ -95,11 +96,13 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Yields:
             The visible messages, oldest first.
         """
+        self._materialisation.watch_closely()
         while not self.closed:
-            changed = self._changed
+            seen = self._version
             yield self.messages
-            if changed is self._changed:
-                await changed.wait()
+            while seen == self._version and not self.closed:
+                self._changed = self._changed or anyio.Event()
+                await self._changed.wait()
 
     def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Call a function when the visible messages change.
@@ -110,6 +113,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             A function that takes the listener away again.
         """
+        self._materialisation.watch_closely()
         return self._updates.on(lambda _: listener())
 
     def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
@@ -121,6 +125,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             A function that takes the listener away again.
         """
+        self._materialisation.watch_closely()
         return self._runs.on(listener)
 
     def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
@@ -132,6 +137,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             A function that takes the listener away again.
         """
+        self._materialisation.watch_closely()
         return self._raw.on(listener)
 
     async def load_older(self, limit: int = 10) -> list[CodecMessage[MsgT]]:
@@ -211,7 +217,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             return
         self._closed.set()
         self._unwatch()
-        self._changed.set()
+        self._wake()
         for emitter in (self._updates, self._runs, self._raw):
             emitter.clear()
         if self._on_close is not None:
@@ -224,6 +230,12 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _state(self) -> ViewState[InT, OutT, ProjT, MsgT]:
+        """What is shown, with everything that has arrived."""
+        self._materialisation.catch_up()
+        return self._window
 
     async def _load_older(self, limit: int) -> list[CodecMessage[MsgT]]:
         state = self._state
@@ -260,7 +272,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         return messages if oldest is None else []
 
     def _on_tree_event(self, event: TreeEvent[InT, OutT], from_history: bool) -> None:
-        match self._state.handle(event, from_history=from_history):
+        match self._window.handle(event, from_history=from_history):
             case None:
                 pass
             case ViewUpdated():
@@ -278,6 +290,11 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     def _notify(self) -> None:
         if self._quiet or self.closed:
             return
-        self._changed.set()
-        self._changed = anyio.Event()
+        self._version += 1
+        self._wake()
         self._updates.emit(None)
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
