@@ -3,6 +3,7 @@
 ABLY_KEY=… python examples/agent.py            # then, elsewhere: python examples/client.py "Hello"
 """
 
+import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ async def model(messages: list[UIMessage]) -> AsyncIterator[UIMessageChunk]:
     """Stand in for a model: say back what was said, word by word."""
     yield {"type": "start"}
     yield {"type": "text-start", "id": "reply"}
-    for word in f"You have said {len(messages)} things. The last was: {text_of(messages[-1])}".split():
+    for word in f"There are {len(messages)} messages, and the last one says: {text_of(messages[-1])}".split():
         await anyio.sleep(0.1)
         yield {"type": "text-delta", "id": "reply", "delta": f"{word} "}
     yield {"type": "text-end", "id": "reply"}
@@ -61,4 +62,4 @@ async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
 app = Starlette(routes=[Route("/api/chat", chat, methods=["POST"])], lifespan=lifespan)
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=8000)
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

@@ -3,6 +3,7 @@
 ABLY_KEY=… python examples/client.py "What is the capital of Portugal?"
 """
 
+import os
 import sys
 
 import anyio
@@ -12,7 +13,7 @@ from connection import connect
 
 from ably_ai_transport import ClientSession
 
-AGENT = "http://127.0.0.1:8000/api/chat"
+AGENT = os.environ.get("AGENT_URL", "http://127.0.0.1:8000/api/chat")
 
 
 async def ask(question: str) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import platform
 from enum import IntFlag
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from ably_ai_transport.channel.ably_channel import AblyChannel, SharedChannel
-from ably_ai_transport.channel.auth import renew_jwt_strings
-from ably_ai_transport.channel.convert import DEFAULT_MAX_MESSAGE_SIZE, to_error
+from ably_ai_transport.channel.ably_channel import AblyChannel
+from ably_ai_transport.channel.agent import agent_string, identify, merged
+from ably_ai_transport.channel.auth import renew_token_strings
+from ably_ai_transport.channel.frames import FrameGuard
 from ably_ai_transport.channel.guard import ConnectionGuard
 from ably_ai_transport.channel.modes import resolve_channel_modes
 from ably_ai_transport.channel.rest_history import RestHistory
+from ably_ai_transport.channel.shared_channel import SharedChannel
 from ably_ai_transport.wire import AITransportError, ErrorCode
 
 if TYPE_CHECKING:
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
 
     from ably.types.channelmode import ChannelMode
 
-    from ably_ai_transport.channel.sdk import Frame, PublishResult, Realtime, RealtimeChannel
+    from ably_ai_transport.channel.sdk import Frame, Realtime, RealtimeChannel
+
+MAX_FRAME_SIZE: Final = 524288
+"""Bytes that a publish may have where the server's limit is not known: the size that breaks connections."""
+
+_KEPT_AS: Final = "_ably_ai_transport"
+_IN_USE = frozenset({"attached", "attaching"})
 
 
 class AblyClient:
-    """The guard, the history and the open channels of one ``ably.AblyRealtime``.
+    """The guards, the history and the open channels of one ``ably.AblyRealtime``.
+
+    It lives as long as the client does, and is kept by it.
 
     Args:
         client: The client. It stays the caller's to close.
+
+    Attributes:
+        realtime: The client.
+        history: Reads histories with its credentials.
+        writer: Sends publishes.
+        max_message_size: Bytes that a publish may have, as far as the server has said so.
     """
 
     def __init__(self, client: Realtime) -> None:
         self.realtime = client
-        self.manager = client.connection.connection_manager
-        self._guard: ConnectionGuard | None = None
-        self._history: RestHistory | None = None
+        self.history = RestHistory(client)
+        limit: object = getattr(client.options, "max_message_size", None)
+        self.max_message_size = limit if isinstance(limit, int) else MAX_FRAME_SIZE
         self._shared: dict[str, SharedChannel] = {}
-        renew_jwt_strings(client.options)
-
-    @property
-    def history(self) -> RestHistory:
-        """Reads histories with this client's credentials."""
-        if self._history is None:
-            self._history = RestHistory(
-                self.realtime.options, self.realtime.options.transport_params["agent"]
-            )
-        return self._history
-
-    @property
-    def max_message_size(self) -> int:
-        """The largest message, in bytes: the client's option of that name, or Ably's default.
-
-        The SDK does not keep what the server told.
-        """
-        limit: object = getattr(self.realtime.options, "max_message_size", None)
-        return limit if isinstance(limit, int) else DEFAULT_MAX_MESSAGE_SIZE
+        manager = client.connection.connection_manager
+        self.writer = ConnectionGuard(manager, FrameGuard(manager, self).watch).writer
+        # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
+        client.options.transport_params.setdefault("heartbeats", "true")
+        renew_token_strings(client)
 
     def open(self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str]) -> AblyChannel:
         """Open a channel for one session.
@@ -66,79 +66,79 @@ class AblyClient:
 
         Returns:
             The channel.
-        """
-        agent = " ".join(f"{library}/{version}" for library, version in agents)
-        self._identify(agent)
-        if self._guard is None:
-            self._guard = ConnectionGuard(self.realtime)
-        shared = self._shared.get(name)
-        if shared is None:
-            shared = self._shared[name] = SharedChannel(self, self._sdk_channel(name, agent, modes))
-        return AblyChannel(shared)
-
-    def forget(self, shared: SharedChannel) -> None:
-        """Let go of a channel that no session uses; of the guard, too, with the last one."""
-        if self._shared.get(shared.name) is shared:
-            del self._shared[shared.name]
-        if not self._shared:
-            _clients.pop(self.realtime, None)
-            if self._guard is not None:
-                self._guard.close()
-                self._guard = None
-
-    async def close_history(self) -> None:
-        """Close the history's connections where no session is left to use them."""
-        if not self._shared and self._history is not None:
-            history, self._history = self._history, None
-            await history.close()
-
-    async def send(self, frame: Frame) -> list[str | None]:
-        """Send a protocol message and wait for the answer.
-
-        Args:
-            frame: The message.
-
-        Returns:
-            The serials in the answer.
 
         Raises:
-            AITransportError: The server, or the SDK, refused.
+            AITransportError: There is no such mode (40003), or the channel is attached without it (40000).
         """
-        try:
-            result = await self.manager.send_protocol_message(frame)
-        except Exception as error:  # noqa: BLE001 - the SDK lets the websocket library's errors through
-            result = await self._answer_after_all(frame, error)
-        return [] if result is None else list(result.serials)
+        agent = agent_string(agents)
+        wanted = [_sdk_mode(mode) for mode in resolve_channel_modes(modes)]
+        identify(self.realtime.options.transport_params, agent)
+        shared = self._shared.get(name)
+        ours = name not in self.realtime.channels
+        channel = self._sdk_channel(name, agent, wanted)
+        if shared is None:
+            shared = self._shared[name] = SharedChannel(self, channel, ours=ours)
+        return AblyChannel(self, shared)
 
-    async def _answer_after_all(self, frame: Frame, error: Exception) -> PublishResult | None:
-        """A publish whose socket died under it fails in the SDK, which sends it again all the same."""
-        pending = None if self._guard is None else self._guard.find(frame)
-        if pending is None or pending.future is None:
-            raise to_error(error) from error
-        try:
-            return await asyncio.shield(pending.future)
-        except Exception as answer:
-            raise to_error(answer) from answer
+    def forget(self, shared: SharedChannel, *, sdk_too: bool) -> None:
+        """Let go of a channel that no session uses; also in the SDK, which otherwise keeps it for ever."""
+        if self._shared.get(shared.name) is shared:
+            del self._shared[shared.name]
+            if sdk_too:
+                self.realtime.channels.release(shared.name)
 
-    def _identify(self, agent: str) -> None:
-        """Name the library on connections to come; the SDK offers no way to."""
-        from ably import lib_version
+    # What the frames tell
 
-        params = self.realtime.options.transport_params
-        params.setdefault("heartbeats", "true")
-        known = params.get("agent") or f"ably-python/{lib_version} python/{platform.python_version()}"
-        added = [name for name in agent.split() if name not in known.split()]
-        params["agent"] = " ".join([known, *added])
+    def has_channel(self, name: str) -> bool:
+        """Tell whether the SDK still has a channel."""
+        return name in self.realtime.channels
 
-    def _sdk_channel(self, name: str, agent: str, modes: Sequence[str]) -> RealtimeChannel:
+    def on_connected(self, max_message_size: int | None) -> None:
+        """Learn the server's limit, which the SDK does not keep."""
+        if max_message_size is not None:
+            self.max_message_size = max_message_size
+
+    def on_attached(self, name: str, serial: str | None, *, resumed: bool, error: Frame | None) -> None:
+        """Pass an ATTACHED on."""
+        if name in self._shared:
+            self._shared[name].on_attached(serial, resumed=resumed, error=error)
+
+    def on_detached(self, name: str, error: Frame | None) -> None:
+        """Pass a DETACHED on."""
+        if name in self._shared:
+            self._shared[name].on_detached(error)
+
+    def _sdk_channel(self, name: str, agent: str, modes: Sequence[ChannelMode]) -> RealtimeChannel:
+        """Get the SDK's channel, with the options that the application or other sessions gave it."""
         from ably.types.channeloptions import ChannelOptions
 
         channels = self.realtime.channels
-        if name in channels and channels.get(name).state in ("attached", "attaching"):
+        if name not in channels:
+            return channels.get(name, ChannelOptions(params={"agent": agent}, modes=list(modes) or None))
+        channel = channels.get(name)
+        if channel.state in _IN_USE:
             # The SDK refuses options that differ in any way from those of an attached channel.
-            return channels.get(name)
-        wanted = [_sdk_mode(mode) for mode in resolve_channel_modes(modes)]
-        return channels.get(name, ChannelOptions(params={"agent": agent}, modes=wanted or None))
+            granted = {int(cast("int", mode)) for mode in (channel.options or {}).get("modes") or ()}
+            missing = [mode for mode in modes if int(mode) not in granted]
+            if missing:
+                raise AITransportError(
+                    f"unable to open channel; {name!r} is attached already, with other modes",
+                    ErrorCode.BAD_REQUEST,
+                    400,
+                )
+            return channel
+        options = channel.options or {}
+        params: dict[str, str] = dict(options.get("params") or {})
+        params["agent"] = merged(params.get("agent", ""), agent)
+        known: list[ChannelMode] = options.get("modes") or []
+        return channels.get(
+            name,
+            ChannelOptions(
+                cipher=options.get("cipher"),
+                params=params,
+                modes=[*known, *(mode for mode in modes if mode not in known)] or None,
+            ),
+        )
 
 
 class _ObjectMode(IntFlag):
@@ -159,9 +159,6 @@ def _sdk_mode(mode: str) -> ChannelMode:
     )
 
 
-_clients: dict[Realtime, AblyClient] = {}
-
-
 def client_of(realtime: Realtime) -> AblyClient:
     """Return what is shared on an Ably client.
 
@@ -171,7 +168,8 @@ def client_of(realtime: Realtime) -> AblyClient:
     Returns:
         The same object for the same client.
     """
-    found = _clients.get(realtime)
+    found: AblyClient | None = getattr(realtime, _KEPT_AS, None)
     if found is None:
-        found = _clients[realtime] = AblyClient(realtime)
+        found = AblyClient(realtime)
+        setattr(realtime, _KEPT_AS, found)
     return found

@@ -1,18 +1,9 @@
-"""Between the Ably SDK's values and ours: messages both ways, and errors."""
+"""From the Ably SDK's values to ours: messages and errors."""
 
-import base64
-import json
 from typing import Final
 
-from ably_ai_transport.channel.sdk import Frame, Message
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, MessageAction, OutboundMessage
-
-MESSAGE_TOO_LARGE: Final = 40009
-DEFAULT_MAX_MESSAGE_SIZE: Final = 65536
-
-CREATE: Final = 0
-UPDATE: Final = 1
-APPEND: Final = 5
+from ably_ai_transport.channel.sdk import Message
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, MessageAction
 
 _ACTIONS: Final = {
     0: MessageAction.CREATE,
@@ -52,70 +43,6 @@ def inbound(message: Message) -> InboundMessage:
     )
 
 
-def outbound(message: OutboundMessage, action: int, *, binary: bool) -> Frame:
-    """Write a message as the protocol has it.
-
-    Args:
-        message: The message.
-        action: What it does.
-        binary: Whether the connection speaks msgpack.
-
-    Returns:
-        The message's part of a frame.
-
-    Raises:
-        AITransportError: The data is no text, bytes or JSON, or holds half a character (40003). The SDK would
-            let such a message shift the answers to all later ones.
-    """
-    written: Frame = {"extras": message.extras} if message.extras else {}
-    if message.name is not None:
-        written["name"] = message.name
-    if action != CREATE:
-        written["action"] = action
-        written["serial"] = message.serial
-    data = message.data
-    try:
-        match data:
-            case None:
-                pass
-            case str():
-                data.encode()
-                written["data"] = data
-            case bytes() | bytearray():
-                written |= {"data": bytes(data)} if binary else _in_base64(data)
-            case _:
-                text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-                text.encode()
-                written |= {"data": text, "encoding": "json"}
-    except (UnicodeEncodeError, TypeError, ValueError) as error:
-        raise AITransportError(
-            f"unable to publish; data cannot be written: {error}", ErrorCode.INVALID_ARGUMENT, 400, error
-        ) from error
-    return written
-
-
-def check_size(messages: list[Frame], limit: int) -> None:
-    """Refuse what the server would refuse: too large a message, or extras that cannot be written.
-
-    Args:
-        messages: The messages of one publish.
-        limit: The largest size, in bytes of name, data and extras.
-
-    Raises:
-        AITransportError: The messages are too large (40009), or their extras cannot be written (40003).
-    """
-    try:
-        size = sum(_size(message) for message in messages)
-    except (UnicodeEncodeError, TypeError, ValueError) as error:
-        raise AITransportError(
-            f"unable to publish; extras cannot be written: {error}", ErrorCode.INVALID_ARGUMENT, 400, error
-        ) from error
-    if size > limit:
-        raise AITransportError(
-            f"unable to publish; the message has {size} bytes, the limit is {limit}", MESSAGE_TOO_LARGE, 400
-        )
-
-
 def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> AITransportError:
     """Turn what the SDK raises into an error of ours.
 
@@ -140,20 +67,3 @@ def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> 
         status if isinstance(status, int) else None,
         error,
     )
-
-
-def _in_base64(data: bytes | bytearray) -> Frame:
-    return {"data": base64.b64encode(data).decode(), "encoding": "base64"}
-
-
-def _size(message: Frame) -> int:
-    size = len((message.get("name") or "").encode())
-    data: object = message.get("data")
-    if isinstance(data, str):
-        size += len(data.encode())
-    elif isinstance(data, bytes):
-        size += len(data)
-    extras: object = message.get("extras")
-    if extras:
-        size += len(json.dumps(extras, ensure_ascii=False, separators=(",", ":")).encode())
-    return size

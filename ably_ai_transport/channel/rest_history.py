@@ -1,47 +1,55 @@
-"""History over a REST client of its own.
+"""History by REST, with credentials of its own.
 
 On a realtime client with token authentication the Ably SDK for Python 3.1.4 answers each REST call by
-authorising the connection anew and attaching every channel again; nothing of that happens here.
+authorising the connection anew and attaching every channel again, and over plain HTTP it refuses a key. Here
+the SDK's HTTP half is told to leave authentication alone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+import base64
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, urlencode, urljoin
 
-from ably_ai_transport.channel.auth import renew_jwt_strings
+import anyio
+
 from ably_ai_transport.channel.convert import inbound, to_error
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ably_ai_transport.channel.contract import HistoryPage
-    from ably_ai_transport.channel.sdk import AuthOptions, Message, Options
+    from ably_ai_transport.channel.sdk import Frame, Message, Realtime, Response
 
-_PROTOCOL_VERSION = "5"
+logger = logging.getLogger("ably_ai_transport.channel")
+
+_TOKEN_ERRORS = range(40140, 40150)
 
 
 class RestHistory:
-    """Reads histories with the credentials of a realtime client.
+    """Reads histories with the credentials of a realtime client, and never disturbs its connection.
 
     Args:
-        options: The options that the realtime client was made with.
-        agent: How the library identifies itself.
+        client: The client.
     """
 
-    def __init__(self, options: Options, agent: str) -> None:
-        self._options = options
-        self._agent = agent
-        self._client: Any = None
+    def __init__(self, client: Realtime) -> None:
+        self._client = client
+        self._token: str | None = None
+        self._lock = anyio.Lock()
 
-    async def fetch(self, channel: str, *, limit: int, from_serial: str | None) -> HistoryPage:
+    async def fetch(
+        self, channel: str, *, limit: int, from_serial: str, cipher: object | None = None
+    ) -> RestHistoryPage:
         """Fetch the newest page.
 
         Args:
             channel: The channel's name.
             limit: Messages a page.
-            from_serial: Where to start; the newest message where None.
+            from_serial: Where to start.
+            cipher: What messages are decrypted with.
 
         Returns:
             The page.
@@ -49,88 +57,93 @@ class RestHistory:
         Raises:
             AITransportError: The server refused, or cannot be reached.
         """
-        params = {"limit": str(limit)}
-        if from_serial is not None:
-            params["from_serial"] = from_serial
-        path = f"/channels/{quote(channel, safe=':')}/messages"
+        query = urlencode({"limit": str(limit), "direction": "backwards", "from_serial": from_serial})
+        return await self.fetch_page(f"/channels/{quote(channel, safe=':')}/messages?{query}", cipher)
+
+    async def fetch_page(self, path: str, cipher: object | None) -> RestHistoryPage:
+        """Fetch the page at a path."""
         try:
-            if self._client is None:
-                self._client = _rest_client(self._options)
-            answer = await self._client.request(
-                "GET", path, version=_PROTOCOL_VERSION, params=params, headers={"Ably-Agent": self._agent}
-            )
-            return _page(answer)
+            response = await self._get(path)
+            items = cast("list[Frame]", response.to_native() or [])
+            following = response.links.get("next")
         except AITransportError:
             raise
         except Exception as error:
             raise to_error(error, ErrorCode.HISTORY_FETCH_FAILED) from error
+        return RestHistoryPage(
+            self,
+            _decoded(items, cipher),
+            None if following is None else urljoin(path, following["url"]),
+            cipher,
+        )
 
-    async def close(self) -> None:
-        """Close the client."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
+    async def _get(self, path: str) -> Response:
+        used = await self._authorization()
+        try:
+            return await self._request(path, used)
+        except Exception as error:
+            if getattr(error, "code", None) not in _TOKEN_ERRORS:
+                raise
+        return await self._request(path, await self._authorization(instead_of=used))
+
+    async def _request(self, path: str, authorization: str) -> Response:
+        headers = {
+            "Authorization": authorization,
+            "Ably-Agent": self._client.options.transport_params.get("agent", ""),
+        }
+        return await self._client.http.make_request("GET", path, headers=headers, skip_auth=True)
+
+    async def _authorization(self, instead_of: str | None = None) -> str:
+        """Return a header that is not the one that was refused."""
+        auth = self._client.auth
+        if auth.auth_mechanism == "BASIC" and self._client.options.tls:
+            return f"Basic {auth.basic_credentials}"
+        async with self._lock:
+            current = auth.token_details
+            for token in (None if current is None else current.token, self._token):
+                if token is not None and _bearer(token) != instead_of:
+                    return _bearer(token)
+            # Asking for a token leaves the connection alone, other than authorising does.
+            self._token = (await auth.request_token()).token
+            return _bearer(self._token)
 
 
-class _Page:
-    def __init__(self, answer: Any, items: Sequence[InboundMessage]) -> None:  # noqa: ANN401
-        self._answer = answer
-        self._items = items
+@dataclass(frozen=True, slots=True)
+class RestHistoryPage:
+    """One page; see :class:`~ably_ai_transport.channel.contract.HistoryPage`."""
 
-    @property
-    def items(self) -> Sequence[InboundMessage]:
-        return self._items
+    history: RestHistory
+    items: Sequence[InboundMessage]
+    following: str | None
+    cipher: object | None
 
     @property
     def has_next(self) -> bool:
-        return bool(self._answer.has_next())
+        """Whether there are older messages."""
+        return self.following is not None
 
-    async def next(self) -> HistoryPage | None:
-        try:
-            answer = await self._answer.next()
-        except Exception as error:
-            raise to_error(error, ErrorCode.HISTORY_FETCH_FAILED) from error
-        return None if answer is None else _page(answer)
+    async def next(self) -> RestHistoryPage | None:
+        """Fetch the next page; None when there is none.
+
+        Raises:
+            AITransportError: It could not be fetched.
+        """
+        return None if self.following is None else await self.history.fetch_page(self.following, self.cipher)
 
 
-def _page(answer: Any) -> _Page:  # noqa: ANN401 - the SDK's answers have no types
+def _bearer(token: str) -> str:
+    return f"Bearer {base64.b64encode(token.encode()).decode()}"
+
+
+def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessage]:
+    """Decode each message by itself: one that cannot be must not keep the others from being read."""
     from ably.types.message import Message as SdkMessage
 
-    if not answer.success:
-        raise AITransportError(
-            f"unable to read history; {answer.error_message or f'status {answer.status_code}'}",
-            answer.error_code or ErrorCode.HISTORY_FETCH_FAILED,
-            answer.status_code,
-        )
-    decode = cast("Callable[[object], list[Message]]", SdkMessage.from_encoded_array)  # pyright: ignore[reportUnknownMemberType]
-    messages = decode(answer.items)
-    return _Page(answer, [inbound(message) for message in messages])
-
-
-def _rest_client(options: Options) -> object:
-    from ably import AblyRest
-
-    settings: dict[str, Any] = {
-        name: value
-        for name in ("endpoint", "port", "tls_port", "client_id", "default_token_params", "use_token_auth")
-        if (value := getattr(options, name)) is not None
-    }
-    settings |= _credentials(options)
-    client = AblyRest(**settings, tls=options.tls, use_binary_protocol=options.use_binary_protocol)
-    renew_jwt_strings(cast("AuthOptions", client.options))
-    return client
-
-
-def _credentials(options: Options) -> dict[str, Any]:
-    if options.auth_callback is not None:
-        return {"auth_callback": options.auth_callback}
-    if options.auth_url is not None:
-        names = ("auth_url", "auth_method", "auth_headers", "auth_params")
-        return {name: getattr(options, name) for name in names}
-    if options.key_name is not None:
-        key = {"key": f"{options.key_name}:{options.key_secret}"}
-        # The SDK refuses to send a key over plain HTTP; a token signed with it will do.
-        return key if options.tls else {**key, "use_token_auth": True}
-    if options.token_details is not None:
-        return {"token_details": options.token_details}
-    return {"token": options.auth_token}
+    decode = cast("Callable[[Frame, object], Message]", SdkMessage.from_encoded)  # pyright: ignore[reportUnknownMemberType]
+    messages: list[InboundMessage] = []
+    for item in items:
+        try:
+            messages.append(inbound(decode(item, cipher)))
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises
+            logger.warning("A message of the history could not be decoded and is left out: %s", error)
+    return messages

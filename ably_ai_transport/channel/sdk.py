@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 Frame: TypeAlias = dict[str, Any]
@@ -18,7 +18,16 @@ Frame: TypeAlias = dict[str, Any]
 class PublishResult(Protocol):
     """What the server answered to a publish."""
 
-    serials: list[str | None]
+    @property
+    def serials(self) -> list[str | None]: ...
+
+
+class Answer(Protocol):
+    """What the SDK uses of the future of a message."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: PublishResult, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
 
 
 class Pending(Protocol):
@@ -26,15 +35,16 @@ class Pending(Protocol):
 
     message: Frame
     ack_required: bool
-    future: asyncio.Future[PublishResult] | None
+
+    @property
+    def future(self) -> Answer | None: ...
 
 
 class PendingQueue(Protocol):
-    """The messages that wait for their answers, in the order of their ``msgSerial``."""
+    """The messages that wait for their answers."""
 
-    messages: list[Pending]
-
-    def clear(self) -> None: ...
+    @property
+    def messages(self) -> Iterable[Pending]: ...
 
 
 class Transport(Protocol):
@@ -42,7 +52,10 @@ class Transport(Protocol):
 
     is_disposed: bool
     ws_connect_task: asyncio.Task[None] | None
+    on_protocol_message: Callable[[Frame], Coroutine[Any, Any, None]]
 
+    async def send(self, message: Frame) -> None: ...
+    async def dispose(self) -> None: ...
     def _emit(self, event: str, *arguments: object) -> None: ...
 
 
@@ -71,13 +84,11 @@ class ConnectionManager(Protocol):
     queued_messages: deque[Pending]
     check_connection: Callable[[], bool]
 
+    @property
+    def options(self) -> Options: ...
     def on(self, event: str, listener: Callable[..., object]) -> None: ...
-    def off(self, event: str, listener: Callable[..., object]) -> None: ...
-    def requeue_pending_messages(self) -> None: ...
-    def send_queued_messages(self) -> None: ...
-    def fail_queued_messages(self, error: Exception | None) -> None: ...
-    def deactivate_transport(self, reason: Exception | None = None) -> None: ...
-    async def send_protocol_message(self, message: Frame) -> PublishResult | None: ...
+    def notify_state(self, state: object, reason: Exception | None = None) -> None: ...
+    def get_state_error(self) -> Exception: ...
 
 
 class Connection(Protocol):
@@ -120,8 +131,12 @@ class RealtimeChannel(Protocol):
 
     async def attach(self) -> None: ...
     async def detach(self) -> None: ...
-    async def subscribe(self, listener: Callable[[Message], None]) -> None: ...
-    def unsubscribe(self, listener: Callable[[Message], None]) -> None: ...
+
+    options: Mapping[str, Any] | None
+    modes: Sequence[object]
+
+    async def subscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
+    def unsubscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
     def on(self, listener: Callable[[ChannelChange], None]) -> None: ...
     def off(self, listener: Callable[[ChannelChange], None]) -> None: ...
 
@@ -130,6 +145,7 @@ class Channels(Protocol):
     """The channels of a client."""
 
     def get(self, name: str, options: object | None = None) -> RealtimeChannel: ...
+    def release(self, name: str) -> None: ...
     def __contains__(self, name: str) -> bool: ...
 
 
@@ -139,44 +155,59 @@ class TokenDetails(Protocol):
     token: str
 
 
-AuthCallback: TypeAlias = Callable[[Mapping[str, object]], Awaitable[object]]
+AuthCallback: TypeAlias = Callable[[Mapping[str, object]], object]
 
 
-class AuthOptions(Protocol):
-    """How a client proves who it is."""
+class Options(Protocol):
+    """What a client was made with."""
 
     auth_callback: AuthCallback | None
     auth_url: str | None
     auth_method: str
     auth_headers: Mapping[str, str] | None
     auth_params: Mapping[str, str] | None
-    key_name: str | None
-    key_secret: str | None
-    auth_token: str | None
-    token_details: TokenDetails | None
-    use_token_auth: bool | None
     client_id: str | None
-    default_token_params: Mapping[str, object] | None
-
-
-class Options(AuthOptions, Protocol):
-    """What a client was made with."""
-
-    endpoint: str | None
     tls: bool
-    port: int
-    tls_port: int
     use_binary_protocol: bool
+    queue_messages: bool
     transport_params: dict[str, str]
     realtime_request_timeout: int
 
-    def get_fallback_hosts(self) -> Sequence[str]: ...
-
 
 class Auth(Protocol):
-    """Who a client is."""
+    """Who a client is, and how it proves it."""
 
     client_id: str | None
+    auth_mechanism: str
+    basic_credentials: str | None
+    token_details: TokenDetails | None
+
+    async def request_token(self) -> TokenDetails: ...
+    async def token_request_from_auth_url(
+        self,
+        method: str,
+        url: str,
+        token_params: Mapping[str, object],
+        headers: Mapping[str, str],
+        auth_params: Mapping[str, str],
+        /,
+    ) -> object: ...
+
+
+class Response(Protocol):
+    """An answer to a REST call."""
+
+    links: Mapping[str, Mapping[str, str]]
+
+    def to_native(self) -> object: ...
+
+
+class Http(Protocol):
+    """What REST calls are made with."""
+
+    async def make_request(
+        self, method: str, path: str, *, headers: Mapping[str, str], skip_auth: bool
+    ) -> Response: ...
 
 
 class Realtime(Protocol):
@@ -186,5 +217,6 @@ class Realtime(Protocol):
     channels: Channels
     options: Options
     auth: Auth
+    http: Http
 
     def connect(self) -> None: ...

@@ -136,7 +136,6 @@ class EncoderCore:
         future.add_done_callback(partial(self._started, stream))
         await self._answer(future)
         if stream.error is not None:
-            self._pipeline.forget(stream)
             raise stream.error
 
     async def append_stream(self, stream_id: str, text: str) -> None:
@@ -174,7 +173,6 @@ class EncoderCore:
         self._pipeline.end(stream, self._ending(stream, "complete", payload, _DEFAULTS, text))
         await self._pipeline.until(lambda: stream.over)
         if stream.phase is StreamPhase.DEAD:
-            self._pipeline.forget(stream)
             raise self._pipeline.failure([stream], "close stream")
 
     async def cancel_all_streams(self, options: WriteOptions | None = None) -> None:
@@ -244,9 +242,8 @@ class EncoderCore:
         future.add_done_callback(self._published)
         return future
 
-    def _published(self, future: asyncio.Future[list[str | None]]) -> None:
+    def _published(self, _: asyncio.Future[list[str | None]]) -> None:
         self._publishing -= 1
-        failure_of(future)  # seen, even where the caller has gone away
         self._pipeline.wake()
 
     async def _answer(self, future: asyncio.Future[list[str | None]]) -> None:

@@ -93,8 +93,7 @@ class AppendPipeline:
         stream.phase = StreamPhase.DEAD
         ending = stream.ending
         if not stream.buffer and (ending is None or ending.status == "cancelled"):
-            stream.reported = True  # nothing was lost with it but the start, whose caller is told
-            self.forget(stream)
+            self.forget(stream)  # nothing was lost with it but the start, whose caller is told
         stream.take_buffer()
         self.wake()
 

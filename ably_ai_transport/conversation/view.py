@@ -21,6 +21,9 @@ class ViewUpdated:
     """The list of messages changed."""
 
 
+_UPDATED = ViewUpdated()
+
+
 class ViewState(Generic[InT, OutT, ProjT, MsgT]):
     """A window on the branch that a :class:`Branches` chooses.
 
@@ -103,17 +106,17 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
             What those who watch the view should be told; None for nothing.
         """
         match event:
+            case OutputFolded():
+                return self._on_output(event)
+            case InboundMessage():
+                return event if not from_history and self._concerns(event) else None
             case TreeUpdated():
                 if self.fetching:
                     return None
                 self._branches.on_structure_changed(self._keys)
                 before = self._keys
                 self.recompute()
-                return ViewUpdated() if self._keys != before else None
-            case OutputFolded():
-                return self._on_output(event)
-            case InboundMessage():
-                return event if not from_history and self._concerns(event) else None
+                return _UPDATED if self._keys != before else None
             case _:
                 return event if not from_history and self._concerns_run(event) else None
 
@@ -209,7 +212,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
             self._dirty[key] = None
         elif event.input_codec_message_id not in self._key_set:
             return None
-        return None if self.fetching else ViewUpdated()
+        return None if self.fetching else _UPDATED
 
     def _concerns(self, message: InboundMessage) -> bool:
         run_id = message.transport_headers.get(names.RUN_ID)

@@ -41,7 +41,7 @@ def responses(words: Sequence[str], thoughts: Sequence[str] = ()) -> list[Event]
 
 
 def messages(words: Sequence[str], thoughts: Sequence[str] = ()) -> list[Event]:
-    """A stream of Anthropic's Messages API."""
+    """A stream of Anthropic's Messages API, in two blocks of text."""
     events: list[Event] = [{"type": "message_start", "message": {"id": "m"}}, {"type": "ping"}]
     events.append({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}})
     events += [
@@ -49,12 +49,14 @@ def messages(words: Sequence[str], thoughts: Sequence[str] = ()) -> list[Event]:
         for thought in thoughts
     ]
     events.append({"type": "content_block_stop", "index": 0})
-    events.append({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}})
-    events += [
-        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": word}}
-        for word in words
-    ]
-    events.append({"type": "content_block_stop", "index": 1})
+    for index, part in ((1, words[:30]), (2, words[30:])):
+        block = {"type": "text", "text": ""}
+        events.append({"type": "content_block_start", "index": index, "content_block": block})
+        events += [
+            {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": word}}
+            for word in part
+        ]
+        events.append({"type": "content_block_stop", "index": index})
     events.append({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}})
     events.append({"type": "message_stop"})
     return events

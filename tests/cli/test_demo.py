@@ -124,8 +124,7 @@ def test_whoever_reads_may_leave() -> None:
 def test_an_interrupt_ends_everything_in_order() -> None:
     with start_command("demo") as process:
         output, errors = cast("IO[str]", process.stdout), cast("IO[str]", process.stderr)
-        while "characters" not in output.readline():
-            pass
+        assert any("characters" in line for line in output)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_SECONDS) == 130
         assert errors.read() == ""

@@ -135,7 +135,7 @@ class FakeChannel:
             stored = self._stored(message)
             stored.data = f"{stored.data}{message.data}"
             self._change(MessageAction.APPEND, stored, message)
-        return self._reply(outcome, self._latest())
+        return self._reply(outcome, self._latest(), message.data)
 
     def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         outcome = next(self._updates)
@@ -197,7 +197,7 @@ class FakeChannel:
             Frame(action, stored.serial, stored.version, stored.name, data, stored.extras, stored.data)
         )
 
-    def _reply(self, outcome: Outcome, result: R) -> asyncio.Future[R]:
+    def _reply(self, outcome: Outcome, result: R, what: object = None) -> asyncio.Future[R]:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self.futures.append(cast("asyncio.Future[object]", future))
 
@@ -207,7 +207,7 @@ class FakeChannel:
             if outcome == "ok":
                 future.set_result(result)
             else:
-                future.set_exception(AITransportError("refused by the script", 40160))
+                future.set_exception(AITransportError(f"refused by the script: {what}", 40160))
 
         if self.manual:
             self.unanswered.append(give)

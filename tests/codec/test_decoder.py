@@ -150,6 +150,12 @@ def test_a_closed_stream_is_read_anew_only_where_its_text_changed(
     assert events(decoder, delivery(UPDATE, 4, "zzz"), delivery(UPDATE, 3, "zzz")) == []
 
 
+def test_a_closed_stream_may_be_opened_again(decoder: DecoderCore[Event]) -> None:
+    events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "abc", "complete"))
+    assert decoder.decode(delivery(UPDATE, 3, "x")).replaces
+    assert events(decoder, delivery(APPEND, 4, "y", "complete")) == [("delta", "y"), ("end", "xy")]
+
+
 def test_a_closed_stream_keeps_no_text(decoder: DecoderCore[Event]) -> None:
     streams: list[StreamState] = []
 

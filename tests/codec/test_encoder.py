@@ -128,16 +128,19 @@ async def test_narrower_headers_override_wider_ones() -> None:
 
 @timed
 async def test_the_closing_append_adds_to_the_headers_of_the_start() -> None:
+    """And the defaults count again, over what the start overrode: so does the npm package write it."""
     channel = FakeChannel()
-    encoder = EncoderCore(channel, EncoderOptions(headers={"a": "default"}))
-    await encoder.start_stream("t1", Payload("ai-output", "", TEXT), WriteOptions({"b": "write"}, "m1"))
+    encoder = EncoderCore(channel, EncoderOptions(headers={"a": "default", "d": "default"}))
+    await encoder.start_stream(
+        "t1", Payload("ai-output", "", TEXT), WriteOptions({"b": "write", "d": "write"}, "m1")
+    )
     await encoder.close_stream("t1", Payload("ai-output", "!", {"id": "t2", "reason": "stop"}, {"c": "end"}))
     closing = channel.sent[-1][1]
     assert closing.data == "!"
     assert closing.extras == {
         "ai": {
             "transport": {
-                "a": "default", "b": "write", "codec-message-id": "m1", "stream": "true",
+                "a": "default", "d": "default", "b": "write", "codec-message-id": "m1", "stream": "true",
                 "status": "complete", "stream-id": "t1", "c": "end",
             },
             "codec": {"kind": "text", "id": "t2", "reason": "stop"},

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from ably_ai_transport.codec.contract import Payload
+from ably_ai_transport.codec.contract import EncoderOptions, Payload
 from ably_ai_transport.codec.encoder import EncoderCore
 from ably_ai_transport.wire import AITransportError, ErrorCode
 from tests.codec.fake_channel import FakeChannel, Reader, settle, timed
@@ -100,6 +100,19 @@ async def test_start_that_is_refused_afterwards(text: str) -> None:
     await encoder.close()
     if not text:
         await cancelling
+
+
+@timed
+async def test_text_that_waits_for_a_start_that_is_refused() -> None:
+    channel = FakeChannel(publish_outcomes=["refuse"], manual=True)
+    encoder = EncoderCore(channel, EncoderOptions(merge_appends=False))
+    await cancel_in_the_middle(encoder.start_stream("t1", Payload("ai-output")))
+    waiting = asyncio.ensure_future(encoder.append_stream("t1", "lost"))
+    await settle()
+    channel.answer()
+    with pytest.raises(AITransportError) as caught:
+        await waiting
+    assert caught.value.code == ErrorCode.ENCODER_RECOVERY_FAILED
 
 
 @timed

@@ -140,11 +140,15 @@ def test_all_readers_agree_on_the_whole_text(
         channel = FakeChannel(outcomes, update_outcomes, manual=True, merciful=True)
         options = EncoderOptions(append_window=window, merge_appends=merge, max_append_size=size)
         with anyio.fail_after(20):
-            written = await _run(channel, EncoderCore(channel, options), steps, batches)
+            encoder = EncoderCore(channel, options)
+            written = await _run(channel, encoder, steps, batches)
         expected = {name: (stream.text, stream.closed) for name, stream in written.items()}
 
         live = Reader().read(channel.seen_from(0))
         assert live.streams() == expected
+        assert encoder.has_gaps or not live.replaced
+        assert all(len(str(text).encode()) <= size for text in channel.texts())
+        assert merge or not encoder.stats.merged
         assert Reader().read(channel.history).streams() == expected
         # One who joins in the middle: history brings what the live channel does not, in either order.
         late = min(join, len(channel.frames))

@@ -170,6 +170,28 @@ async def test_text_that_cannot_be_repaired_is_reported_by_the_next_call(action:
 
 
 @timed
+async def test_the_cause_is_the_first_refusal_since_the_stream_was_whole() -> None:
+    outcomes: list[Outcome] = ["refuse", "ok", "ok", "ok", "refuse", "refuse"]
+    channel = FakeChannel(outcomes, update_outcomes=["ok", "refuse", "refuse"])
+    encoder = await write(channel)
+    await encoder.flush()
+    await encoder.append_stream("t1", "five")
+    await encoder.append_stream("t1", "six")
+    with pytest.raises(AITransportError) as caught:
+        await encoder.flush()
+    assert isinstance(caught.value.cause, AITransportError)
+    assert caught.value.cause.message == "refused by the script: five"
+
+
+@timed
+async def test_gaps_are_noticed_where_text_was_accepted_after_a_refusal() -> None:
+    for outcomes, gaps in ((SCRIPTS["middle"], True), (SCRIPTS["last"], False), (SCRIPTS["all"], False)):
+        encoder = await write(FakeChannel(outcomes))
+        await encoder.close_stream("t1", END)
+        assert encoder.has_gaps is gaps
+
+
+@timed
 async def test_a_stream_beyond_repair_keeps_refusing_text_until_its_id_is_used_again() -> None:
     channel = dead_channel()
     encoder = await write(channel)

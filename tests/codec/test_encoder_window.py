@@ -85,6 +85,33 @@ async def test_without_merging_the_writer_waits_for_room() -> None:
 
 
 @timed
+async def test_without_merging_text_of_cancelled_writers_stays_apart() -> None:
+    channel = FakeChannel()
+    encoder = await start(channel, EncoderOptions(append_window=1, merge_appends=False), "a")
+    await encoder.append_stream("a", "1")
+    for text in "23":
+        waiting = asyncio.ensure_future(encoder.append_stream("a", text))
+        await settle()
+        waiting.cancel()
+    channel.manual = False
+    channel.answer()
+    await encoder.close()
+    assert channel.texts() == ["1", "2", "3"]
+
+
+@timed
+async def test_merged_text_fits_into_one_append() -> None:
+    channel = FakeChannel()
+    encoder = await start(channel, EncoderOptions(append_window=1, max_append_size=8), "a")
+    for text in ("0", "aaa", "éb", "ccc", "dd", "eee"):
+        await encoder.append_stream("a", text)
+    channel.manual = False
+    channel.answer()
+    await encoder.close()
+    assert channel.texts() == ["0", "aaaéb", "cccddeee"]
+
+
+@timed
 async def test_a_writer_far_ahead_of_the_channel_waits() -> None:
     channel = FakeChannel()
     encoder = await start(channel, EncoderOptions(append_window=1), "a")

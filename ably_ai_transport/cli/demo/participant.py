@@ -7,7 +7,14 @@ from typing import Any, TypeAlias
 
 import anyio
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
+from ably_ai_transport_vercel import (
+    UIMessage,
+    UIMessageChunk,
+    UIMessageCodec,
+    VercelInput,
+    VercelProjection,
+    text_of,
+)
 
 from ably_ai_transport import ClientRun, ClientSession, RunInfo, RunStatus
 from ably_ai_transport.cli.problems import CliError
@@ -84,7 +91,7 @@ class Participant:
     def reply_text(self) -> str:
         """Return the text of the newest reply; empty where nothing has been said."""
         messages = self.messages
-        return _joined(messages[-1], "text") if messages and messages[-1]["role"] == "assistant" else ""
+        return text_of(messages[-1]) if messages and messages[-1]["role"] == "assistant" else ""
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until what the person sees fulfils a condition.

@@ -1,0 +1,40 @@
+"""The order of things: what was called first happens first, one thing a turn of the event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+QUIET_TURNS = 25
+"""Turns of the loop without anything new after which nothing is believed to follow."""
+
+
+class Turns:
+    """A queue of calls that the event loop makes in order, never the caller itself."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], None]] = deque()
+        self._scheduled = False
+        self._count = 0
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Have something called in a turn of its own."""
+        self._calls.append(call)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    async def settle(self) -> None:
+        """Return when nothing is queued, and whoever was told something had time to react to it."""
+        quiet, seen = 0, self._count
+        while quiet < QUIET_TURNS:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if seen == self._count and not self._calls else 0
+            seen = self._count
+
+    def _next(self) -> None:
+        self._count += 1
+        call = self._calls.popleft()
+        self._scheduled = bool(self._calls)
+        if self._scheduled:
+            asyncio.get_running_loop().call_soon(self._next)
+        call()

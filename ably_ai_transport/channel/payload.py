@@ -1,0 +1,139 @@
+"""Messages as the protocol has them, checked before anything enters the SDK.
+
+What the SDK cannot encode leaves a ghost among its unanswered messages (ably 3.1.4), and what is too large
+costs a round trip; both are refused here.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from ably_ai_transport.channel.sdk import Frame
+from ably_ai_transport.wire import AITransportError, ErrorCode, OutboundMessage
+
+MESSAGE_TOO_LARGE: Final = 40009
+
+CREATE: Final = 0
+UPDATE: Final = 1
+APPEND: Final = 5
+
+_OVERHEAD = 6
+"""Bytes that JSON puts around one header: quotes, colon, comma."""
+
+
+def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool) -> list[Frame]:
+    """Write new messages.
+
+    Args:
+        messages: What is to be published together.
+        limit: Bytes that they may have together.
+        binary: Whether the connection speaks msgpack.
+
+    Returns:
+        The messages' part of a frame.
+
+    Raises:
+        AITransportError: There is none or one cannot be written (40003), or they are too large (40009).
+    """
+    if not messages:
+        raise AITransportError("unable to publish; there is no message", ErrorCode.INVALID_ARGUMENT)
+    frames: list[Frame] = []
+    size = 0
+    for message in messages:
+        frame: Frame = {} if message.name is None else {"name": message.name}
+        size += _write(frame, message, binary=binary)
+        frames.append(frame)
+    _check_size(size, limit)
+    return frames
+
+
+def written_change(message: OutboundMessage, action: int, limit: int, *, binary: bool) -> list[Frame]:
+    """Write an append or an update.
+
+    Args:
+        message: The change.
+        action: Which of the two.
+        limit: Bytes that it may have.
+        binary: Whether the connection speaks msgpack.
+
+    Returns:
+        The message's part of a frame.
+
+    Raises:
+        AITransportError: It names no message or cannot be written (40003), or it is too large (40009).
+    """
+    if not message.serial:
+        raise AITransportError(
+            "unable to change a message; there is no serial to say which", ErrorCode.INVALID_ARGUMENT
+        )
+    frame: Frame = {"action": action, "serial": message.serial}
+    if message.name is not None:
+        frame["name"] = message.name
+    _check_size(_write(frame, message, binary=binary), limit)
+    return [frame]
+
+
+def _write(frame: Frame, message: OutboundMessage, *, binary: bool) -> int:
+    """Add data and extras to a frame and return the message's size as Ably counts it."""
+    size = 0
+    data = message.data
+    what = "data"
+    try:
+        if isinstance(data, str):
+            frame["data"] = data
+            size = len(data) if data.isascii() else len(data.encode())
+        elif isinstance(data, bytes | bytearray):
+            frame |= {"data": bytes(data)} if binary else _in_base64(data)
+            size = len(data)
+        elif data is not None:
+            text = _json(data)
+            frame |= {"data": text, "encoding": "json"}
+            size = len(text.encode())
+        what = "name"
+        name = message.name
+        if name is not None:
+            size += len(name) if name.isascii() else len(name.encode())
+        if message.extras:
+            what = "extras"
+            frame["extras"] = message.extras
+            size += _extras_size(message.extras)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "it holds half a character" if isinstance(error, UnicodeEncodeError) else str(error)
+        raise AITransportError(
+            f"unable to publish; {what} cannot be written: {reason}", ErrorCode.INVALID_ARGUMENT, 400, error
+        ) from error
+    return size
+
+
+def _extras_size(extras: Mapping[str, object]) -> int:
+    """Count a session's extras without encoding them: this is on the way of every token."""
+    if len(extras) == 1 and "ai" in extras:
+        tiers = extras["ai"]
+        try:
+            size = 0
+            for name, headers in cast("Mapping[str, Mapping[str, str]]", tiers).items():
+                # Joining fails on whatever is not text, and asks once for a whole tier whether it is ASCII.
+                text = "".join(headers) + "".join(headers.values())
+                if not (text.isascii() and name.isascii()):
+                    return len(_json(extras).encode())
+                size += len(name) + len(text) + _OVERHEAD * (len(headers) + 1)
+        except (TypeError, AttributeError):
+            return len(_json(extras).encode())
+        return size + _OVERHEAD
+    return len(_json(extras).encode())
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _in_base64(data: bytes | bytearray) -> Frame:
+    return {"data": base64.b64encode(data).decode(), "encoding": "base64"}
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise AITransportError(
+            f"unable to publish; the message has {size} bytes, the limit is {limit}", MESSAGE_TOO_LARGE
+        )
