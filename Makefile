@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml codecs/vercel/pyproject.toml
 
@@ -14,7 +15,9 @@ $(STAMP): $(PROJECTS) constraints.txt
 	@echo "Preparing $(VENV) (first run takes a minute)…"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e codecs/vercel -e '.[dev]'
+	@# The two distributions name each other; the codec goes first, and what it needs comes with the core.
+	@$(PIP) --no-deps -e codecs/vercel
+	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)  ## A local server, an agent, two clients and a late joiner, in your terminal

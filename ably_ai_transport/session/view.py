@@ -88,7 +88,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         return self._state.run_of(codec_message_id)
 
     async def updates(self) -> AsyncIterator[list[CodecMessage[MsgT]]]:
-        """Yield the visible messages, now and after each change of them or of a run, until the view is closed.
+        """Yield the visible messages, now and after each change of them or of a run, until it is closed.
 
         Changes that come while the consumer is busy are shown together: a slow consumer skips states and
         never falls behind.
