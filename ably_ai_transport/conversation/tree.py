@@ -283,8 +283,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 )
             )
             self._index.own_message(message_id, message_id)
-        elif serial is not None and entry.node.sort_serial is None:
-            self._index.place(entry, serial)
+        else:
+            self._place(entry, serial)
         self._folding.touch(entry, timestamp)
         self._folding.take_in(entry, decoded, headers, serial, version)
         return OutputFolded(None, message_id, message_id, serial, inputs=decoded.inputs)
@@ -335,8 +335,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 headers.get(names.INVOCATION_ID, ""),
                 serial,
             )
-        elif serial is not None and isinstance(entry.node, RunNode) and entry.node.start_serial is None:
-            self._index.place(entry, serial)
+        else:
+            self._place(entry, serial)
         key = entry.node.key
         if message_id:
             self._index.own_message(message_id, key)
@@ -379,9 +379,9 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         node = entry.node
         if not isinstance(node, RunNode):
             return None
-        if event.serial is not None and node.start_serial is None:
-            self._index.place(entry, event.serial)
-        if node.parent_codec_message_id is None and event.parent is not None:
+        self._place(entry, event.serial)
+        # An output of a later invocation follows the input that continued the run; its start knows better.
+        if event.parent is not None and node.parent_codec_message_id != event.parent:
             self._index.set_parent(node, event.parent)
         if node.fork_of is None and event.fork_of is not None:
             target = self._index.key_of_message(event.fork_of)
@@ -391,8 +391,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if node.regenerates_codec_message_id is None and event.regenerates is not None:
             node.regenerates_codec_message_id = event.regenerates
             self._index.version += 1
-        node.client_id = node.client_id or event.client_id
-        node.invocation_id = node.invocation_id or event.invocation_id
+        node.client_id = event.client_id or node.client_id
+        node.invocation_id = event.invocation_id or node.invocation_id
         entry.start_seen = True
         return entry
 
@@ -430,6 +430,12 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if steps is not None:
             entry.steps = steps
             node.steps = steps.summary()
+
+    def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> None:
+        """Put a node where its earliest message is; history brings that last."""
+        current = entry.node.sort_serial
+        if serial is not None and (current is None or serial < current):
+            self._index.place(entry, serial)
 
     def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
         """Bring a client's fork and the run that the agent minted for it together, whichever came first."""
