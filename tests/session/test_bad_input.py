@@ -1,6 +1,7 @@
 """What others, or one's own callbacks, do wrong: told or ignored, and the session lives on."""
 
 import pytest
+from ably_ai_transport_vercel import UIMessageChunk
 
 from ably_ai_transport import AITransportError, InboundMessage, Invocation, MessageAction, RunHooks
 from ably_ai_transport.channel.memory import MemoryHub
@@ -130,7 +131,7 @@ async def test_hooks_that_raise(hub: MemoryHub) -> None:
         reported: list[AITransportError] = []
         session.on_error(reported.append)
         run = await alice.view.send(said("hi"))
-        hooks = RunHooks(on_cancel=refuse, on_message=broken, on_error=broken)
+        hooks: RunHooks[UIMessageChunk] = RunHooks(on_cancel=refuse, on_message=broken, on_error=broken)
         async with session.create_run(run.to_invocation(), hooks=hooks) as work:
             await run.cancel()
             await hub.settle()

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from ably_ai_transport import AITransportError, Invocation
+from ably_ai_transport import AITransportError, Invocation, StreamResult
 from ably_ai_transport.channel.memory import MemoryHub
 from tests.session.stage import Gated, agent, answer, client, reply, said, stream, texts
 
@@ -57,6 +57,7 @@ async def test_cancelling_in_the_middle(hub: MemoryHub) -> None:
     async with client(hub) as alice, client(hub, "bob") as bob, agent(hub) as session:
         run = await alice.view.send(said("hi"))
         source = Gated("one ", "two ", "three ", "four ")
+        result: StreamResult | None = None
         async with anyio.create_task_group() as tasks, session.create_run(run.to_invocation()) as work:
 
             async def cancel() -> None:
@@ -67,6 +68,7 @@ async def test_cancelling_in_the_middle(hub: MemoryHub) -> None:
             tasks.start_soon(cancel)
             result = await work.pipe(source.chunks())
         await hub.settle()
+        assert result is not None
         assert result.reason == "cancelled"
         assert source.closed
         assert await run.ended == "cancelled"
@@ -148,6 +150,7 @@ async def test_joining_in_the_middle_of_a_stream(hub: MemoryHub) -> None:
     async with client(hub) as alice, agent(hub) as session:
         run = await alice.view.send(said("hi"))
         source = Gated("one ", "two ", "three ", "four ")
+        late = client(hub, "carol")
         async with anyio.create_task_group() as tasks:
 
             async def work() -> None:
@@ -157,7 +160,6 @@ async def test_joining_in_the_middle_of_a_stream(hub: MemoryHub) -> None:
             tasks.start_soon(work)
             await source.reached.wait()
             await hub.settle()
-            late = client(hub, "carol")
             await late.connect()
             await late.view.load_all()
             assert texts(late.view.messages) == ["hi", "one two "]
