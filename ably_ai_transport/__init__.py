@@ -9,6 +9,7 @@ codec, :mod:`ably_ai_transport.conversation` for those who want the conversation
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from ably_ai_transport.codec.contract import Codec, CodecMessage
 from ably_ai_transport.conversation import (
@@ -42,12 +43,23 @@ from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
     InboundMessage,
-    Invocation,
-    InvocationData,
     MessageAction,
     OutboundMessage,
     error_is,
 )
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire import Invocation, InvocationData
+
+
+def __getattr__(name: str) -> object:
+    """Load the invocation, and pydantic with it, when it is asked for: most of the start-up time is there."""
+    if name in ("Invocation", "InvocationData"):
+        from ably_ai_transport import wire
+
+        return getattr(wire, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # A library is silent until its user asks for its log.
 logging.getLogger("ably_ai_transport").addHandler(logging.NullHandler())

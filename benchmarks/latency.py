@@ -8,41 +8,33 @@ from typing import cast
 
 from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, VercelInput, text_message
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 
 from ably_ai_transport import AgentSession, ClientSession, OutputFolded
 from ably_ai_transport.local import LocalServer
-from benchmarks.measure import client, percentile, run_node, say, server_process, table
+from benchmarks.measure import client, percentile, process, run_node, say, server_process, table
 
 TOKENS = 1000
 INTERVAL = 0.01
 
 
-async def raw_echo() -> list[float]:
+async def raw_echo(port: int) -> list[float]:
     """Send messages of the size of an append to a WebSocket server that sends them back."""
+    async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
+        sent: list[float] = []
+        took: list[float] = []
 
-    async def echo(connection: ServerConnection) -> None:
-        async for message in connection:
-            await connection.send(message)
+        async def receive() -> None:
+            for i in range(TOKENS):
+                await socket.recv()
+                took.append(time.perf_counter() - sent[i])
 
-    async with serve(echo, "127.0.0.1", 0, compression=None) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
-            sent: list[float] = []
-            took: list[float] = []
-
-            async def receive() -> None:
-                for i in range(TOKENS):
-                    await socket.recv()
-                    took.append(time.perf_counter() - sent[i])
-
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(receive())
-                for i in range(TOKENS):
-                    sent.append(time.perf_counter())
-                    await socket.send(f"{i}".ljust(740))
-                    await asyncio.sleep(INTERVAL)
-            return took
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(receive())
+            for i in range(TOKENS):
+                sent.append(time.perf_counter())
+                await socket.send(f"{i}".ljust(740))
+                await asyncio.sleep(INTERVAL)
+        return took
 
 
 async def follow(server: LocalServer) -> list[float]:
@@ -87,10 +79,10 @@ async def follow(server: LocalServer) -> list[float]:
     return took
 
 
-async def measure(server: LocalServer) -> None:
+async def measure(server: LocalServer, echo_port: int) -> None:
     """Run all contestants and print their percentiles."""
     say("latency: raw WebSocket echo")
-    raw = await raw_echo()
+    raw = await raw_echo(echo_port)
     say("latency: Python agent and follower")
     ours = await follow(server)
     say("latency: JavaScript agent and follower")
@@ -107,8 +99,8 @@ async def measure(server: LocalServer) -> None:
 
 def main() -> None:
     """Measure."""
-    with server_process() as server:
-        asyncio.run(measure(server))
+    with server_process() as server, process("benchmarks.echo_server") as echo:
+        asyncio.run(measure(server, echo["port"]))
 
 
 if __name__ == "__main__":

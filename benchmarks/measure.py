@@ -17,28 +17,38 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
+def process(module: str) -> Generator[dict[str, Any]]:
+    """Run a module in another process; it prints JSON once it is ready, and ends with its standard input.
+
+    Yields:
+        What it printed.
+    """
+    running = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert running.stdout is not None
+    assert running.stdin is not None
+    try:
+        yield json.loads(running.stdout.readline())
+    finally:
+        running.stdin.close()
+        running.wait()
+        running.stdout.close()
+
+
+@contextmanager
 def server_process() -> Generator[LocalServer]:
     """Run a local server in another process.
 
     Yields:
         A server object that is not entered: it knows the other's address and key, for client options.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        told = json.loads(process.stdout.readline())
+    with process("benchmarks.server") as told:
         yield Address(told["port"], told["key"])
-    finally:
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
 
 
 class Address(LocalServer):

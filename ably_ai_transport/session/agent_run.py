@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterable, Callable
 from types import TracebackType
-from typing import Generic, Protocol, Self
+from typing import TYPE_CHECKING, Generic, Protocol, Self
 
 import anyio
 
@@ -27,11 +27,13 @@ from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
     InboundMessage,
-    Invocation,
     RunEndReason,
     RunStart,
     names,
 )
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire import Invocation
 
 logger = logging.getLogger("ably_ai_transport.session")
 
@@ -93,7 +95,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
     def __init__(
         self,
         host: RunHost[InT, OutT, ProjT, MsgT],
-        invocation: Invocation,
+        invocation: "Invocation",
         *,
         run_id: str | None,
         invocation_id: str | None,

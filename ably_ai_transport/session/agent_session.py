@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Generic, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 import anyio
 
@@ -20,7 +20,10 @@ from ably_ai_transport.session.materialisation import Materialisation, SessionTr
 from ably_ai_transport.session.run_errors import report_to
 from ably_ai_transport.session.run_hooks import CancelRequest, RunHooks
 from ably_ai_transport.session.tasks import TaskOwner
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, Invocation, names
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, names
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire import Invocation
 
 logger = logging.getLogger("ably_ai_transport.session")
 
@@ -136,7 +139,7 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
 
     def create_run(
         self,
-        invocation: Invocation,
+        invocation: "Invocation",
         *,
         run_id: str | None = None,
         invocation_id: str | None = None,
@@ -160,7 +163,7 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
 
     def adopt_run(
         self,
-        invocation: Invocation,
+        invocation: "Invocation",
         *,
         run_id: str,
         invocation_id: str,
@@ -254,7 +257,7 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
     def _run(
         self,
         action: str,
-        invocation: Invocation,
+        invocation: "Invocation",
         run_id: str | None,
         invocation_id: str | None,
         hooks: RunHooks[OutT] | None,

@@ -1,14 +1,16 @@
 """A run, as the client that asked for it holds it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import RunStatus, Tree
 from ably_ai_transport.session.run_reader import RunReader
 from ably_ai_transport.session.settled import Settled
 from ably_ai_transport.session.steering import SteerResult
-from ably_ai_transport.wire import Invocation
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire import Invocation
 
 
 class ClientRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -67,12 +69,14 @@ class ClientRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, Msg
         """
         return self._steer(self, event)
 
-    def to_invocation(self) -> Invocation:
+    def to_invocation(self) -> "Invocation":
         """Build what the agent's endpoint is to be sent.
 
         Returns:
             The invocation; its ``to_json()`` is the body.
         """
+        from ably_ai_transport.wire import Invocation
+
         return Invocation(input_event_id=self.input_event_id, session_name=self._session_name)
 
     def bind(self, run_id: str) -> None:

@@ -1,9 +1,10 @@
 """What travels on a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
 
+from typing import TYPE_CHECKING
+
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.errors import AITransportError, ErrorCode, error_is
 from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
-from ably_ai_transport.wire.invocation import Invocation, InvocationData
 from ably_ai_transport.wire.lifecycle import (
     RunEnd,
     RunLifecycleEvent,
@@ -15,6 +16,19 @@ from ably_ai_transport.wire.lifecycle import (
     StepStart,
 )
 from ably_ai_transport.wire.messages import Headers, InboundMessage, MessageAction, OutboundMessage
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire.invocation import Invocation, InvocationData
+
+
+def __getattr__(name: str) -> object:
+    """Load the invocation, and pydantic with it, when it is asked for: most of the start-up time is there."""
+    if name in ("Invocation", "InvocationData"):
+        from ably_ai_transport.wire import invocation
+
+        return getattr(invocation, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AITransportError",
