@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ably_ai_transport.channel.answers import refuse, refused, resolve
 from ably_ai_transport.channel.contract import ChannelState, ChannelStateChange
-from ably_ai_transport.channel.convert import to_error
+from ably_ai_transport.channel.convert import to_error, word
 from ably_ai_transport.channel.inflight import Publication
 from ably_ai_transport.channel.payload import APPEND, CREATE, UPDATE, written_change, written_new
 from ably_ai_transport.wire import AITransportError, ErrorCode
@@ -234,9 +234,9 @@ class AblyChannel:
         """Describe why nothing can be published; with the code of the reason, where there is one."""
         connection = self._connection
         if connection.state in _CONNECTION_UNPUBLISHABLE:
-            where, reason = f"connection is {connection.state}", connection.error_reason
+            where, reason = f"connection is {word(connection.state)}", connection.error_reason
         else:
-            where, reason = f"channel is {self._sdk.state}", self._sdk.error_reason
+            where, reason = f"channel is {word(self._sdk.state)}", self._sdk.error_reason
         if reason is None:
             return AITransportError(f"unable to publish; {where}", ErrorCode.CHANNEL_NOT_READY, 400)
         cause = to_error(reason)

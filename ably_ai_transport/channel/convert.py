@@ -1,8 +1,8 @@
 """From the Ably SDK's values to ours: messages and errors."""
 
-from typing import Final
+from typing import Final, cast
 
-from ably_ai_transport.channel.sdk import Message
+from ably_ai_transport.channel.sdk import Message, SdkError
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, MessageAction
 
 _ACTIONS: Final = {
@@ -43,6 +43,11 @@ def inbound(message: Message) -> InboundMessage:
     )
 
 
+def word(state: str) -> str:
+    """Return a state of the SDK, a member of an enumeration of strings, as the plain word."""
+    return str.__str__(state)
+
+
 def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> AITransportError:
     """Turn what the SDK raises into an error of ours.
 
@@ -55,14 +60,17 @@ def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> 
     """
     if isinstance(error, AITransportError):
         return error
-    code: object = getattr(error, "code", None)
-    status: object = getattr(error, "status_code", None)
+    from ably import AblyException
+
+    if not isinstance(error, AblyException):
+        return AITransportError(str(error) or type(error).__name__, fallback, cause=error)
+    sdk = cast("SdkError", error)
+    code, status = sdk.code, sdk.status_code
     if isinstance(code, int) and isinstance(status, int) and code < 1000 <= status:
         # ably 3.1.4 swaps the two where it closes a connection.
         code, status = status, code
-    message: object = getattr(error, "message", None) or str(error) or type(error).__name__
     return AITransportError(
-        str(message),
+        sdk.message or type(error).__name__,
         code if isinstance(code, int) and code else fallback,
         status if isinstance(status, int) else None,
         error,

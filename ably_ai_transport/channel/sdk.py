@@ -22,6 +22,14 @@ class PublishResult(Protocol):
     def serials(self) -> list[str | None]: ...
 
 
+class SdkError(Protocol):
+    """An ``AblyException``; the SDK does not always fill all of it."""
+
+    message: str | None
+    code: object
+    status_code: object
+
+
 class Answer(Protocol):
     """What the SDK uses of the future of a message."""
 

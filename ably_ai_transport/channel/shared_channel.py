@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import anyio
 
 from ably_ai_transport.channel.contract import ChannelState, ChannelStateChange
-from ably_ai_transport.channel.convert import inbound, to_error
+from ably_ai_transport.channel.convert import inbound, to_error, word
 from ably_ai_transport.channel.listeners import Listeners
 from ably_ai_transport.wire import AITransportError, ErrorCode
 
@@ -232,7 +232,7 @@ class SharedChannel:
         if connection.error_reason is not None:
             return to_error(connection.error_reason)
         return AITransportError(
-            f"unable to {action}; connection is {connection.state}", ErrorCode.CHANNEL_NOT_READY, 400
+            f"unable to {action}; connection is {word(connection.state)}", ErrorCode.CHANNEL_NOT_READY, 400
         )
 
     def _timeout_error(self, seconds: float) -> AITransportError:
@@ -240,7 +240,7 @@ class SharedChannel:
         reason = connection.error_reason
         why = "" if reason is None else f": {to_error(reason).message}"
         return AITransportError(
-            f"unable to attach; no answer within {seconds:g} s, connection is {connection.state}{why}",
+            f"unable to attach; no answer within {seconds:g} s, connection is {word(connection.state)}{why}",
             ErrorCode.CHANNEL_NOT_READY,
             408,
             reason,

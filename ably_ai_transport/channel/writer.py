@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ably_ai_transport.channel.convert import word
 from ably_ai_transport.wire import AITransportError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Writer:
         elif publication.future is not None:
             state = self._manager.state
             publication.future.set_exception(
-                AITransportError(f"unable to publish; connection is {state}", _NOT_CONNECTED)
+                AITransportError(f"unable to publish; connection is {word(state)}", _NOT_CONNECTED)
             )
 
     def resume(self, again: Iterable[Pending]) -> None:
