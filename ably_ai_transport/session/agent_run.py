@@ -4,19 +4,18 @@ import logging
 import uuid
 from collections.abc import AsyncIterable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 import anyio
 
-from ably_ai_transport.channel import Channel
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import OutputFolded, Pinned, RunNode, TreeEvent
 from ably_ai_transport.conversation.nodes import TERMINAL
 from ably_ai_transport.session.abort import AbortSignal
-from ably_ai_transport.session.materialisation import Materialisation
 from ably_ai_transport.session.pipe import StreamResult
 from ably_ai_transport.session.run_errors import public_error, report_to
 from ably_ai_transport.session.run_hooks import RunHooks
+from ably_ai_transport.session.run_host import RunHost
 from ably_ai_transport.session.run_publisher import RunFacts, RunPublisher
 from ably_ai_transport.session.run_reader import RunReader
 from ably_ai_transport.session.run_steps import RunStep, RunSteps, StepContext, step_reason_of
@@ -38,40 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.session")
 
 START_TIMEOUT_SECONDS = 30.0
-
-
-class RunHost(Protocol[InT, OutT, ProjT, MsgT]):
-    """What a run needs of the session that it belongs to."""
-
-    @property
-    def channel(self) -> Channel:
-        """The channel."""
-        ...
-
-    @property
-    def materialisation(self) -> Materialisation[InT, OutT, ProjT, MsgT]:
-        """The conversation as the session sees it now."""
-        ...
-
-    async def require(self, action: str) -> None:
-        """Refuse an operation where the session is not connected."""
-        ...
-
-    def located(self, run: "AgentRun[InT, OutT, ProjT, MsgT]", old_run_id: str) -> None:
-        """Learn which run an invocation belongs to."""
-        ...
-
-    def honour_early_cancel(self, run: "AgentRun[InT, OutT, ProjT, MsgT]", trigger: InboundMessage) -> None:
-        """Cancel a run where that was asked for after its triggering input, and before the agent came."""
-        ...
-
-    def forget(self, run: "AgentRun[InT, OutT, ProjT, MsgT]") -> None:
-        """Let go of a run."""
-        ...
-
-    def report(self, error: AITransportError) -> None:
-        """Tell the session's listeners of an error."""
-        ...
 
 
 class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
