@@ -172,6 +172,9 @@ class SharedChannel:
         return self._attaching
 
     async def _attach(self) -> None:
+        if self._detaching is not None:
+            # An attach that overtakes a detach ends as suspended: the server's DETACHED seems to answer it.
+            await asyncio.wait((self._detaching,))
         if self._subscribed:
             await self.channel.attach()
             return
