@@ -1,1 +1,16 @@
-"""The testing room."""
+"""For the test suites of applications: channels in memory, without network or server.
+
+A session is opened on a client of the hub as it would be on an Ably client; everything that was published
+has arrived when ``settle`` returns.
+
+Example:
+    >>> hub = MemoryHub()
+    >>> session = ClientSession(hub.client("alice"), "chat:1", codec=codec)  # doctest: +SKIP
+    >>> await hub.settle()  # doctest: +SKIP
+
+For tests against the real SDK there is :class:`ably_ai_transport.local.LocalServer`.
+"""
+
+from ably_ai_transport.channel.memory import MemoryClient, MemoryFaults, MemoryHub, MemoryOperation
+
+__all__ = ["MemoryClient", "MemoryFaults", "MemoryHub", "MemoryOperation"]

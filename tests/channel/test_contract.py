@@ -96,12 +96,12 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
             yield world
 
 
-def new(data: object, name: str = "n") -> OutboundMessage:
-    return OutboundMessage(name=name, data=data)
+def new(data: object) -> OutboundMessage:
+    return OutboundMessage(name="n", data=data)
 
 
-async def publish(channel: Channel, data: object = "", name: str = "n", **extras: object) -> str:
-    [serial] = await channel.publish([OutboundMessage(name=name, data=data, extras=dict(extras))])
+async def publish(channel: Channel, data: object = "", **extras: object) -> str:
+    [serial] = await channel.publish([OutboundMessage(name="n", data=data, extras=dict(extras))])
     assert serial is not None
     return serial
 

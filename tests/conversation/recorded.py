@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, VercelInput, VercelProjection
 
-from ably_ai_transport.channel.memory import MemoryHub
 from ably_ai_transport.conversation import Navigable, Tree, ViewState
+from ably_ai_transport.testing import MemoryHub
 from ably_ai_transport.wire import InboundMessage
 from tests.session.stage import CODEC, NAME, agent, answer, client, reply, said, stream
 

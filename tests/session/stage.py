@@ -7,8 +7,8 @@ from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, 
 from ably_ai_transport_vercel import text_message as _text_message
 
 from ably_ai_transport import AgentSession, ClientSession, Invocation
-from ably_ai_transport.channel.memory import MemoryHub
 from ably_ai_transport.codec import CodecMessage
+from ably_ai_transport.testing import MemoryHub
 
 CODEC = UIMessageCodec()
 NAME = "chat:1"

@@ -4,7 +4,7 @@ import pytest
 from ably_ai_transport_vercel import UIMessageChunk
 
 from ably_ai_transport import AITransportError, InboundMessage, Invocation, MessageAction, RunHooks
-from ably_ai_transport.channel.memory import MemoryHub
+from ably_ai_transport.testing import MemoryHub
 from tests.session.stage import CODEC, NAME, agent, answer, client, reply, said, stream, texts
 
 

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from ably_ai_transport import AITransportError, Invocation, StreamResult
-from ably_ai_transport.channel.memory import MemoryHub
+from ably_ai_transport.testing import MemoryHub
 from tests.session.stage import Gated, agent, answer, client, reply, said, stream, texts
 
 

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from ably_ai_transport import AITransportError
-from ably_ai_transport.channel.memory import MemoryHub
+from ably_ai_transport.testing import MemoryHub
 from tests.session.stage import Agent, Client, agent, answer, client, reply, said, stream, texts
 
 
