@@ -3,7 +3,14 @@
 from collections.abc import AsyncIterator, Iterable
 
 import anyio
-from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
+from ably_ai_transport_vercel import (
+    UIAgentSession,
+    UIClientSession,
+    UIMessage,
+    UIMessageChunk,
+    UIMessageCodec,
+    VercelInput,
+)
 from ably_ai_transport_vercel import text_message as _text_message
 
 from ably_ai_transport import AgentSession, ClientSession, Invocation
@@ -13,15 +20,14 @@ from ably_ai_transport.testing import MemoryHub
 CODEC = UIMessageCodec()
 NAME = "chat:1"
 
-Client = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
-Agent = AgentSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
 
-
-def client(hub: MemoryHub, client_id: str | None = "alice", *, history_page_size: int = 100) -> Client:
+def client(
+    hub: MemoryHub, client_id: str | None = "alice", *, history_page_size: int = 100
+) -> UIClientSession:
     return ClientSession(hub.client(client_id), NAME, codec=CODEC, history_page_size=history_page_size)
 
 
-def agent(hub: MemoryHub, *, append_window: int = 4) -> Agent:
+def agent(hub: MemoryHub, *, append_window: int = 4) -> UIAgentSession:
     return AgentSession(hub.client("agent"), NAME, codec=CODEC, append_window=append_window)
 
 
@@ -74,7 +80,7 @@ def texts(messages: Iterable[CodecMessage[UIMessage]]) -> list[str]:
     ]
 
 
-async def answer(hub: MemoryHub, session: Agent, invocation: Invocation, *words: str) -> None:
+async def answer(hub: MemoryHub, session: UIAgentSession, invocation: Invocation, *words: str) -> None:
     """Answer an invocation with a reply."""
     async with session.create_run(invocation) as work:
         await work.pipe(stream(reply(*words)))

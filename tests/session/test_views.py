@@ -2,10 +2,11 @@
 
 import anyio
 import pytest
+from ably_ai_transport_vercel import UIAgentSession, UIClientSession
 
 from ably_ai_transport import AITransportError
 from ably_ai_transport.testing import MemoryHub
-from tests.session.stage import Agent, Client, agent, answer, client, reply, said, stream, texts
+from tests.session.stage import agent, answer, client, reply, said, stream, texts
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def hub() -> MemoryHub:
     return MemoryHub()
 
 
-async def turns(hub: MemoryHub, alice: Client, session: Agent, count: int) -> None:
+async def turns(hub: MemoryHub, alice: UIClientSession, session: UIAgentSession, count: int) -> None:
     for i in range(count):
         run = await alice.view.send(said(f"q{i}"))
         await answer(hub, session, run.to_invocation(), f"a{i}")

@@ -28,6 +28,13 @@ from ably_ai_transport_vercel.messages import (
     user_message,
 )
 from ably_ai_transport_vercel.projection import VercelProjection
+from ably_ai_transport_vercel.sessions import (
+    UIAgentRun,
+    UIAgentSession,
+    UIClientRun,
+    UIClientSession,
+    UIClientView,
+)
 
 __all__ = [
     "DataPart",
@@ -48,6 +55,11 @@ __all__ = [
     "ToolResultErrorPayload",
     "ToolResultPayload",
     "ToolState",
+    "UIAgentRun",
+    "UIAgentSession",
+    "UIClientRun",
+    "UIClientSession",
+    "UIClientView",
     "UIMessage",
     "UIMessageChunk",
     "UIMessageCodec",
