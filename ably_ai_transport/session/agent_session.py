@@ -1,25 +1,23 @@
 """An agent's part in a conversation."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self
 
 import anyio
 
-from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange, open_channel
+from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TreeEvent
 from ably_ai_transport.conversation.tree import REORDER_WINDOW_MS
 from ably_ai_transport.session.agent_run import AgentRun
+from ably_ai_transport.session.base_session import HISTORY_PAGE_SIZE, BaseSession
 from ably_ai_transport.session.cancels import EarlyCancels, cancel_target
-from ably_ai_transport.session.connection import SessionConnection, continuity_lost_error
-from ably_ai_transport.session.emitter import Emitter
-from ably_ai_transport.session.identity import agents_of, no_objects_error
-from ably_ai_transport.session.materialisation import Materialisation, SessionTree
+from ably_ai_transport.session.connection import continuity_lost_error
+from ably_ai_transport.session.materialisation import Materialisation
 from ably_ai_transport.session.run_errors import report_to
 from ably_ai_transport.session.run_hooks import CancelRequest, RunHooks
-from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, names
 
 if TYPE_CHECKING:
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ably_ai_transport.session")
 
-HISTORY_PAGE_SIZE = 100
 APPEND_WINDOW = 32
 
 
-class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
+class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
     """Publishes runs into a conversation.
 
     As a context it is connected on entry; on exit, runs that are still open end as ``cancelled`` and the
@@ -67,27 +64,21 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
         append_window: int = APPEND_WINDOW,
         merge_appends: bool = True,
     ) -> None:
-        self._channel = open_channel(client, session_name, agents=agents_of(codec), modes=channel_modes)
-        self._codec = codec
-        self._page_size = history_page_size
-        self._reorder_window_ms = reorder_window_ms
+        super().__init__(
+            client,
+            session_name,
+            codec=codec,
+            channel_modes=channel_modes,
+            history_page_size=history_page_size,
+            reorder_window_ms=reorder_window_ms,
+            lazy=True,
+        )
         self._append_window = append_window
         self._merge_appends = merge_appends
-        self._errors = Emitter[AITransportError]()
-        self._tasks = TaskOwner(self._on_task_exception)
-        self._connection = SessionConnection(
-            self._channel, on_message=self._on_message, on_continuity_lost=self._on_continuity_lost
-        )
         self._runs: dict[str, AgentRun[InT, OutT, ProjT, MsgT]] = {}
         self._run_by_input: dict[str, AgentRun[InT, OutT, ProjT, MsgT]] = {}
         self._early_cancels = EarlyCancels()
-        self._tree = SessionTree(lambda: self._materialisation, self._on_listener_exception)
-        self._materialisation = self._materialise()
-
-    @property
-    def name(self) -> str:
-        """The conversation's name, which is that of its channel."""
-        return self._channel.name
+        self._materialisation.watch(self._on_tree_event)
 
     @property
     def channel(self) -> Channel:
@@ -95,47 +86,9 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
         return self._channel
 
     @property
-    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
-        """The whole conversation that has been seen, every branch of it."""
-        return self._tree
-
-    @property
     def materialisation(self) -> Materialisation[InT, OutT, ProjT, MsgT]:
         """The conversation as the session sees it now. For runs."""
         return self._materialisation
-
-    @property
-    def presence(self) -> object:
-        """The channel's presence, as the Ably SDK offers it."""
-        return self._channel.presence
-
-    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
-        """Call a function with what goes wrong outside of any call.
-
-        That is: messages may have been missed, so that all open runs were stopped (104006), a callback raised
-        (104001, 104002), or a pipe failed (104008).
-
-        Args:
-            listener: A plain function.
-
-        Returns:
-            A function that takes the listener away again.
-        """
-        return self._errors.on(listener)
-
-    async def connect(self) -> None:
-        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
-
-        Raises:
-            AITransportError: The session is closed (104004), or the channel refused (104001; ``cause`` says
-                why).
-        """
-        try:
-            await self._connection.connect()
-        except AITransportError as error:
-            if error.code == ErrorCode.SESSION_SUBSCRIPTION_ERROR:
-                self._errors.emit(error)
-            raise
 
     def create_run(
         self,
@@ -210,8 +163,7 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
             for run in tuple(self._runs.values()):
                 run.abandon(closed)
             await self._tasks.close()
-        self._tree.close()
-        self._errors.clear()
+        self._close_listeners()
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -283,29 +235,8 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
         self._runs[run.run_id] = run
         return run
 
-    def _materialise(self) -> Materialisation[InT, OutT, ProjT, MsgT]:
-        materialisation = Materialisation(
-            self._channel,
-            self._codec,
-            page_size=self._page_size,
-            reorder_window_ms=self._reorder_window_ms,
-            on_exception=self._on_listener_exception,
-            lazy=True,
-        )
-        materialisation.watch(self._tree.forward)
-        materialisation.watch(self._on_tree_event)
-        return materialisation
-
-    def _on_message(self, message: InboundMessage) -> None:
-        if self._connection.closed:
-            return
-        try:
-            self._materialisation.apply(message)
-        except Exception as error:
-            logger.exception("A channel message could not be processed")
-            self._errors.emit(
-                AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
-            )
+    def _take_in(self, message: InboundMessage) -> None:
+        self._materialisation.apply(message)
 
     def _on_tree_event(self, event: TreeEvent[InT, OutT], from_history: bool) -> None:
         if not isinstance(event, InboundMessage) or event.name != names.CANCEL:
@@ -346,19 +277,5 @@ class AgentSession(Generic[InT, OutT, ProjT, MsgT]):
             else:
                 run.abandon(error)
         self._materialisation = self._materialise()
+        self._materialisation.watch(self._on_tree_event)
         self._errors.emit(error)
-
-    def _on_listener_exception(self, error: Exception) -> None:
-        self._errors.emit(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
-
-    def _on_task_exception(self, error: BaseException) -> None:
-        self._errors.emit(AITransportError.wrap("route cancel", error, ErrorCode.CANCEL_LISTENER_ERROR))
-
-    @property
-    def object(self) -> object:
-        """LiveObjects, which the Ably SDK for Python does not have.
-
-        Raises:
-            AITransportError: Always (40003).
-        """
-        raise no_objects_error()

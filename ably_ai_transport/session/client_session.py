@@ -2,13 +2,13 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Self
 
 import anyio
 
-from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange, open_channel
+from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import (
     Codec,
     Decoded,
@@ -20,14 +20,12 @@ from ably_ai_transport.codec.contract import (
     WriteOptions,
 )
 from ably_ai_transport.conversation.tree import REORDER_WINDOW_MS
+from ably_ai_transport.session.base_session import HISTORY_PAGE_SIZE, BaseSession
 from ably_ai_transport.session.client_run import ClientRun
 from ably_ai_transport.session.client_view import ClientView, SendOptions
-from ably_ai_transport.session.connection import SessionConnection, continuity_lost_error, publish_error
-from ably_ai_transport.session.emitter import Emitter
-from ably_ai_transport.session.identity import agents_of, no_objects_error, usable_client_id
-from ably_ai_transport.session.materialisation import Materialisation, SessionTree
+from ably_ai_transport.session.connection import continuity_lost_error, publish_error
+from ably_ai_transport.session.identity import usable_client_id
 from ably_ai_transport.session.steering import Steering, SteerResult
-from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -44,10 +42,8 @@ from ably_ai_transport.wire.messages import ai_extras
 
 logger = logging.getLogger("ably_ai_transport.session")
 
-HISTORY_PAGE_SIZE = 100
 
-
-class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
+class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
     """Follows a conversation and takes part in it.
 
     Args:
@@ -76,50 +72,27 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         history_page_size: int = HISTORY_PAGE_SIZE,
         reorder_window_ms: int = REORDER_WINDOW_MS,
     ) -> None:
-        channel = open_channel(client, session_name, agents=agents_of(codec), modes=channel_modes)
-        self._channel = channel
-        self._codec = codec
-        self._errors = Emitter[AITransportError]()
-        self._connection = SessionConnection(
-            channel, on_message=self._on_message, on_continuity_lost=self._on_continuity_lost
-        )
-        self._materialisation = Materialisation(
-            channel,
-            codec,
-            page_size=history_page_size,
+        super().__init__(
+            client,
+            session_name,
+            codec=codec,
+            channel_modes=channel_modes,
+            history_page_size=history_page_size,
             reorder_window_ms=reorder_window_ms,
-            on_exception=self._on_listener_exception,
+            lazy=False,
         )
-        self._tree = SessionTree(lambda: self._materialisation, self._on_listener_exception)
-        self._materialisation.watch(self._tree.forward)
-        self._encoder = codec.create_encoder(channel)
+        self._encoder = codec.create_encoder(self._channel)
         self._sending = anyio.Lock()
-        self._tasks = TaskOwner(self._on_task_exception)
-        self._steering = Steering(self._publish_input, lambda: usable_client_id(channel))
+        self._steering = Steering(self._publish_input, lambda: usable_client_id(self._channel))
         self._awaited: dict[str, ClientRun[InT, OutT, ProjT, MsgT]] = {}
         self._running: dict[str, list[ClientRun[InT, OutT, ProjT, MsgT]]] = {}
         self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
         self._view = self.create_view()
 
     @property
-    def name(self) -> str:
-        """The conversation's name, which is that of its channel."""
-        return self._channel.name
-
-    @property
-    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
-        """The whole conversation that has been seen, every branch of it."""
-        return self._tree
-
-    @property
     def view(self) -> ClientView[InT, OutT, ProjT, MsgT]:
         """The session's own view."""
         return self._view
-
-    @property
-    def presence(self) -> object:
-        """The channel's presence, as the Ably SDK offers it."""
-        return self._channel.presence
 
     def create_view(self) -> ClientView[InT, OutT, ProjT, MsgT]:
         """Create another view, with a window and a selection of its own.
@@ -139,34 +112,6 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         )
         self._views.append(view)
         return view
-
-    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
-        """Call a function with what goes wrong outside of any call.
-
-        That is: an agent reported an error (its code), messages may have been missed (104006), the channel
-        could not be subscribed to, or a listener raised (104001). The session stays usable.
-
-        Args:
-            listener: A plain function.
-
-        Returns:
-            A function that takes the listener away again.
-        """
-        return self._errors.on(listener)
-
-    async def connect(self) -> None:
-        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
-
-        Raises:
-            AITransportError: The session is closed (104004), or the channel refused (104001; ``cause`` says
-                why).
-        """
-        try:
-            await self._connection.connect()
-        except AITransportError as error:
-            if error.code == ErrorCode.SESSION_SUBSCRIPTION_ERROR:
-                self._errors.emit(error)
-            raise
 
     async def cancel(self, run_id: str) -> None:
         """Ask the agent to stop a run, whoever asked for it.
@@ -199,8 +144,7 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         self._steering.drain(closed)
         self._awaited.clear()
         self._running.clear()
-        self._tree.close()
-        self._errors.clear()
+        self._close_listeners()
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -258,7 +202,7 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
             async with self._sending:
                 for event, write in writes:
                     await self._encoder.publish_input(event, write)
-        except AITransportError as error:
+        except Exception as error:
             self._awaited.pop(message_id, None)
             if optimistic is not None:
                 self._materialisation.publish(self._materialisation.tree.discard_optimistic(optimistic))
@@ -286,17 +230,8 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         except AITransportError as error:
             raise publish_error("cancel", error, ErrorCode.SESSION_SEND_FAILED) from error
 
-    def _on_message(self, message: InboundMessage) -> None:
-        if self._connection.closed:
-            return
-        try:
-            events = self._materialisation.tree.apply(message)
-        except Exception as error:
-            logger.exception("A channel message could not be processed")
-            self._errors.emit(
-                AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
-            )
-            return
+    def _take_in(self, message: InboundMessage) -> None:
+        events = self._materialisation.tree.apply(message)
         self._steering.observe(message)
         for event in events:
             if isinstance(event, RunStart | RunResume):
@@ -325,21 +260,6 @@ class ClientSession(Generic[InT, OutT, ProjT, MsgT]):
         error = continuity_lost_error(change, "deliver events")
         self._steering.drain(error)
         self._errors.emit(error)
-
-    def _on_task_exception(self, error: BaseException) -> None:
-        self._errors.emit(AITransportError.wrap("steer", error, ErrorCode.SESSION_SEND_FAILED))
-
-    def _on_listener_exception(self, error: Exception) -> None:
-        self._errors.emit(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
-
-    @property
-    def object(self) -> object:
-        """LiveObjects, which the Ably SDK for Python does not have.
-
-        Raises:
-            AITransportError: Always (40003).
-        """
-        raise no_objects_error()
 
 
 def _amends(route: RoutedInput) -> bool:

@@ -1,4 +1,4 @@
-"""What the SDK does to channels and to what they deliver (rows L, M, O, and attaching)."""
+"""What the SDK does to channels and to what they deliver."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TestDelivery:
     async def test_a_message_that_cannot_be_decoded_does_not_take_others_along(
         self, ably: FakeAbly, bad: Frame
     ) -> None:
-        """M: the SDK drops the whole frame, and its place in the channel."""
+        """The SDK drops the whole frame, and its place in the channel."""
         async with realtime(ably.options()) as client:
             channel = open_channel(client, "c")
             seen = Seen(channel)
@@ -71,7 +71,7 @@ class TestDelivery:
             assert [one.data for one in await seen.first(2)] == ["a", "b"]
 
     async def test_nothing_is_delivered_after_a_detach(self, ably: FakeAbly) -> None:
-        """L: the SDK delivers whatever the state of the channel."""
+        """The SDK delivers whatever the state of the channel."""
         async with realtime(ably.options()) as client:
             channel, other = open_channel(client, "c"), open_channel(client, "other")
             seen, seen_other = Seen(channel), Seen(other)
@@ -86,7 +86,7 @@ class TestDelivery:
     async def test_frames_of_a_released_channel_are_dropped(
         self, ably: FakeAbly, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """O: the SDK raises a KeyError for them."""
+        """The SDK raises a KeyError for them."""
         async with realtime(ably.options()) as client:
             channel, other = open_channel(client, "c"), open_channel(client, "other")
             seen = Seen(other)

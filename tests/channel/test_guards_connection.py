@@ -1,4 +1,4 @@
-"""What the SDK does when connections fail, move or are renewed (rows D, G, I, J, K)."""
+"""What the SDK does when connections fail, move or are renewed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def jwt(number: int, **claims: object) -> str:
 
 
 class TestFailedConnection:
-    """D: after an ERROR from the server channels stay as they are, and whoever waits waits for ever."""
+    """After an ERROR from the server channels stay as they are, and whoever waits waits for ever."""
 
     async def test_everybody_who_waits_learns_of_it(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -85,7 +85,7 @@ class TestFailedConnection:
 
 class TestRenewal:
     async def test_a_renewed_token_loses_nothing(self, ably: FakeAbly) -> None:
-        """G: the SDK attaches every channel again when a token is renewed."""
+        """The SDK attaches every channel again when a token is renewed."""
 
         async def token(_params: object) -> TokenDetails:
             return TokenDetails(token="t")
@@ -108,7 +108,7 @@ class TestRenewal:
     async def test_a_callback_may_answer_with_a_string(
         self, ably: FakeAbly, claims: dict[str, object], synchronous: bool
     ) -> None:
-        """I: the SDK takes it for a token of nobody, and refuses it."""
+        """The SDK takes it for a token of nobody, and refuses it."""
         calls = iter(range(9))
 
         def token(_params: object) -> str:
@@ -142,7 +142,7 @@ class TestRenewal:
     async def test_the_callback_is_wrapped_where_the_client_is_connected_already(
         self, ably: FakeAbly
     ) -> None:
-        """I: the first token passes; without the guard it is the renewal that fails."""
+        """The first token passes; without the guard it is the renewal that fails."""
         calls = iter(range(9))
 
         async def token(_params: object) -> str:
@@ -160,7 +160,7 @@ class TestRenewal:
 
 class TestReachingTheServer:
     async def test_a_refused_connection_is_noticed_at_once(self) -> None:
-        """J: the SDK waits for its timer."""
+        """The SDK waits for its timer."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         options = {"key": "a.k:s", "endpoint": f"127.0.0.1:{port}/", "tls": False}
@@ -171,7 +171,7 @@ class TestReachingTheServer:
             assert change.reason.code == 80003
 
     async def test_no_page_is_asked_whether_there_is_a_network(self, ably: FakeAbly) -> None:
-        """K: the SDK stops the event loop until that page answers."""
+        """The SDK stops the event loop until that page answers."""
         async with fake_ably() as down:
             down.refuses_upgrades = True
             with socket.create_server(("127.0.0.1", 0)) as silent:

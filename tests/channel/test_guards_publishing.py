@@ -1,4 +1,4 @@
-"""What the SDK does to messages when the connection goes, and that it is undone (rows A to C, E, F, N)."""
+"""What the SDK does to messages when the connection goes, and that it is undone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def publish(channel: Channel, *data: str) -> list[asyncio.Future[list[str | None
 
 
 class TestDisconnectedWhilePublishing:
-    """A: after DISCONNECTED the SDK forgets what is unanswered, and answers cross over to later messages."""
+    """After DISCONNECTED the SDK forgets what is unanswered, and answers cross over to later messages."""
 
     async def test_unanswered_messages_are_sent_again_and_get_their_own_answers(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -84,7 +84,7 @@ class TestDisconnectedWhilePublishing:
         ],
     )
     async def test_it_reconnects_whatever_the_reason(self, ably: FakeAbly, error: Frame | None) -> None:
-        """A2: without fallback hosts the SDK stays connected to a closed socket."""
+        """Without fallback hosts the SDK stays connected to a closed socket."""
         async with realtime(ably.options()) as client:
             channel = open_channel(client, "c")
             await channel.attach()
@@ -97,7 +97,7 @@ class TestDisconnectedWhilePublishing:
             assert await answers[0] == ["a"]
 
     async def test_it_reconnects_with_fallback_hosts(self, ably: FakeAbly) -> None:
-        """A2: with fallback hosts the SDK changes over while CONNECTED, and forgets what is unanswered."""
+        """With fallback hosts the SDK changes over while CONNECTED, and forgets what is unanswered."""
         async with realtime(ably.options(fallback_hosts=[f"127.0.0.1:{ably.port}/"])) as client:
             channel = open_channel(client, "c")
             await channel.attach()
@@ -113,7 +113,7 @@ class TestDisconnectedWhilePublishing:
 
 
 class TestPublishingWhileDisconnected:
-    """B: what is published without a connection is sent twice after a failed attempt."""
+    """What is published without a connection is sent twice after a failed attempt."""
 
     async def test_each_message_is_sent_once_and_in_order(self, ably: FakeAbly) -> None:
         async with realtime(ably.options(disconnected_retry_timeout=20)) as client:
@@ -161,7 +161,7 @@ class TestPublishingWhileDisconnected:
 
 
 class TestNewConnection:
-    """C: where the connection cannot be resumed the server counts from 0, and the SDK goes on counting."""
+    """Where the connection cannot be resumed the server counts from 0, and the SDK goes on counting."""
 
     async def test_messages_are_numbered_anew(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -208,7 +208,7 @@ class TestNewConnection:
 
 
 class TestDyingSocket:
-    """E: a publish that meets a dying socket fails for its caller, and is sent again all the same."""
+    """A publish that meets a dying socket fails for its caller, and is sent again all the same."""
 
     async def test_the_caller_gets_the_answer_to_what_was_sent_again(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -228,7 +228,7 @@ class TestDyingSocket:
 
 
 class TestUnencodable:
-    """F: what cannot be encoded stays among the unanswered as a ghost, and takes the next answer."""
+    """What cannot be encoded stays among the unanswered as a ghost, and takes the next answer."""
 
     @pytest.mark.parametrize(
         ("message", "what"),
@@ -272,7 +272,7 @@ class TestUnencodable:
 
 class TestClosing:
     async def test_what_is_unanswered_is_refused_with_the_right_code(self, ably: FakeAbly) -> None:
-        """N: the SDK swaps code and status."""
+        """The SDK swaps code and status."""
         async with realtime(ably.options()) as client:
             channel = open_channel(client, "c")
             await channel.attach()

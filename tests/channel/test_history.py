@@ -1,4 +1,4 @@
-"""History over REST, and the credentials that it uses (row H)."""
+"""History over REST, and the credentials that it uses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bounds(ably: FakeAbly) -> list[str]:
 
 class TestWithTokens:
     async def test_the_connection_is_not_disturbed(self, ably: FakeAbly) -> None:
-        """H: the SDK authorises the connection anew, and attaches every channel again, for each page."""
+        """The SDK authorises the connection anew, and attaches every channel again, for each page."""
         ably.pages[PATH] = [item("b"), item("a")]
         async with realtime(ably.options(key=None, token="t")) as client:
             channel, other = open_channel(client, "c"), open_channel(client, "other")
