@@ -146,7 +146,9 @@ def test_all_readers_agree_on_the_whole_text(
 
         live = Reader().read(channel.seen_from(0))
         assert live.streams() == expected
-        assert encoder.has_gaps or not live.replaced
+        # A channel that refuses what it takes cannot be seen through; one that follows re-sent messages to
+        # their real answer, as that over Ably does, never does so.
+        assert encoder.has_gaps or not live.replaced or "lose" in outcomes
         assert all(len(str(text).encode()) <= size for text in channel.texts())
         assert merge or not encoder.stats.merged
         assert Reader().read(channel.history).streams() == expected
