@@ -131,7 +131,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         chosen: dict[str, str] = {}
         for node in self._index:
             key = node.key
-            if key in self._index.superseded:
+            if self._index.is_superseded(key):
                 continue
             parent = self._index.parent_key(node)
             if parent is not None and parent not in path:

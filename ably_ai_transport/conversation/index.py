@@ -55,7 +55,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
     def __init__(self) -> None:
         self.version = 0
         """Grows with each change of structure, and only then."""
-        self.superseded: set[str] = set()
+        self._superseded_by: dict[str, set[str]] = {}
         self._entries: dict[str, Entry[InT, OutT, ProjT]] = {}
         self._sorted: list[Entry[InT, OutT, ProjT]] = []
         self._key_by_message: dict[str, str] = {}
@@ -68,6 +68,12 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
     def __iter__(self) -> Iterator[ConversationNode[ProjT]]:
         """Walk through all nodes in channel order; those without a serial come last."""
         return (entry.node for entry in self._sorted)
+
+    @property
+    def newest_serial(self) -> str | None:
+        """Where the last node stands on the channel; None where no node has a place yet."""
+        serials = (entry.node.sort_serial for entry in reversed(self._sorted))
+        return next((serial for serial in serials if serial is not None), None)
 
     def entry(self, key: str) -> Entry[InT, OutT, ProjT] | None:
         """Find a node by its key."""
@@ -132,11 +138,35 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         self._key_by_message[old] = run_id
         self.version += 1
 
-    def supersede(self, run_id: str) -> None:
-        """Hide a run, seen already or not, from all branches."""
-        if run_id not in self.superseded:
-            self.superseded.add(run_id)
+    def merge(self, entry: Entry[InT, OutT, ProjT], into: Entry[InT, OutT, ProjT]) -> None:
+        """Make one node of two that turn out to be the same run; the first one goes."""
+        old, key = entry.node.key, into.node.key
+        self.remove(old)
+        for message_id, owner in self._key_by_message.items():
+            if owner == old:
+                self._key_by_message[message_id] = key
+        self._key_by_message[old] = key
+        into.log.absorb(entry.log)
+        into.last_activity = max(into.last_activity, entry.last_activity)
+
+    def supersede(self, run_id: str, fork_message_id: str) -> None:
+        """Hide a run, seen already or not, from all branches, for a fork answers it."""
+        forks = self._superseded_by.setdefault(run_id, set())
+        if not forks:
             self.version += 1
+        forks.add(fork_message_id)
+
+    def withdraw_fork(self, fork_message_id: str) -> None:
+        """Show again what only this fork has superseded, for it could not be published."""
+        for run_id, forks in tuple(self._superseded_by.items()):
+            forks.discard(fork_message_id)
+            if not forks:
+                del self._superseded_by[run_id]
+                self.version += 1
+
+    def is_superseded(self, key: str) -> bool:
+        """Tell whether a node is a run that a fork answers."""
+        return key in self._superseded_by
 
     def parent_key(self, node: ConversationNode[ProjT]) -> str | None:
         """Find the key of a node's parent; None at a root, and while the parent has not been seen."""
@@ -148,7 +178,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         entries = (
             self._entries.get(run_id)
             for run_id in self._replies.get(input_codec_message_id, ())
-            if run_id not in self.superseded
+            if run_id not in self._superseded_by
         )
         found = sorted((entry for entry in entries if entry is not None), key=_place)
         return [entry.node for entry in found if isinstance(entry.node, RunNode)]
@@ -175,7 +205,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         candidates = (
             self._entries[child]
             for child in self._children.get(anchor.parent_codec_message_id, ())
-            if child not in self.superseded
+            if child not in self._superseded_by
         )
         group = sorted((c for c in candidates if self._are_siblings(c.node, anchor)), key=_place)
         found = tuple(member.node for member in group)

@@ -79,7 +79,8 @@ class EventLog(Generic[InT, OutT]):
             if version is not None:
                 entry.decoded_through = version
             if self.swept:
-                return Recorded.CONTINUES
+                # What it would replace has been let go of, and is in the projection for good.
+                return Recorded.DROPPED if replaces else Recorded.CONTINUES
             if replaces:
                 entry.events[:] = events
                 return Recorded.OUT_OF_ORDER
@@ -92,6 +93,13 @@ class EventLog(Generic[InT, OutT]):
             return Recorded.CONTINUES
         entry.events.extend(events)
         return Recorded.CONTINUES if entry is self._entries[-1] else Recorded.OUT_OF_ORDER
+
+    def absorb(self, other: "EventLog[InT, OutT]") -> None:
+        """Take in all entries of another log, which holds other messages."""
+        for entry in other._entries:  # noqa: SLF001 - another of its kind
+            if entry.serial not in self._by_serial:
+                self._by_serial[entry.serial] = entry
+                insort(self._entries, entry, key=_by_serial)
 
     def replay(self) -> Iterator[tuple[FoldMeta, Sequence[InputEvent[InT] | OutputEvent[OutT]]]]:
         """Walk through everything in channel order."""

@@ -81,6 +81,11 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """The codec."""
         return self._codec
 
+    @property
+    def newest_serial(self) -> str | None:
+        """Where the last node stands on the channel; None where no node has a place yet."""
+        return self._index.newest_serial
+
     def get_node(self, key: str) -> ConversationNode[ProjT] | None:
         """Return the node with this key: a run id, or the message id of an input."""
         entry = self._index.entry(key)
@@ -248,7 +253,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return events
 
     def discard_optimistic(self, codec_message_id: str) -> list[TreeEvent[InT, OutT]]:
-        """Take an input that could not be published out again.
+        """Take an input that could not be published out again, be it a node of its own or part of a run.
 
         Args:
             codec_message_id: The input.
@@ -256,11 +261,18 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             What changed; nothing where the channel has brought the input after all.
         """
-        node = self.get_node(codec_message_id)
-        if not isinstance(node, InputNode) or node.serial is not None:
+        entry = self._index.entry_of_message(codec_message_id)
+        if entry is None or not entry.optimistic:
             return []
-        self._index.remove(codec_message_id)
-        return [TreeUpdated()]
+        if entry.node.sort_serial is None:
+            self._index.withdraw_fork(codec_message_id)
+            self._index.remove(entry.node.key)
+            return [TreeUpdated()]
+        if entry.log.swept:
+            return []
+        entry.optimistic = False
+        self._folding.refold(entry)
+        return [OutputFolded(entry.node.key)]
 
     def _apply_input(
         self,
@@ -301,7 +313,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """Take in a client's answer that forks a reply: a run whose id the agent has yet to mint."""
         superseded = headers.get(names.SUPERSEDES)
         if superseded is not None:
-            self._index.supersede(superseded)
+            self._index.supersede(superseded, message_id)
         key = self._index.key_of_message(message_id)
         mapped = None if key is None else self.get_run_node(key)
         return self._apply_run_message(
@@ -441,12 +453,29 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """Bring a client's fork and the run that the agent minted for it together, whichever came first."""
         if fork_message_id is None or fork_message_id == run_id:
             return
-        fork = self._index.entry(fork_message_id)
-        if fork is not None and isinstance(fork.node, RunNode) and self._index.entry(run_id) is None:
-            self._index.rekey(fork, fork.node, run_id)
-            self._catch_up(fork, fork.node)
+        fork, run = self._index.entry(fork_message_id), self._index.entry(run_id)
+        if fork is not None and isinstance(fork.node, RunNode):
+            if run is None:
+                self._index.rekey(fork, fork.node, run_id)
+                self._catch_up(fork, fork.node)
+            elif isinstance(run.node, RunNode):
+                self._merge(fork, fork.node, run, run.node)
         elif self._index.key_of_message(fork_message_id) is None:
             self._index.own_message(fork_message_id, run_id)
+
+    def _merge(
+        self,
+        fork: Entry[InT, OutT, ProjT],
+        fork_node: RunNode[ProjT],
+        run: Entry[InT, OutT, ProjT],
+        node: RunNode[ProjT],
+    ) -> None:
+        """Make one node of a fork and of a run that a message without the fork's id has made known before."""
+        self._index.merge(fork, run)
+        self._place(run, fork_node.start_serial)
+        if node.parent_codec_message_id is None and fork_node.parent_codec_message_id is not None:
+            self._index.set_parent(node, fork_node.parent_codec_message_id)
+        self._folding.refold(run)
 
 
 def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ The list of messages is kept up as events come in. A token that extends a messag
 long the conversation is; only a change of structure (a new turn, another branch) walks the branch again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -34,12 +34,22 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
     Args:
         tree: The conversation.
         branches: Chooses the branch.
+        withholds_history: Whether older nodes stay out of the window when it was not this view that asked for
+            them.
     """
 
-    def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT], branches: Branches[ProjT, MsgT]) -> None:
+    def __init__(
+        self,
+        tree: Tree[InT, OutT, ProjT, MsgT],
+        branches: Branches[ProjT, MsgT],
+        *,
+        withholds_history: bool = False,
+    ) -> None:
         self._tree = tree
         self._branches = branches
+        self._withholds_history = withholds_history
         self._hidden = 0
+        self._live: set[str] = set()
         self._withheld_keys: set[str] = set()
         self._withheld: list[ConversationNode[ProjT]] = []
         self._nodes: list[ConversationNode[ProjT]] = []
@@ -107,97 +117,103 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         """
         match event:
             case OutputFolded():
+                self._note_live(event.node_key, from_history=from_history)
                 return self._on_output(event)
             case InboundMessage():
                 return event if not from_history and self._concerns(event) else None
             case TreeUpdated():
+                self._branches.on_structure_changed(self._keys)
                 if self.fetching:
                     return None
-                self._branches.on_structure_changed(self._keys)
+                if from_history and self._withholds_history:
+                    self._withhold(self._older_nodes())
                 before = self._keys
                 self.recompute()
                 return _UPDATED if self._keys != before else None
             case _:
+                self._note_live(event.run_id, from_history=from_history)
                 return event if not from_history and self._concerns_run(event) else None
 
     def recompute(self) -> None:
         """Walk the branch again."""
         nodes = self._branches.visible_nodes()
-        if self._withheld_keys:
-            nodes = [node for node in nodes if node.key not in self._withheld_keys]
-        self._nodes = nodes
+        self._withheld = [node for node in nodes if node.key in self._withheld_keys]
+        left_out = {node.key for node in self._withheld}
+        if self.fetching:
+            left_out.update(node.key for node in self._older_nodes())
+        self._nodes = [node for node in nodes if node.key not in left_out] if left_out else nodes
         self._keys = [node.key for node in nodes]
         self._key_set = set(self._keys)
         self._relist()
-
-    def reveal_hidden(self, limit: int) -> bool:
-        """Show older messages of nodes that are there, if there are enough of them.
-
-        Args:
-            limit: How many.
-
-        Returns:
-            Whether there were; otherwise nothing changed.
-        """
-        if self._hidden < limit:
-            return False
-        self._hidden -= limit
-        return True
 
     @property
     def has_unrevealed(self) -> bool:
         """Whether messages are there that the window leaves out."""
         return self._hidden > 0 or bool(self._withheld)
 
-    @property
-    def hidden(self) -> int:
-        """How many messages of the nodes on the branch the window leaves out."""
-        return self._hidden
-
-    @property
-    def total(self) -> int:
-        """How many messages the nodes on the branch hold, withheld ones not counted."""
-        self._refresh()
-        return len(self._flat)
-
-    def release_withheld(self, need: int) -> None:
+    def release_withheld(self, need: int) -> bool:
         """Let the newest withheld nodes in, as many as hold a number of messages.
 
         Args:
             need: How many messages.
-        """
-        self._release(_newest(self._withheld, need, self._count))
 
-    def admit_fetched(self, known: set[str], need: int) -> None:
+        Returns:
+            Whether there were any.
+        """
+        if not self._withheld:
+            return False
+        self._release(_newest(self._withheld, need, self._count))
+        return True
+
+    def begin_fetch(self) -> None:
+        """Show nothing of what history brings until it is known how much of it is wanted."""
+        self.fetching = True
+
+    def end_fetch(self, need: int) -> None:
         """Let nodes in that history brought, the newest first, and withhold the rest.
 
         Args:
-            known: Keys of the nodes that were visible before.
             need: How many messages to let in.
         """
-        fetched = [node for node in self._branches.visible_nodes() if node.key not in known]
-        admitted = _newest(fetched, need, self._count)
-        self._withheld_keys.update(node.key for node in fetched)
-        self._withheld.extend(fetched)
-        self._release(admitted)
+        fetched = self._older_nodes()
+        self.fetching = False
+        self._withhold(fetched)
+        self._release(_newest(fetched, need, self._count))
 
-    def count_beyond(self, known: set[str]) -> int:
-        """Count the messages of visible nodes that are not among the known ones."""
-        return sum(self._count(node) for node in self._branches.visible_nodes() if node.key not in known)
+    def count_fetched(self) -> int:
+        """Count the messages that history has brought since the fetch began."""
+        return sum(self._count(node) for node in self._older_nodes())
 
-    def visible_keys(self) -> set[str]:
-        """Return the keys of all nodes of the branch, withheld ones included."""
-        return {node.key for node in self._branches.visible_nodes()}
-
-    def trim_to(self, before: int, limit: int) -> None:
-        """Hide what was revealed beyond a limit.
+    def count_before(self, codec_message_id: str | None) -> int:
+        """Count the messages before another, be they shown or hidden.
 
         Args:
-            before: How many messages there were before.
-            limit: How many may have been added to the window.
+            codec_message_id: The message that was the oldest to be seen before older ones were asked for;
+                None where there was none to be seen.
+
+        Returns:
+            How many there are; those of withheld nodes do not count.
         """
-        self.recompute()
-        self._hidden = max(0, self._hidden + (self.total - before) - limit)
+        self._refresh()
+        place = None if codec_message_id is None else self._places.get(codec_message_id)
+        if place is None:
+            place = next((i for i, m in enumerate(self._flat) if self._is_live(m)), len(self._flat))
+        return place
+
+    def reveal_before(self, codec_message_id: str | None, limit: int) -> list[CodecMessage[MsgT]]:
+        """Start the window a number of messages before another.
+
+        Args:
+            codec_message_id: As for :meth:`count_before`.
+            limit: How many messages to show before it, as far as there are so many.
+
+        Returns:
+            What is shown before it.
+        """
+        place = self.count_before(codec_message_id)
+        self._hidden = max(0, place - limit)
+        self._live.clear()
+        return self._flat[self._hidden : place]
 
     def hide_through(self, codec_message_id: str) -> None:
         """Start the window just after a message."""
@@ -208,11 +224,31 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
     def _on_output(self, event: OutputFolded[InT, OutT]) -> ViewUpdated | None:
         key = event.node_key
-        if key is not None and key in self._key_set:
+        if key is not None and key in self._ids_of:
             self._dirty[key] = None
         elif event.input_codec_message_id not in self._key_set:
             return None
         return None if self.fetching else _UPDATED
+
+    def _note_live(self, key: str | None, *, from_history: bool) -> None:
+        if self.fetching and not from_history and key is not None:
+            self._live.add(key)
+
+    def _is_live(self, message: CodecMessage[MsgT]) -> bool:
+        node = self._tree.get_node_by_codec_message_id(message.codec_message_id)
+        return node is not None and node.key in self._live
+
+    def _older_nodes(self) -> list[ConversationNode[ProjT]]:
+        """List the nodes before all that is shown, or came live meanwhile, unless they are withheld."""
+        nodes = self._branches.visible_nodes()
+        for i, node in enumerate(nodes):
+            if node.key in self._key_set or node.key in self._live:
+                return [older for older in nodes[:i] if older.key not in self._withheld_keys]
+        # Where all that was shown is on another branch now, this one takes its place.
+        return [] if self._keys and not self.fetching else nodes
+
+    def _withhold(self, nodes: Iterable[ConversationNode[ProjT]]) -> None:
+        self._withheld_keys.update(node.key for node in nodes)
 
     def _concerns(self, message: InboundMessage) -> bool:
         run_id = message.transport_headers.get(names.RUN_ID)
@@ -235,19 +271,23 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
     def _messages_of(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT]]:
         return self._tree.codec.get_messages(node.projection)
 
+    def _listed_messages_of(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT]]:
+        """Read the messages of a node and remember that what is shown depends on them."""
+        messages = self._messages_of(node)
+        self._ids_of[node.key] = _ids(messages)
+        return messages
+
     def _count(self, node: ConversationNode[ProjT]) -> int:
         return len(self._messages_of(node))
 
     def _release(self, nodes: Sequence[ConversationNode[ProjT]]) -> None:
-        released = {node.key for node in nodes}
-        self._withheld_keys -= released
-        self._withheld = [node for node in self._withheld if node.key not in released]
+        self._withheld_keys.difference_update(node.key for node in nodes)
         self.recompute()
 
     def _relist(self) -> None:
         self._dirty.clear()
-        self._ids_of = {node.key: _ids(self._messages_of(node)) for node in self._nodes}
-        self._flat = self._branches.extract(self._nodes, self._messages_of)
+        self._ids_of = {}
+        self._flat = self._branches.extract(self._nodes, self._listed_messages_of)
         self._places = {message.codec_message_id: i for i, message in enumerate(self._flat)}
 
     def _refresh(self) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import uuid
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self
 
@@ -12,6 +14,7 @@ from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import OutputFolded, Pinned, RunNode, TreeEvent
 from ably_ai_transport.conversation.nodes import TERMINAL
 from ably_ai_transport.session.abort import AbortSignal
+from ably_ai_transport.session.finding import Finder
 from ably_ai_transport.session.pipe import StreamResult
 from ably_ai_transport.session.run_errors import public_error, report_to
 from ably_ai_transport.session.run_hooks import RunHooks
@@ -79,7 +82,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         self._publisher = RunPublisher(host.channel, self._facts)
         self.abort_signal = AbortSignal()
         self.located = Settled[None]()
-        self._heard = anyio.Event()
+        self._finder = Finder(lambda: host.materialisation)
         self._trigger: InboundMessage | None = None
         self._steers = SteerTracker()
         self._steps = RunSteps(
@@ -91,7 +94,8 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                 materialisation=lambda: host.materialisation,
                 signal=self.abort_signal,
                 check_writable=self._check_writable,
-                take_steer_stamp=self._take_steer_stamp,
+                begin_output=self._begin_output,
+                take_steer_stamp=self._steers.take_stamp,
                 on_message=hooks.on_message,
                 on_cancelled=hooks.on_cancelled,
                 append_window=append_window,
@@ -99,6 +103,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             )
         )
         self._opening = False
+        self._opened = Settled[None]()
         self._open = False
         self._ended = False
         self._has_output = False
@@ -134,8 +139,8 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
     async def start(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
         """Find the triggering input, live or in history, and publish that the run starts or goes on.
 
-        Starting twice is fine. A cancel that was published before the agent came is honoured: the run then
-        starts with its signal set.
+        Starting twice is fine, and fails again where it has failed. A cancel that was published before the
+        agent came is honoured: the run then starts with its signal set.
 
         Args:
             timeout: How long to wait for the input, in seconds; None waits for ever.
@@ -145,20 +150,58 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                 cancelled from outside before (40033), the input did not come in time (104010), or the
                 channel refused (104003).
         """
-        await self._host.require("start run")
-        self._refuse_aborted("start run")
+        await self._open_once("start run", partial(self._start, timeout))
+
+    async def load(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
+        """Take over a run that another process started and left open; nothing is published.
+
+        Loading twice is fine, and fails again where it has failed.
+
+        Args:
+            timeout: How long to wait for the start of the run, in seconds; None waits for ever.
+
+        Raises:
+            AITransportError: The session is not connected (40003) or was closed (104004), the run was
+                cancelled from outside (40033), its start was not seen in time (104010), or it is suspended or
+                has ended (40003).
+        """
+        await self._open_once("load run", partial(self._load, timeout))
+
+    async def _open_once(self, action: str, open_run: Callable[[], Awaitable[None]]) -> None:
+        await self._host.require(action)
         if self._opening:
+            await self._opened
             return
+        self._refuse_aborted(action)
         self._opening = True
         try:
-            await self._find("start run", timeout, lambda: self.located.is_settled)
-            await self.located
-            self._honour_early_cancel()
-            await self._publisher.start()
-        except BaseException:
+            await open_run()
+        except BaseException as error:
+            self._opened.reject(
+                error
+                if isinstance(error, Exception)
+                else AITransportError(
+                    f"unable to {action}; the task was cancelled", ErrorCode.OPERATION_CANCELLED, 400
+                )
+            )
             self._release()
             raise
         self._open = True
+        self._opened.resolve(None)
+        if self._steers.begin(self._run_id, self._facts.input_codec_message_id):
+            self._notify_steer()
+
+    async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        await self._find("start run", timeout, lambda: self.located.is_settled)
+        await self.located
+        self._honour_early_cancel()
+        try:
+            await self._publisher.start()
+        except anyio.get_cancelled_exc_class():
+            # The start is on its way: clients should not wait for a run that nobody works on.
+            with anyio.CancelScope(shield=True):
+                await self._give_up()
+            raise
         if not self._facts.continues:
             facts = self._facts
             self._apply(
@@ -172,46 +215,26 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                     input_codec_message_id=facts.input_codec_message_id,
                 )
             )
-        if self._steers.begin(self._run_id, self._facts.input_codec_message_id):
-            self._notify_steer()
 
-    async def load(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
-        """Take over a run that another process started and left open; nothing is published.
-
-        Loading twice is fine.
-
-        Args:
-            timeout: How long to wait for the start of the run, in seconds; None waits for ever.
-
-        Raises:
-            AITransportError: The session is not connected (40003) or was closed (104004), the run was
-                cancelled from outside (40033), its start was not seen in time (104010), or it is suspended or
-                has ended (40003).
-        """
-        await self._host.require("load run")
-        self._refuse_aborted("load run")
-        if self._opening:
-            return
-        self._opening = True
-        try:
-            await self._find("load run", timeout, self._is_known)
-            await self.located
-            self._honour_early_cancel()
-            if self.status != "active":
-                raise AITransportError(
-                    f"unable to load run; run {self._run_id} is {self.status}"
-                    + (" (resume it with create_run)" if self.status == "suspended" else ""),
-                    ErrorCode.INVALID_ARGUMENT,
-                    400,
-                )
-        except BaseException:
-            self._release()
-            raise
+    async def _load(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        await self._find("load run", timeout, self._is_known)
+        await self.located
+        self._honour_early_cancel()
+        if self.status != "active":
+            raise AITransportError(
+                f"unable to load run; run {self._run_id} is {self.status}"
+                + (" (resume it with create_run)" if self.status == "suspended" else ""),
+                ErrorCode.INVALID_ARGUMENT,
+                400,
+            )
         node = self._tree().get_run_node(self._run_id)
         self._facts.run_client_id = None if node is None else node.client_id
-        self._open = True
-        if self._steers.begin(self._run_id, self._facts.input_codec_message_id):
-            self._notify_steer()
+
+    async def _give_up(self) -> None:
+        try:
+            await self._publisher.end("cancelled", None)
+        except AITransportError:
+            logger.warning("A run that was cancelled while it started could not be ended", exc_info=True)
 
     def _is_known(self) -> bool:
         node = self._tree().get_run_node(self._run_id)
@@ -292,15 +315,15 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                 ErrorCode.INVALID_ARGUMENT,
                 400,
             )
-        self._ended = True
-        try:
+        with self._ending():
             if self.status not in TERMINAL:
                 await self._publisher.suspend()
-        finally:
-            self._release()
 
     async def end(self, reason: RunEndReason = "complete", *, error: Exception | None = None) -> None:
         """Publish that the run ended. An open step is ended before. Ending twice is fine.
+
+        A run whose end the channel refuses stays open: the end can be tried again, and the session tries once
+        more when it ends.
 
         Args:
             reason: ``complete``, ``cancelled`` or ``error``.
@@ -315,13 +338,24 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         self._refuse_unopened("end run")
         if self._ended:
             return
-        self._ended = True
-        try:
+        with self._ending():
             if self.status not in TERMINAL:
                 await self._close_active_step(reason)
                 await self._publisher.end(reason, public_error(error) if reason == "error" else None)
-        finally:
+
+    @contextmanager
+    def _ending(self) -> Generator[None]:
+        """Let go of the run, unless the channel refuses to hear of its end: that can be tried again."""
+        self._ended = True
+        try:
+            yield
+        except AITransportError:
+            self._ended = False
+            raise
+        except BaseException:
             self._release()
+            raise
+        self._release()
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
@@ -348,26 +382,16 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
         """Stop the run without publishing anything. For sessions that close or lost continuity."""
         self.located.reject(error)
         self.abort_signal.abort()
-        self._hear()
+        self._finder.hear()
         self._release()
 
     async def _find(self, action: str, timeout: float | None, found: Callable[[], bool]) -> None:  # noqa: ASYNC109
-        """Wait for something to come live, or to turn up in history."""
-        history_error: AITransportError | None = None
-        external = self._hooks.signal or AbortSignal()
-        with anyio.move_on_after(timeout), anyio.CancelScope() as scope:
-            off = external.on_abort(scope.cancel)
-            try:
-                try:
-                    await self._host.materialisation.fold_until(found)
-                except AITransportError as error:
-                    logger.warning("History could not be read; what is looked for may still come live")
-                    history_error = error
-                while not found():
-                    await self._heard.wait()
-                return
-            finally:
-                off()
+        if found():
+            return
+        signal = self._hooks.signal or AbortSignal()
+        is_found, history_error = await self._finder.find(found, timeout, signal)
+        if is_found:
+            return
         self._refuse_aborted(action)
         raise AITransportError(
             f"unable to {action}; input event {self._invocation.input_event_id} or its run was not found"
@@ -383,14 +407,9 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             if not self.located.is_settled and event.transport_headers.get(names.EVENT_ID) == wanted:
                 self._locate(event)
             if not self._open:
-                self._hear()
+                self._finder.hear()
         elif isinstance(event, OutputFolded) and self._steers.observe(event, self._run_id):
             self._notify_steer()
-
-    def _hear(self) -> None:
-        """Let whoever waits for something on the channel look again."""
-        self._heard.set()
-        self._heard = anyio.Event()
 
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input what the run is about."""
@@ -433,9 +452,8 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                 )
             )
 
-    def _take_steer_stamp(self) -> list[str]:
+    def _begin_output(self) -> None:
         self._has_output = True
-        return self._steers.take_stamp()
 
     async def _close_active_step(self, reason: RunEndReason) -> None:
         try:
@@ -474,6 +492,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
 
     def _release(self) -> None:
         self._unwatch()
+        self.view.close()
         if self._off_signal is not None:
             self._off_signal()
         self._host.forget(self)

@@ -84,7 +84,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         self._encoder = codec.create_encoder(self._channel)
         self._sending = anyio.Lock()
         self._steering = Steering(self._publish_input, lambda: usable_client_id(self._channel))
-        self._awaited: dict[str, ClientRun[InT, OutT, ProjT, MsgT]] = {}
+        self._awaited: dict[str, list[ClientRun[InT, OutT, ProjT, MsgT]]] = {}
         self._running: dict[str, list[ClientRun[InT, OutT, ProjT, MsgT]]] = {}
         self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
         self._view = self.create_view()
@@ -138,10 +138,11 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         for view in tuple(self._views):
             view.close()
         closed = AITransportError("unable to await run; session closed", ErrorCode.SESSION_CLOSED, 400)
-        for run in (*self._awaited.values(), *(run for runs in self._running.values() for run in runs)):
-            run.started.reject(closed)
-            run.ended.reject(closed)
-        self._steering.drain(closed)
+        for runs in (*self._awaited.values(), *self._running.values()):
+            for run in runs:
+                run.started.reject(closed)
+                run.ended.reject(closed)
+        self._steering.close(closed)
         self._awaited.clear()
         self._running.clear()
         self._close_listeners()
@@ -194,24 +195,36 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
             session_name=self.name,
             input_codec_message_id=message_id,
             input_event_id=event_id,
-            cancel=lambda: self._cancel(run_id=options.run_id, input_codec_message_id=message_id),
+            # The run may go on under another input; once its id is known, that says better which is meant.
+            cancel=lambda: self._cancel(
+                run_id=run.run_id or options.run_id, input_codec_message_id=message_id
+            ),
             steer=self._steer,
         )
-        self._awaited[message_id] = run
+        self._awaited.setdefault(message_id, []).append(run)
         try:
             async with self._sending:
                 for event, write in writes:
                     await self._encoder.publish_input(event, write)
-        except Exception as error:
-            self._awaited.pop(message_id, None)
-            if optimistic is not None:
-                self._materialisation.publish(self._materialisation.tree.discard_optimistic(optimistic))
+        except BaseException as error:
+            self._unsend(run, optimistic)
+            if not isinstance(error, Exception):
+                raise
             raise publish_error("publish events", error, ErrorCode.SESSION_SEND_FAILED) from error
         return run
+
+    def _unsend(self, run: ClientRun[InT, OutT, ProjT, MsgT], optimistic: str | None) -> None:
+        """Take back what a failed send has left; what did reach the channel comes back from there."""
+        waiting = [other for other in self._awaited.pop(run.input_codec_message_id, ()) if other is not run]
+        if waiting:
+            self._awaited[run.input_codec_message_id] = waiting
+        if optimistic is not None:
+            self._materialisation.publish(self._materialisation.tree.discard_optimistic(optimistic))
 
     def _steer(self, run: ClientRun[InT, OutT, ProjT, MsgT], event: InT) -> SteerResult:
         self._connection.check_open("steer")
         result = SteerResult()
+        self._steering.expect(result)
         self._tasks.start(self._steering.steer(run.started, lambda: run.run_id, event, result))
         return result
 
@@ -234,18 +247,17 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         events = self._materialisation.tree.apply(message)
         self._steering.observe(message)
         for event in events:
-            if isinstance(event, RunStart | RunResume):
+            if isinstance(event, RunStart | RunResume | RunEnd):
                 self._on_run_started(event.run_id, message)
-            elif isinstance(event, RunEnd | RunSuspend):
+            if isinstance(event, RunEnd | RunSuspend):
                 self._steering.observe_run(event)
-                if isinstance(event, RunEnd):
-                    self._on_run_ended(event)
+            if isinstance(event, RunEnd):
+                self._on_run_ended(event)
         self._materialisation.publish(events)
 
     def _on_run_started(self, run_id: str, message: InboundMessage) -> None:
         trigger = message.transport_headers.get(names.INPUT_CODEC_MESSAGE_ID)
-        run = None if trigger is None else self._awaited.pop(trigger, None)
-        if run is not None:
+        for run in () if trigger is None else self._awaited.pop(trigger, ()):
             run.bind(run_id)
             self._running.setdefault(run_id, []).append(run)
 
@@ -259,6 +271,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         logger.warning("The channel may have missed messages", extra={"state": change.current})
         error = continuity_lost_error(change, "deliver events")
         self._steering.drain(error)
+        self._materialisation.expect_gap()
         self._errors.emit(error)
 
 

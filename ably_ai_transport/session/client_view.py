@@ -57,7 +57,13 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._branches = Navigable(materialisation.tree)
         self._send = send
-        super().__init__(materialisation, self._branches, on_exception=on_exception, on_close=on_close)
+        super().__init__(
+            materialisation,
+            self._branches,
+            on_exception=on_exception,
+            on_close=on_close,
+            withholds_history=True,
+        )
 
     async def send(
         self,
@@ -192,20 +198,12 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
 
     def _message_before(self, node: ConversationNode[ProjT], codec_message_id: str) -> str | None:
         """Find the message before another: on the visible branch, else in its run, else its parent."""
-        visible = [message.codec_message_id for message in self.messages]
-        if codec_message_id in visible:
-            place = visible.index(codec_message_id)
-            return visible[place - 1] if place > 0 else None
-        messages = self._tree.codec.get_messages(node.projection)
-        own = [message.codec_message_id for message in messages]
-        place = own.index(codec_message_id) if codec_message_id in own else -1
-        if place > 0:
-            return own[place - 1]
-        if place == 0 and node.parent_codec_message_id is not None:
-            parent = self._tree.get_node_by_codec_message_id(node.parent_codec_message_id)
-            last = () if parent is None else self._tree.codec.get_messages(parent.projection)
-            return last[-1].codec_message_id if last else None
-        return None
+        for messages in (self.messages, self._tree.codec.get_messages(node.projection)):
+            ids = [message.codec_message_id for message in messages]
+            if codec_message_id in ids[1:]:
+                return ids[ids.index(codec_message_id) - 1]
+        # The first one in the window, or on another branch: what it follows need not have been loaded.
+        return node.parent_codec_message_id
 
     def _check_open(self, action: str) -> None:
         if self.closed:

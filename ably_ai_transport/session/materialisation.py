@@ -60,6 +60,8 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
         self._lock = anyio.Lock()
         self._page: HistoryPage | None = None
         self._exhausted = False
+        self._walk = 0
+        self._gap: str | None = None
 
     @property
     def tree(self) -> Tree[InT, OutT, ProjT, MsgT]:
@@ -126,15 +128,48 @@ class Materialisation(Generic[InT, OutT, ProjT, MsgT]):
             enough: Asked before each page.
 
         Raises:
-            AITransportError: A page could not be fetched, after retries (104011, or the channel's own code).
+            AITransportError: A page could not be fetched, after retries (104011).
         """
         async with self._lock:
             while not self._exhausted and not enough():
+                walk = self._walk
                 page = await self._next_page()
                 for message in reversed(page.items):
-                    self.apply(message, from_history=True)
-                self._page = page
-                self._exhausted = not page.has_next
+                    self._apply_from_history(message)
+                if walk == self._walk:
+                    self._page = page
+                    self._exhausted = not page.has_next
+                    self._close_gap(page)
+
+    def expect_gap(self) -> None:
+        """Learn that messages may have been missed: history is read again, from its end."""
+        self._walk += 1
+        self._page = None
+        self._exhausted = False
+        if self._gap is None:
+            self._gap = self.tree.newest_serial
+
+    async def fill_gap(self) -> None:
+        """Read what may have been missed, back to what is known.
+
+        Raises:
+            AITransportError: A page could not be fetched, after retries (104011).
+        """
+        if self._gap is not None:
+            await self.fold_until(lambda: self._gap is None)
+
+    def _close_gap(self, page: HistoryPage) -> None:
+        known = self._gap is not None and any((message.serial or "") <= self._gap for message in page.items)
+        if known or self._exhausted:
+            self._gap = None
+
+    def _apply_from_history(self, message: InboundMessage) -> None:
+        """Take in a message; one that cannot be processed does not keep those before it from being read."""
+        try:
+            self.apply(message, from_history=True)
+        except Exception as error:
+            logger.exception("A message of the history could not be processed")
+            self._on_exception(error)
 
     async def _next_page(self) -> HistoryPage:
         backoff = _FIRST_BACKOFF_SECONDS

@@ -98,24 +98,29 @@ class _Pipe(Generic[InT, OutT]):
     async def drain(self, source: AsyncIterable[OutT], signal: AbortSignal) -> bool:
         """Write until the source ends; return whether it was stopped before that."""
         iterator = aiter(source)
-        with anyio.CancelScope() as scope:
-            off = signal.on_abort(lambda: scope.cancel() if self._reading else None)
-            try:
-                while not signal.aborted:
-                    self._reading = True
-                    try:
-                        output = await anext(iterator)
-                    except StopAsyncIteration:
-                        return False
-                    finally:
-                        self._reading = False
-                    if self._encoder is None:
-                        self._encoder = await self._open_encoder()
-                    self._written.append(output)
-                    await self._encoder.publish_output(output)
-            finally:
-                off()
-                await _close_source(iterator)
+        last: list[OutT] = []
+        try:
+            with anyio.CancelScope() as scope:
+                off = signal.on_abort(lambda: scope.cancel() if self._reading else None)
+                try:
+                    while not signal.aborted:
+                        self._reading = True
+                        try:
+                            output = await anext(iterator)
+                        except StopAsyncIteration:
+                            return False
+                        finally:
+                            self._reading = False
+                        if scope.cancel_called:
+                            last.append(output)
+                            break
+                        await self.write(output)
+                finally:
+                    off()
+            for output in last:
+                await self.write(output)
+        finally:
+            await _close_source(iterator)
         return True
 
     async def write(self, output: OutT, /) -> None:

@@ -1,8 +1,10 @@
 """Publishes the life of one run and of its steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ably_ai_transport.channel import Channel
+from ably_ai_transport.session.answers import note_answer
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -96,25 +98,30 @@ class RunPublisher:
         """
         await self._terminal(names.RUN_END, reason, error)
 
-    async def start_step(self, step_id: str, step_client_id: str) -> str:
+    async def start_step(self, step_id: str, step_client_id: str, on_started: Callable[[str], None]) -> None:
         """Publish that an attempt of a step starts.
 
         Args:
             step_id: The step.
             step_client_id: Whose input shapes it.
-
-        Returns:
-            The serial that identifies the attempt.
+            on_started: Called with the serial that identifies the attempt, as soon as it is known, even where
+                the task is being cancelled.
 
         Raises:
             AITransportError: The channel refused (104003), or returned no serial (50000).
         """
-        serial = await self._publish(names.STEP_START, self._step_headers(step_id, step_client_id))
-        if serial is None:
+        started: list[str] = []
+
+        def note(serials: list[str | None]) -> None:
+            started.extend(serial for serial in serials[:1] if serial is not None)
+            for serial in started:
+                on_started(serial)
+
+        await self._publish(names.STEP_START, self._step_headers(step_id, step_client_id), note)
+        if not started:
             raise AITransportError(
                 f"unable to start step; no serial returned for step '{step_id}'", ErrorCode.INTERNAL_ERROR
             )
-        return serial
 
     async def end_step(
         self, step_id: str, step_client_id: str, start_serial: str, reason: StepEndReason
@@ -165,13 +172,14 @@ class RunPublisher:
         )
         await self._publish(name, headers)
 
-    async def _publish(self, name: str, headers: dict[str, str]) -> str | None:
+    async def _publish(
+        self, name: str, headers: dict[str, str], note: Callable[[list[str | None]], None] = lambda _: None
+    ) -> None:
         try:
-            serials = await self._channel.publish([OutboundMessage(name, extras=ai_extras(headers))])
+            await note_answer(self._channel.publish([OutboundMessage(name, extras=ai_extras(headers))]), note)
         except AITransportError as error:
             raise AITransportError.wrap(
                 f"publish {name.removeprefix('ai-')} for run {self._facts.run_id}",
                 error,
                 ErrorCode.RUN_LIFECYCLE_ERROR,
             ) from error
-        return serials[0] if serials else None

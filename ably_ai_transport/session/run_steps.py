@@ -62,6 +62,7 @@ class StepContext(Generic[InT, OutT, ProjT, MsgT]):
             them.
         signal: Tells when to stop.
         check_writable: Refuses a write that the run's state does not allow.
+        begin_output: Called before outputs are asked for.
         take_steer_stamp: Returns the steering messages that the next outputs respond to, once.
         on_message: Called with each output message before it is published.
         on_cancelled: May write last outputs when a pipe is cancelled.
@@ -76,6 +77,7 @@ class StepContext(Generic[InT, OutT, ProjT, MsgT]):
     materialisation: Callable[[], Materialisation[InT, OutT, ProjT, MsgT]]
     signal: AbortSignal
     check_writable: Callable[[str], None]
+    begin_output: Callable[[], None]
     take_steer_stamp: Callable[[], list[str]]
     on_message: MessageHook | None
     on_cancelled: OnCancelled[OutT] | None
@@ -183,6 +185,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         """
         self._check_active("send")
         self._context.check_writable("send output")
+        self._context.begin_output()
         message = WrittenMessage[InT, OutT]([output])
         try:
             encoder = await self._open_encoder(message)
@@ -223,10 +226,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
     async def open(self) -> None:
         """Publish the start and become the active step. For :class:`RunSteps`."""
-        self._start_serial = await self._context.publisher.start_step(self._id, self._client_id)
-        self._state = "active"
-        self._steps.activate(self)
-        self._apply(StepStart(*self._scopes(), serial=self._start_serial))
+        await self._context.publisher.start_step(self._id, self._client_id, self._opened)
 
     async def settle(self, reason: StepEndReason) -> None:
         """Publish the end, unless the step was never opened or has ended. For :class:`RunSteps`."""
@@ -250,6 +250,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         """Pipe, and remember how it went. For :class:`RunSteps`."""
         check_source(source)
         context = self._context
+        context.begin_output()
         message = WrittenMessage[InT, OutT]([])
         result = await pipe_stream(
             source,
@@ -266,6 +267,12 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         self._cancelled = self._cancelled or result.reason == "cancelled"
         self._steps.last_result = result
         return result
+
+    def _opened(self, start_serial: str) -> None:
+        self._start_serial = start_serial
+        self._state = "active"
+        self._steps.activate(self)
+        self._apply(StepStart(*self._scopes(), serial=start_serial))
 
     async def _open_encoder(self, message: WrittenMessage[InT, OutT]) -> Encoder[InT, OutT]:
         """Begin one more message of this step, which is opened if it is not."""

@@ -80,6 +80,11 @@ class Steering(Generic[InT]):
         self._publish = publish
         self._client_id = client_id
         self._runs: dict[str, _Run] = {}
+        self._unsent: set[SteerResult] = set()
+
+    def expect(self, result: SteerResult) -> None:
+        """Note a steering message that waits for its run to start."""
+        self._unsent.add(result)
 
     async def steer(
         self, started: Settled[None], run_id: Callable[[], str], event: InT, result: SteerResult
@@ -97,6 +102,7 @@ class Steering(Generic[InT]):
         except AITransportError as error:
             result.reject(error)
             return
+        self._unsent.discard(result)
         run = self._runs.setdefault(run_id(), _Run())
         if run.over:
             result.reject(
@@ -155,9 +161,16 @@ class Steering(Generic[InT]):
             run.sent.clear()
 
     def drain(self, error: AITransportError) -> None:
-        """Fail what is still open: the session closes, or messages may have been missed."""
+        """Fail what was published and is still open: messages may have been missed."""
         for run in self._runs.values():
             for result in (*run.sent.values(), *run.echoed.values()):
                 result.published.resolve(None)
                 result.outcome.reject(error)
         self._runs.clear()
+
+    def close(self, error: AITransportError) -> None:
+        """Fail all that is still open."""
+        for result in self._unsent:
+            result.reject(error)
+        self._unsent.clear()
+        self.drain(error)

@@ -31,10 +31,11 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         *,
         on_exception: Callable[[Exception], None],
         on_close: Callable[[Self], None] | None = None,
+        withholds_history: bool = False,
     ) -> None:
         self._materialisation = materialisation
         self._tree = materialisation.tree
-        self._window = ViewState(self._tree, branches)
+        self._window = ViewState(self._tree, branches, withholds_history=withholds_history)
         self._on_close = on_close
         self._closed = anyio.Event()
         self._version = 0
@@ -43,7 +44,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         self._runs = Emitter[RunLifecycleEvent](on_exception)
         self._raw = Emitter[InboundMessage](on_exception)
         self._loading = anyio.Lock()
-        self._quiet = False
+        self._quiet = 0
         self._unwatch = materialisation.watch(self._on_tree_event)
 
     @property
@@ -159,6 +160,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
                 400,
             )
         async with self._loading:
+            await self._materialisation.fill_gap()
             if self.closed:
                 return []
             return await self._load_older(limit)
@@ -178,11 +180,12 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             AITransportError: History could not be read (104011).
         """
-        self._quiet = True
+        self._quiet += 1
         try:
+            await self._materialisation.fill_gap()
             candidates = self.messages
             while True:
-                for message in candidates:
+                for message in reversed(candidates):
                     if predicate(message):
                         self._state.hide_through(message.codec_message_id)
                         return self.messages
@@ -190,7 +193,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
                     return self.messages
                 candidates = await self.load_older(1)
         finally:
-            self._quiet = False
+            self._quiet -= 1
             self._notify()
 
     async def load_all(self) -> list[CodecMessage[MsgT]]:
@@ -202,13 +205,13 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             AITransportError: History could not be read (104011).
         """
-        self._quiet = True
+        self._quiet += 1
         try:
             while self.has_older:
                 await self.load_older(1000)
             return self.messages
         finally:
-            self._quiet = False
+            self._quiet -= 1
             self._notify()
 
     def close(self) -> None:
@@ -240,36 +243,28 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     async def _load_older(self, limit: int) -> list[CodecMessage[MsgT]]:
         state = self._state
         oldest = state.oldest_id
-        if not state.reveal_hidden(limit):
-            need = limit - state.hidden
-            before = state.total
-            if state.has_unrevealed:
-                state.release_withheld(need)
-            missing = need - (state.total - before)
-            if missing > 0:
-                await self._fetch(missing)
-                if self.closed:
-                    return []
-            state.trim_to(before, limit)
+        try:
+            while (missing := limit - state.count_before(oldest)) > 0:
+                if not state.release_withheld(missing):
+                    if not self._materialisation.has_older:
+                        break
+                    await self._fetch(missing)
+                    if self.closed:
+                        return []
+        except BaseException:
+            state.reveal_before(oldest, 0)
+            raise
+        revealed = state.reveal_before(oldest, limit)
         self._notify()
-        return self._revealed_since(oldest)
+        return revealed
 
     async def _fetch(self, need: int) -> None:
         state = self._state
-        known = state.visible_keys()
-        state.fetching = True
+        state.begin_fetch()
         try:
-            await self._materialisation.fold_until(lambda: self.closed or state.count_beyond(known) >= need)
+            await self._materialisation.fold_until(lambda: self.closed or state.count_fetched() >= need)
         finally:
-            state.fetching = False
-            state.admit_fetched(known, need)
-
-    def _revealed_since(self, oldest: str | None) -> list[CodecMessage[MsgT]]:
-        messages = self.messages
-        for i, message in enumerate(messages):
-            if message.codec_message_id == oldest:
-                return messages[:i]
-        return messages if oldest is None else []
+            state.end_fetch(need)
 
     def _on_tree_event(self, event: TreeEvent[InT, OutT], from_history: bool) -> None:
         match self._window.handle(event, from_history=from_history):
