@@ -127,9 +127,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
                     return None
                 if from_history and self._withholds_history:
                     self._withhold(self._older_nodes())
-                before = self._keys
-                self.recompute()
-                return _UPDATED if self._keys != before else None
+                return _UPDATED if self.recompute_if_changed() else None
             case _:
                 self._note_live(event.run_id, from_history=from_history)
                 return event if not from_history and self._concerns_run(event) else None
@@ -142,9 +140,22 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         if self.fetching:
             left_out.update(node.key for node in self._older_nodes())
         self._nodes = [node for node in nodes if node.key not in left_out] if left_out else nodes
-        self._keys = [node.key for node in nodes]
+        self._keys = [node.key for node in self._nodes]
         self._key_set = set(self._keys)
         self._relist()
+
+    def recompute_if_changed(self) -> bool:
+        """Walk the branch again; a run that was announced before it had anything to show is still followed.
+
+        Returns:
+            Whether other nodes are shown now.
+        """
+        before, followed = self._keys, self._key_set
+        self.recompute()
+        if self._keys != before:
+            return True
+        self._key_set = followed
+        return False
 
     @property
     def has_unrevealed(self) -> bool:

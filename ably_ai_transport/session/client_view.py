@@ -138,7 +138,8 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
         event = self._tree.codec.create_regenerate(anchor, before)
         run = await self._send([event], SendOptions(parent=before, run_id=run_id), before)
         if not self.closed and self._branches.follow_regeneration(anchor):
-            self.refresh()
+            self._state.recompute_if_changed()
+            self._notify()
         return run
 
     async def edit(

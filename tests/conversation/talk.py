@@ -88,6 +88,7 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "user",
+            names.RUN_CLIENT_ID: "alice",
             names.CODEC_MESSAGE_ID: message_id,
             names.RUN_ID: None if into is None else into.run_id,
             names.PARENT: parent,
@@ -107,6 +108,7 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "user",
+            names.RUN_CLIENT_ID: "alice",
             names.CODEC_MESSAGE_ID: message_id,
             names.PARENT: parent,
             names.MSG_REGENERATE: target,
@@ -120,6 +122,7 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "assistant",
+            names.RUN_CLIENT_ID: "alice",
             names.CODEC_MESSAGE_ID: message_id,
             names.PARENT: superseded.parent,
             names.SUPERSEDES: superseded.run_id,

@@ -1,0 +1,147 @@
+"""Tells two accounts of the same thing apart."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from ably_ai_transport.wire import names
+from integration_tests.differential.script import Json
+
+
+def differences(ours: object, theirs: object, path: str = "") -> Iterator[str]:
+    """Name the places at which two JSON values differ, and what stands there.
+
+    Args:
+        ours: One value.
+        theirs: The other.
+        path: Where they stand.
+
+    Yields:
+        A line a difference.
+    """
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        mine, other = cast("Json", ours), cast("Json", theirs)
+        for key in [*mine, *(key for key in other if key not in mine)]:
+            if key not in mine:
+                yield f"{path}.{key}: missing here, there {other[key]!r}"
+            elif key not in other:
+                yield f"{path}.{key}: missing there, here {mine[key]!r}"
+            else:
+                yield from differences(mine[key], other[key], f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list):
+        here, there = cast("list[Any]", ours), cast("list[Any]", theirs)
+        if len(here) != len(there):
+            yield f"{path}: {len(here)} here, {len(there)} there: {here!r} and {there!r}"
+        else:
+            for i, (one, other) in enumerate(zip(here, there, strict=True)):
+                yield from differences(one, other, f"{path}[{i}]")
+    elif ours != theirs or isinstance(ours, bool) != isinstance(theirs, bool):
+        yield f"{path}: here {ours!r}, there {theirs!r}"
+
+
+def unexplained(steps: Sequence[Json], ours: Sequence[Json], theirs: Sequence[Json]) -> Iterator[str]:
+    """Name what two sides show differently, but for the differences that are meant.
+
+    Args:
+        steps: The steps of a script.
+        ours: What our side showed after each.
+        theirs: What the npm package showed.
+
+    Yields:
+        A line a difference of the first step after which there are any.
+    """
+    lagging = False
+    for i, (step, here, there) in enumerate(zip(steps, ours, theirs, strict=True)):
+        if lagging and step["op"] != "deliver":
+            return  # what the client does next is about what it sees, which is not the same
+        found = [
+            f"step {i} ({step['op']}) {line}" for line in differences(_explained(step, here, there), there)
+        ]
+        if found:
+            yield from found
+            return
+        lagging = any(map(_lags_behind, there["views"]))
+
+
+def unexplained_at_the_end(ours: Sequence[Json], theirs: Sequence[Json]) -> Iterator[str]:
+    """Name what two sides show differently when all has arrived, whatever the way that it came.
+
+    Args:
+        ours: What our side showed after each of its steps.
+        theirs: What the npm package showed after each of its own.
+
+    Yields:
+        A line a difference.
+    """
+    shown = ("views", "result")
+    yield from differences({key: ours[-1][key] for key in shown}, {key: theirs[-1][key] for key in shown})
+
+
+def _explained(step: Json, ours: Json, theirs: Json) -> Json:
+    """Write our account as the npm package gives it where the two differ on purpose.
+
+    Each case has a row of its own in ``docs/differences.md``.
+
+    Args:
+        step: The step.
+        ours: What our side showed after it.
+        theirs: What the npm package showed; changed in place, too.
+
+    Returns:
+        Our account, changed in place.
+    """
+    if step["op"] == "loadOlder" and _reveals_as_many_as_asked(step, ours, theirs):
+        return theirs
+    for frame, other in zip(ours["frames"], theirs["frames"], strict=False):
+        _name_run_of_cancel(frame[0], other[0])
+    _start_steps_once(ours, theirs)
+    for place, view in enumerate(theirs["views"]):
+        mine = ours["views"][place]
+        if (_lags_behind(view) and not _lags_behind(mine)) or _shows_through(mine, view):
+            ours["views"][place] = view
+    return ours
+
+
+def _name_run_of_cancel(ours: Json, theirs: Json) -> None:
+    """Our cancel names the run once it is known, besides the input."""
+    if ours["name"] != names.CANCEL or theirs["name"] != names.CANCEL:
+        return
+    mine, other = ours["extras"]["ai"]["transport"], theirs["extras"]["ai"]["transport"]
+    if names.INPUT_CODEC_MESSAGE_ID in mine and names.RUN_ID not in other:
+        mine.pop(names.RUN_ID, None)
+
+
+def _reveals_as_many_as_asked(step: Json, ours: Json, theirs: Json) -> bool:
+    """The npm package counts messages that a regeneration hides: it reveals more or less than asked for."""
+    mine, other = (shown["views"][step["view"]] for shown in (ours, theirs))
+    fewer, more = sorted((mine["messages"], other["messages"]), key=len)
+    is_exact = len(ours["result"]) == step["limit"] or not mine["hasOlder"]
+    return is_exact and more[len(more) - len(fewer) :] == fewer and ours["result"] != theirs["result"]
+
+
+def _lags_behind(view: Json) -> bool:
+    """The npm package goes on showing a message that it has deselected by asking to regenerate it."""
+    return any(
+        branch["selected"] != entry["message"]["id"]
+        for entry, branch in zip(view["messages"], view["branches"], strict=True)
+    )
+
+
+def _shows_through(ours: Json, theirs: Json) -> bool:
+    """The npm package misses news of a run that stands in for a message, but is not on the branch."""
+    on_branch = {run["runId"] for run in ours["runs"]}
+    mine = {entry["codecMessageId"]: entry for entry in ours["messages"]}
+    other = {entry["codecMessageId"]: entry for entry in theirs["messages"]}
+    run_of = dict(zip(mine, ours["runOf"], strict=True))
+    news = [message_id for message_id, entry in mine.items() if other.get(message_id) != entry]
+    return bool(news) and other.keys() <= mine.keys() and all(run_of[m] not in on_branch for m in news)
+
+
+def _start_steps_once(ours: Json, theirs: Json) -> None:
+    """The npm package may show the start of a step twice to who joins in the middle of it."""
+    start: Json = {"type": "step-start"}
+    for mine, other in zip(ours["views"], theirs["views"], strict=True):
+        for here, there in zip(mine["messages"], other["messages"], strict=False):
+            parts: list[Json] = there["message"]["parts"]
+            once = [part for i, part in enumerate(parts) if part != start or parts[i - 1 : i] != [start]]
+            if once == here["message"]["parts"]:
+                there["message"]["parts"] = once
