@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml codecs/vercel/pyproject.toml
 
-.PHONY: help demo test test-fast lint format types layers check bench clean
+.PHONY: help demo test test-fast differential lint format types layers check bench clean
 
 help:  ## Show what can be run
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): $(PROJECTS) constraints.txt
 	@echo "Preparing $(VENV) (first run takes a minute)…"
@@ -28,6 +28,9 @@ test: $(STAMP)  ## All tests, with the JavaScript SDK on the other side where it
 
 test-fast: $(STAMP)  ## Only the tests that need no node
 	@$(BIN)/python -m pytest tests codecs
+
+differential: $(STAMP)  ## 10,000 conversations and more, compared with the npm package's step by step (a quarter of an hour)
+	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential
 
 lint: $(STAMP)  ## Style
 	@$(BIN)/ruff check .

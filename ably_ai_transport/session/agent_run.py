@@ -98,6 +98,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
                 take_steer_stamp=self._steers.take_stamp,
                 on_message=hooks.on_message,
                 on_cancelled=hooks.on_cancelled,
+                report=self._report,
                 append_window=append_window,
                 merge_appends=merge_appends,
             )
@@ -274,14 +275,7 @@ class AgentRun(RunReader[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT
             AITransportError: The run has not been started or has ended, a step is active, or the source is no
                 asynchronous iterable (40003).
         """
-        result = await self._steps.pipe(source)
-        if result.error is not None:
-            self._report(
-                AITransportError.wrap(
-                    f"pipe response for run {self._run_id}", result.error, ErrorCode.STREAM_ERROR
-                )
-            )
-        return result
+        return await self._steps.pipe(source)
 
     def create_step(
         self, *, step_id: str | None = None, step_client_id: str | None = None

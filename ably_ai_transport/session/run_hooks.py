@@ -23,7 +23,7 @@ class CancelRequest:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunHooks(Generic[OutT]):
     """Callbacks of one run. What they raise goes to ``on_error`` and never ends the session.
 

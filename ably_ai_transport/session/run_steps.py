@@ -66,6 +66,7 @@ class StepContext(Generic[InT, OutT, ProjT, MsgT]):
         take_steer_stamp: Returns the steering messages that the next outputs respond to, once.
         on_message: Called with each output message before it is published.
         on_cancelled: May write last outputs when a pipe is cancelled.
+        report: Called with what a pipe failed with.
         append_window: How many appends may wait for their acknowledgement at once.
         merge_appends: Whether text that arrives meanwhile is merged.
     """
@@ -81,6 +82,7 @@ class StepContext(Generic[InT, OutT, ProjT, MsgT]):
     take_steer_stamp: Callable[[], list[str]]
     on_message: MessageHook | None
     on_cancelled: OnCancelled[OutT] | None
+    report: Callable[[AITransportError], None]
     append_window: int
     merge_appends: bool
 
@@ -155,6 +157,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         if self._state != "initialized":
             return
         with self._steps.opening("start step"):
+            self._context.check_writable("start step")
             await self.open()
 
     async def pipe(self, source: AsyncIterable[OutT]) -> StreamResult:
@@ -209,6 +212,9 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         if reason is None:
             cancelled = self._cancelled or self._context.signal.aborted
             reason = "cancelled" if cancelled else "failed" if self._failed else "complete"
+        if self._state == "initialized":
+            # Nothing to publish; but one that failed before it began is tried again under the same name.
+            self._steps.deactivate(self, reason)
         await self.settle(reason)
 
     async def __aenter__(self) -> Self:
@@ -266,6 +272,9 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         self._failed = self._failed or result.reason == "error"
         self._cancelled = self._cancelled or result.reason == "cancelled"
         self._steps.last_result = result
+        if result.error is not None:
+            action = f"pipe response for run {context.facts.run_id}"
+            context.report(AITransportError.wrap(action, result.error, ErrorCode.STREAM_ERROR))
         return result
 
     def _opened(self, start_serial: str) -> None:
@@ -414,7 +423,9 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         """
         check_source(source)
         with self.opening("pipe stream"):
+            # A pipe that is refused uses up a name, too, as it does in the npm package.
             step = RunStep(self, self._context, self._next_id(), self._client_id(None))
+            self._context.check_writable("pipe stream")
             try:
                 result = await step.write(source)
             except BaseException:
@@ -437,7 +448,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             action: What is to be done.
 
         Raises:
-            AITransportError: A step is open already, or the run cannot be written to (40003).
+            AITransportError: A step is open already (40003).
         """
         if self.is_busy:
             raise AITransportError(
@@ -445,7 +456,6 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
                 ErrorCode.INVALID_ARGUMENT,
                 400,
             )
-        self._context.check_writable(action)
         self._opening = True
         try:
             yield

@@ -19,7 +19,7 @@ from ably_ai_transport import (
 from ably_ai_transport.conversation import OutputFolded, RunNode
 from ably_ai_transport.conversation.nodes import run_info
 from ably_ai_transport.session import SteerResult
-from ably_ai_transport.wire import RunEnd, RunLifecycleEvent, RunStart
+from ably_ai_transport.wire import RunEnd, RunLifecycleEvent, RunStart, names
 from integration_tests.differential.script import (
     CLIENT_ID,
     Json,
@@ -70,7 +70,7 @@ class Player:
     """A client session that is taken through a script, step by step."""
 
     def __init__(self, session: UIClientSession, channel: Channel) -> None:
-        self.names = Names()
+        self.names = Names(names.EVENT_ID, names.CODEC_MESSAGE_ID)
         self._session = session
         self._channel = channel
         self._views: list[AnyView] = []

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 from ably_ai_transport import InboundMessage, OutboundMessage
-from ably_ai_transport.wire import MessageAction, names
+from ably_ai_transport.wire import MessageAction
 
 Json: TypeAlias = dict[str, Any]
 
@@ -72,15 +72,20 @@ class Script:
 
 
 class Names:
-    """Gives made-up ids names that are the same on either side."""
+    """Gives made-up ids names that are the same on either side.
 
-    def __init__(self) -> None:
+    Args:
+        headers: The transport headers that hold such ids.
+    """
+
+    def __init__(self, *headers: str) -> None:
+        self._headers = headers
         self._tokens: dict[str, str] = {}
         self._raw: dict[str, str] = {}
 
     def learn(self, message: OutboundMessage) -> None:
         """Name the new ids of a message that is published."""
-        for header in (names.EVENT_ID, names.CODEC_MESSAGE_ID):
+        for header in self._headers:
             for raw in _UUID.findall(message.transport_headers.get(header, "")):
                 if raw not in self._tokens:
                     token = f"~{len(self._raw)}~"

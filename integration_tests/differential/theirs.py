@@ -16,16 +16,21 @@ class TheirsError(Exception):
 
 
 class Theirs:
-    """A node process that plays scripts, for as long as the ``with`` lasts."""
+    """A node process that plays scripts, for as long as the ``with`` lasts.
 
-    def __init__(self) -> None:
+    Args:
+        driver: The program that plays them.
+    """
+
+    def __init__(self, driver: str = "differential.mjs") -> None:
+        self._driver = driver
         self._said: IO[str]
         self._process: subprocess.Popen[str]
         self._next_id = 1
 
     def __enter__(self) -> Self:
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8")
-        command = [node.find_node(), str(node.SCRIPTS / "differential.mjs")]
+        command = [node.find_node(), str(node.SCRIPTS / self._driver)]
         self._process = subprocess.Popen(
             command,
             cwd=node.HERE,

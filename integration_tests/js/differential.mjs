@@ -3,45 +3,9 @@
 import * as Ably from 'ably';
 import { createClientSession, createUIMessageCodec } from '@ably/ai-transport/vercel';
 
+import { Names } from './lib/names.mjs';
 import { serve } from './lib/peer.mjs';
 import { showError, showRun } from './lib/show.mjs';
-
-const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
-const TOKEN = /~\d+~/g;
-const ID_HEADERS = ['event-id', 'codec-message-id'];
-
-/** Gives made-up ids names that are the same on the other side: numbers, in the order of their first publication. */
-class Names {
-  #tokens = new Map();
-  #raw = new Map();
-
-  learn({ extras }) {
-    const headers = extras?.ai?.transport ?? {};
-    for (const header of ID_HEADERS) {
-      for (const raw of headers[header]?.match(UUID) ?? []) {
-        if (this.#tokens.has(raw)) continue;
-        const token = `~${this.#raw.size}~`;
-        this.#tokens.set(raw, token);
-        this.#raw.set(token, raw);
-      }
-    }
-  }
-
-  conceal = (value) =>
-    JSON.parse(JSON.stringify(value).replace(UUID, (raw) => this.#tokens.get(raw) ?? '~unpublished~'));
-
-  /** Let the ids of others stand as they are. */
-  know(value) {
-    for (const raw of JSON.stringify(value).match(UUID) ?? []) {
-      if (!this.#tokens.has(raw)) this.#tokens.set(raw, raw);
-    }
-  }
-
-  reveal(value) {
-    this.know(value);
-    return JSON.parse(JSON.stringify(value).replace(TOKEN, (token) => this.#raw.get(token) ?? token));
-  }
-}
 
 class Page {
   constructor(messages, start, limit) {
@@ -131,7 +95,7 @@ const showNode = ({ runId, clientId, invocationId, parentCodecMessageId, regener
 });
 
 class Player {
-  #names = new Names();
+  #names = new Names(['event-id', 'codec-message-id']);
   #channel;
   #session;
   #views = [];

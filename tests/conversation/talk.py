@@ -131,9 +131,17 @@ class Talk:
         self._input(headers, text, message_id)
         return message_id
 
+    def say_into(self, run_id: str, text: str) -> str:
+        """Publish a message into a run that somebody else keeps; returns the message's id."""
+        return self.say(text, into=Run(run_id, "", "", None))
+
     def cancel(self, run: Run) -> None:
         """Publish a request to cancel."""
-        self.put(names.CANCEL, {names.EVENT_ID: self._id("e"), names.RUN_ID: run.run_id})
+        self.cancel_run(run.run_id)
+
+    def cancel_run(self, run_id: str) -> None:
+        """Publish a request to cancel a run that somebody else keeps."""
+        self.put(names.CANCEL, {names.EVENT_ID: self._id("e"), names.RUN_ID: run_id})
 
     # What agents do
 

@@ -1,0 +1,134 @@
+"""Where the two packages differ on purpose, they do: ``docs/differences.md`` tells no tales."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from integration_tests.differential.ours import Player
+from integration_tests.differential.script import Json, Script, message_to_json
+from integration_tests.differential.theirs import Theirs
+from tests.conversation.talk import Talk
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def live_through(theirs: Theirs, script: Script) -> tuple[Json, Json]:
+    """Return what either side shows in the end."""
+
+    async def here() -> list[Json]:
+        async with Player.of(script) as player:
+            return [await player.take(step) for step in script.steps]
+
+    [there] = theirs.play([script])
+    return asyncio.run(here())[-1], there[-1]
+
+
+def deliveries(talk: Talk, start: int = 0) -> list[Json]:
+    return [{"op": "deliver", "message": message_to_json(message)} for message in talk.live[start:]]
+
+
+def statuses(shown: Json, view: int = 0) -> list[str]:
+    return [run["status"] for run in shown["views"][view]["runs"]]
+
+
+def ids(shown: Json, view: int = 0) -> list[str]:
+    return [entry["codecMessageId"] for entry in shown["views"][view]["messages"]]
+
+
+def test_a_run_ends_once(theirs: Theirs, talk: Talk) -> None:
+    run = talk.answer(talk.say("hi"), "m1", "hello")
+    talk.suspend(run)
+    ours, other = live_through(theirs, Script(steps=deliveries(talk)))
+    assert statuses(ours) == ["complete"]
+    assert statuses(other) == ["suspended"]
+
+
+def test_an_end_that_is_read_before_its_start(theirs: Theirs, talk: Talk) -> None:
+    talk.answer(talk.say("hi"), "m1", "hello")
+    load: Json = {"op": "loadOlder", "view": 0, "limit": 1000}
+    ours, other = live_through(theirs, Script(talk.history[::-1], page_size=1, steps=[load]))
+    assert statuses(ours) == ["complete"]
+    assert statuses(other) == ["active"]
+
+
+def test_the_owner_of_a_run_is_read_from_its_start(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    talk.step(run)
+    said, start, step = deliveries(talk)
+    ours, other = live_through(theirs, Script(steps=[said, step, start]))
+    assert [run["clientId"] for run in ours["views"][0]["runs"]] == ["alice"]
+    assert [run["clientId"] for run in other["views"][0]["runs"]] == [""]
+
+
+def test_a_view_reveals_what_it_was_asked_to_reveal(theirs: Theirs, talk: Talk) -> None:
+    for _ in range(4):
+        talk.say("hi", talk.live[-1].transport_headers["codec-message-id"] if talk.live else None)
+    steps: list[Json] = [{"op": "newView"}, {"op": "loadOlder", "view": 0, "limit": 2}]
+    ours, other = live_through(theirs, Script(talk.history[::-1], steps=steps))
+    assert (ids(ours), ids(ours, 1)) == (["m3", "m4"], [])
+    assert (ids(other), ids(other, 1)) == (["m3", "m4"], ["m1", "m2", "m3", "m4"])
+
+
+def test_the_oldest_message_of_the_window_can_be_regenerated(theirs: Theirs, talk: Talk) -> None:
+    run = talk.answer(talk.say("hi"), "m1", "hello")
+    steps: list[Json] = [
+        {"op": "loadOlder", "view": 0, "limit": 1},
+        {"op": "regenerate", "view": 0, "messageId": run.messages[0]},
+    ]
+    ours, other = live_through(theirs, Script(talk.history[::-1], steps=steps))
+    assert ours["error"] is None
+    assert ours["frames"][0][0]["extras"]["ai"]["transport"]["parent"] == "m1"
+    assert other["error"] == {"code": 40003, "statusCode": 400}
+
+
+def test_a_selection_is_shown_at_once(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    step = talk.step(run)
+    first, second = talk.reply(step, "one"), talk.reply(step, "two")
+    again = talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    third = talk.reply(talk.step(again), "three")
+    steps: list[Json] = [
+        *deliveries(talk),
+        {"op": "select", "view": 0, "messageId": third, "index": 0},
+        {"op": "regenerate", "view": 0, "messageId": second},
+    ]
+    ours, other = live_through(theirs, Script(steps=steps))
+    assert ids(ours) == ["m1", first, third]
+    assert ids(other) == ["m1", first, second]
+    assert other["views"][0]["branches"][2]["index"] == 1
+
+
+def test_a_cancel_names_the_run_once_it_is_known(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start("~1~", "~1~")
+    steps: list[Json] = [
+        {"op": "send", "view": 0, "said": {"id": "said", "text": "hi"}},
+        *deliveries(talk),
+        {"op": "cancel", "run": 0},
+    ]
+    ours, other = live_through(theirs, Script(steps=steps))
+    mine, its = (shown["frames"][0][0]["extras"]["ai"]["transport"] for shown in (ours, other))
+    assert mine == {**its, "run-id": run.run_id}
+    assert "run-id" not in its
+
+
+def test_a_step_starts_once_for_who_comes_late(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    talk.reply(talk.step(run), "one ", "two", closed=False)
+    history = talk.history
+    stream = history[-1]
+    talk.append(stream.serial or "", " three")
+    late = replace(talk.history[-1], version=talk.live[-1].version)
+    steps: list[Json] = [
+        {"op": "deliver", "message": message_to_json(late)},
+        {"op": "loadOlder", "view": 0, "limit": 1000},
+    ]
+    ours, other = live_through(theirs, Script(history[::-1], steps=steps))
+    starts = [
+        [part["type"] for part in shown["views"][0]["messages"][-1]["message"]["parts"]]
+        for shown in (ours, other)
+    ]
+    assert starts == [["step-start", "text"], ["step-start", "step-start", "text"]]
