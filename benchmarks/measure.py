@@ -80,10 +80,10 @@ def median_of(rounds: Sequence[float]) -> float:
     return statistics.median(rounds)
 
 
-def run_node(script: str, arguments: dict[str, object]) -> dict[str, Any]:
-    """Run a script of ``integration_tests/js`` and return the JSON that it prints."""
+def run_node(script: str, arguments: dict[str, object], *options: str) -> dict[str, Any]:
+    """Run a script of ``integration_tests/js``, with options of node, and return the JSON that it prints."""
     done = subprocess.run(
-        ["node", str(ROOT / "integration_tests" / "js" / script), json.dumps(arguments)],
+        ["node", *options, str(ROOT / "integration_tests" / "js" / script), json.dumps(arguments)],
         capture_output=True,
         text=True,
         timeout=300,
