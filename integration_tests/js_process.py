@@ -138,6 +138,11 @@ class JsProcess:
         with anyio.CancelScope(shield=True):
             await self._process.aclose()
 
+    async def kill(self) -> None:
+        """Kill the process, as an operator or the kernel would."""
+        self._process.kill()
+        await self._process.wait()
+
     async def _read_stdout(self) -> None:
         assert self._process.stdout is not None
         async for line in _lines(self._process.stdout):

@@ -83,14 +83,14 @@ class AppendPipeline:
     def started(self, stream: OutgoingStream, serial: str) -> None:
         """Learn a stream's serial; what was written meanwhile goes out."""
         stream.serial = serial
-        stream.phase = StreamPhase.OPEN
+        stream.move("start accepted")
         self._resume(stream)
         self.wake()
 
     def refused(self, stream: OutgoingStream, error: BaseException) -> None:
         """Learn that a stream's start was refused."""
         stream.error = error
-        stream.phase = StreamPhase.DEAD
+        stream.move("start refused")
         ending = stream.ending
         if not stream.buffer and (ending is None or ending.status == "cancelled"):
             self.forget(stream)  # nothing was lost with it but the start, whose caller is told
@@ -237,7 +237,7 @@ class AppendPipeline:
         if error is not None:
             logger.debug("append to stream %r was refused: %s", stream.stream_id, error)
             stream.error = stream.error or error
-            stream.phase = StreamPhase.DAMAGED
+            stream.move("append refused")
         elif stream.phase is StreamPhase.DAMAGED:
             self.has_gaps = True
         if not stream.in_flight:
@@ -253,24 +253,22 @@ class AppendPipeline:
             return
         match stream.phase:
             case StreamPhase.DAMAGED:
+                stream.move("all answered")
                 self._repair(stream)
             case StreamPhase.OPEN if stream.ending is not None and not stream.buffer:
                 self._send_end(stream, stream.ending)
             case StreamPhase.ENDING:
-                self._closed(stream)
+                stream.move("end accepted")
+                self.forget(stream)
             case _:
                 pass
 
     def _send_end(self, stream: OutgoingStream, ending: Ending) -> None:
-        stream.phase = StreamPhase.ENDING
+        stream.move("end sent")
         stream.end_sent = True
         stream.sent.append(ending.data)
         extras = ai_extras(ending.transport, ending.codec)
         self._append(stream, self.hook(OutboundMessage(None, ending.data, extras, stream.serial)))
-
-    def _closed(self, stream: OutgoingStream) -> None:
-        stream.phase = StreamPhase.CLOSED
-        self.forget(stream)
 
     # Repair
 
@@ -280,7 +278,6 @@ class AppendPipeline:
         It carries the end only where the closing append itself was refused. Otherwise the closing append
         follows: a follower that does not take in a rewritten text still sees the stream end.
         """
-        stream.phase = StreamPhase.REPAIRING
         text = "".join(stream.sent) + stream.take_buffer()
         stream.sent = [text]
         end = stream.ending if stream.end_sent else None
@@ -295,17 +292,19 @@ class AppendPipeline:
             stream.attempts = 0
             stream.error = None
             if stream.end_sent:
-                self._closed(stream)
+                stream.move("repaired with its end")
+                self.forget(stream)
             else:
-                stream.phase = StreamPhase.OPEN
+                stream.move("repaired")
                 self._resume(stream)
         else:
             stream.attempts += 1
             if stream.attempts < REPAIR_ATTEMPTS:
+                stream.move("repair refused")
                 self._repair(stream)
             else:
                 logger.warning("stream %r could not be repaired: %s", stream.stream_id, error)
-                stream.phase = StreamPhase.DEAD
+                stream.move("given up")
                 stream.take_buffer()
         self.wake()
 

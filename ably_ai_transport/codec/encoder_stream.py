@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 EndStatus: TypeAlias = Literal["complete", "cancelled"]
 
@@ -13,19 +14,8 @@ EndStatus: TypeAlias = Literal["complete", "cancelled"]
 class StreamPhase(Enum):
     """Where an outgoing stream stands.
 
-    ==========  ==========================  ==========================================
-    phase       when                        goes on to
-    ==========  ==========================  ==========================================
-    STARTING    its serial is not known     OPEN; DEAD when its start was refused
-    OPEN        text goes out               DAMAGED when an append was refused; ENDING
-    DAMAGED     other appends are pending   REPAIRING once they are answered
-    REPAIRING   the whole text goes out     OPEN; CLOSED; DEAD when refused twice
-    ENDING      the closing append is out   CLOSED; DAMAGED when it was refused
-    CLOSED      it ended on the channel
-    DEAD        its text is lost
-    ==========  ==========================  ==========================================
-
     Text is sent in OPEN only; in the phases before and beside it, text waits in the buffer.
+    :data:`TRANSITIONS` tells how it gets from one to the other.
     """
 
     STARTING = auto()
@@ -35,6 +25,38 @@ class StreamPhase(Enum):
     ENDING = auto()
     CLOSED = auto()
     DEAD = auto()
+
+
+StreamTrigger: TypeAlias = Literal[
+    "start accepted",
+    "start refused",
+    "append refused",
+    "all answered",
+    "repaired",
+    "repaired with its end",
+    "repair refused",
+    "given up",
+    "end sent",
+    "end accepted",
+]
+
+TRANSITIONS: Final[Mapping[tuple[StreamPhase, StreamTrigger], StreamPhase]] = MappingProxyType(
+    {
+        (StreamPhase.STARTING, "start accepted"): StreamPhase.OPEN,
+        (StreamPhase.STARTING, "start refused"): StreamPhase.DEAD,
+        (StreamPhase.OPEN, "append refused"): StreamPhase.DAMAGED,
+        (StreamPhase.OPEN, "end sent"): StreamPhase.ENDING,
+        (StreamPhase.DAMAGED, "append refused"): StreamPhase.DAMAGED,
+        (StreamPhase.DAMAGED, "all answered"): StreamPhase.REPAIRING,
+        (StreamPhase.REPAIRING, "repair refused"): StreamPhase.REPAIRING,
+        (StreamPhase.REPAIRING, "repaired"): StreamPhase.OPEN,
+        (StreamPhase.REPAIRING, "repaired with its end"): StreamPhase.CLOSED,
+        (StreamPhase.REPAIRING, "given up"): StreamPhase.DEAD,
+        (StreamPhase.ENDING, "append refused"): StreamPhase.DAMAGED,
+        (StreamPhase.ENDING, "end accepted"): StreamPhase.CLOSED,
+    }
+)
+"""The life of an outgoing stream; nothing that is not listed can happen."""
 
 
 @dataclass(slots=True)
@@ -117,6 +139,10 @@ class OutgoingStream:
     error: BaseException | None = None
     reported: bool = False
     acknowledged: Callable[[asyncio.Future[str | None]], object] = _ignore
+
+    def move(self, trigger: StreamTrigger) -> None:
+        """Go on to the next phase."""
+        self.phase = TRANSITIONS[self.phase, trigger]
 
     @property
     def over(self) -> bool:

@@ -4,10 +4,33 @@ A step that is tried again publishes a new ``ai-step-start`` under the same step
 start has the greatest serial is the canonical one; what the others put out is superseded and not shown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 from ably_ai_transport.conversation.nodes import StepInfo
 from ably_ai_transport.wire import StepEnd, StepEndReason, StepStart
+
+StepStatus: TypeAlias = Literal["active"] | StepEndReason
+
+TRANSITIONS: Final[Mapping[tuple[StepStatus, Literal["attempt"] | StepEndReason], StepStatus]] = (
+    MappingProxyType(
+        {
+            ("active", "complete"): "complete",
+            ("active", "failed"): "failed",
+            ("active", "cancelled"): "cancelled",
+            ("active", "attempt"): "active",
+            ("complete", "attempt"): "active",
+            ("failed", "attempt"): "active",
+            ("cancelled", "attempt"): "active",
+        }
+    )
+)
+"""What an event does to a step: another attempt begins, or the attempt that counts ends.
+
+The end of an attempt that counts no more changes nothing.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,8 +42,9 @@ class _Step:
     ended: dict[str, StepEndReason] = field(default_factory=dict[str, StepEndReason])
 
     @property
-    def end_reason(self) -> StepEndReason | None:
-        return None if self.canonical is None else self.ended.get(self.canonical)
+    def status(self) -> StepStatus:
+        reason = None if self.canonical is None or not self.started else self.ended.get(self.canonical)
+        return "active" if reason is None else TRANSITIONS["active", reason]
 
 
 class StepLedger:
@@ -77,7 +101,7 @@ class StepLedger:
     @property
     def has_open_step(self) -> bool:
         """Whether a step was started whose canonical attempt has not ended."""
-        return any(step.started and step.end_reason is None for step in self._steps.values())
+        return any(step.started and step.status == "active" for step in self._steps.values())
 
     def summary(self) -> tuple[StepInfo, ...]:
         """Describe the steps, in the order of their first attempts."""
@@ -85,7 +109,7 @@ class StepLedger:
         return tuple(
             StepInfo(
                 step_id,
-                (step.end_reason if step.started else None) or "active",
+                step.status,
                 len(step.attempts),
                 step.client_id,
             )
