@@ -37,6 +37,8 @@ from ably_ai_transport.session import (
     SteerResult,
     StreamResult,
     View,
+    page_until_located,
+    with_agent_session,
 )
 from ably_ai_transport.version import __version__
 from ably_ai_transport.wire import (
@@ -98,4 +100,6 @@ __all__ = [
     "View",
     "__version__",
     "error_is",
+    "page_until_located",
+    "with_agent_session",
 ]

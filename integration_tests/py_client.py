@@ -8,12 +8,11 @@ from typing import Any, Self, TypeAlias, cast
 
 import anyio
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, UIMessageCodec, text_message
+from ably_ai_transport_vercel import UIMessage, UIMessageCodec, create_tool_result_fork, text_message
 from ably_ai_transport_vercel.messages import text_of
 
 from ably_ai_transport import AITransportError, ClientRun, ClientSession, ClientView, SteerResult
 from ably_ai_transport.local import LocalServer
-from integration_tests import vercel_extras
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
 from tests.support.showing import show_error, show_messages, show_run
@@ -182,7 +181,18 @@ class PyClient:
 
     async def answer_tool(self, run_id: str, tool_call_id: str, **answer: object) -> PyRun:
         """Answer a suspended run's tool call by a fork: ``output=…`` or ``errorMessage=…``."""
-        return self._run(await vercel_extras.answer_by_fork(self._session, run_id, tool_call_id, answer))
+        node = self._session.tree.get_run_node(run_id)
+        assert node is not None, f"no such run: {run_id}"
+        error = answer.get("errorMessage")
+        fork = create_tool_result_fork(
+            self._codec.get_messages(node.projection),
+            parent=node.parent_codec_message_id,
+            tool_call_id=tool_call_id,
+            supersedes=run_id,
+            output=answer.get("output"),
+            error_message=None if error is None else str(error),
+        )
+        return self._run(await self._session.view.send(fork.input, **fork.options))
 
     async def resume_with_tool(
         self, run_id: str, message_id: str, tool_call_id: str, **answer: object

@@ -6,6 +6,7 @@ from ably_ai_transport.session.agent_session import AgentSession
 from ably_ai_transport.session.client_run import ClientRun
 from ably_ai_transport.session.client_session import ClientSession
 from ably_ai_transport.session.client_view import ClientView
+from ably_ai_transport.session.durable import page_until_located, with_agent_session
 from ably_ai_transport.session.materialisation import SessionTree
 from ably_ai_transport.session.pipe import StreamResult
 from ably_ai_transport.session.run_hooks import CancelRequest, RunHooks
@@ -30,4 +31,6 @@ __all__ = [
     "SteerResult",
     "StreamResult",
     "View",
+    "page_until_located",
+    "with_agent_session",
 ]

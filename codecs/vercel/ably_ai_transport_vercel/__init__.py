@@ -27,6 +27,7 @@ from ably_ai_transport_vercel.messages import (
     text_of,
     user_message,
 )
+from ably_ai_transport_vercel.outcomes import VercelRunOutcome, vercel_run_outcome
 from ably_ai_transport_vercel.projection import VercelProjection
 from ably_ai_transport_vercel.sessions import (
     UIAgentRun,
@@ -35,12 +36,23 @@ from ably_ai_transport_vercel.sessions import (
     UIClientSession,
     UIClientView,
 )
+from ably_ai_transport_vercel.tools import (
+    ForkOptions,
+    PendingToolCall,
+    ToolResultFork,
+    approved_pending_tool_calls,
+    create_tool_result_fork,
+    pending_tool_calls,
+    strip_tool_executes,
+)
 
 __all__ = [
     "DataPart",
     "FilePart",
     "FinishReason",
+    "ForkOptions",
     "ForkSeed",
+    "PendingToolCall",
     "ProviderMetadata",
     "ReasoningPart",
     "Role",
@@ -53,6 +65,7 @@ __all__ = [
     "ToolApprovalResponsePayload",
     "ToolPart",
     "ToolResultErrorPayload",
+    "ToolResultFork",
     "ToolResultPayload",
     "ToolState",
     "UIAgentRun",
@@ -66,8 +79,14 @@ __all__ = [
     "UIMessagePart",
     "VercelInput",
     "VercelProjection",
+    "VercelRunOutcome",
+    "approved_pending_tool_calls",
+    "create_tool_result_fork",
     "is_tool_part",
+    "pending_tool_calls",
+    "strip_tool_executes",
     "text_message",
     "text_of",
     "user_message",
+    "vercel_run_outcome",
 ]
