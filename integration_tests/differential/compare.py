@@ -89,7 +89,7 @@ def _explained(step: Json, ours: Json, theirs: Json) -> Json:
     Returns:
         Our account, changed in place.
     """
-    if step["op"] == "loadOlder" and _reveals_as_many_as_asked(step, ours, theirs):
+    if step["op"] in ("loadOlder", "loadUntil") and _reveals_as_many_as_asked(step, ours, theirs):
         return theirs
     for frame, other in zip(ours["frames"], theirs["frames"], strict=False):
         _name_run_of_cancel(frame[0], other[0])
@@ -114,8 +114,10 @@ def _reveals_as_many_as_asked(step: Json, ours: Json, theirs: Json) -> bool:
     """The npm package counts messages that a regeneration hides: it reveals more or less than asked for."""
     mine, other = (shown["views"][step["view"]] for shown in (ours, theirs))
     fewer, more = sorted((mine["messages"], other["messages"]), key=len)
-    is_exact = len(ours["result"]) == step["limit"] or not mine["hasOlder"]
-    return is_exact and more[len(more) - len(fewer) :] == fewer and ours["result"] != theirs["result"]
+    if more[len(more) - len(fewer) :] != fewer:
+        return False
+    is_exact = step["op"] == "loadUntil" or len(ours["result"]) == step["limit"] or not mine["hasOlder"]
+    return is_exact and (ours["result"], mine["runs"]) != (theirs["result"], other["runs"])
 
 
 def _lags_behind(view: Json) -> bool:

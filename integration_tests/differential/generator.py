@@ -295,6 +295,11 @@ class Composer:
         await self._step(op="loadOlder", view=0, limit=1000)
 
     async def _load_older(self) -> None:
+        if self._random.random() < 0.2:
+            replies = [message for run in self._channel.runs for message in run.messages]
+            message_id = self._random.choice([*self._channel.inputs, *replies, "nothing"])
+            await self._step(op="loadUntil", view=0, messageId=message_id)
+            return
         await self._step(op="loadOlder", view=0, limit=self._random.randint(1, 5))
 
     async def _cancel(self) -> None:
