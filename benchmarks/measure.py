@@ -17,14 +17,18 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def process(module: str) -> Generator[dict[str, Any]]:
+def process(module: str, *arguments: str) -> Generator[dict[str, Any]]:
     """Run a module in another process; it prints JSON once it is ready, and ends with its standard input.
+
+    Args:
+        module: Its name.
+        arguments: What it is given.
 
     Yields:
         What it printed.
     """
     running = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -41,13 +45,16 @@ def process(module: str) -> Generator[dict[str, Any]]:
 
 
 @contextmanager
-def server_process() -> Generator[LocalServer]:
+def server_process(data: Path | None = None) -> Generator[LocalServer]:
     """Run a local server in another process.
+
+    Args:
+        data: The file that keeps everything; in memory when left out.
 
     Yields:
         A server object that is not entered: it knows the other's address and key, for client options.
     """
-    with process("benchmarks.server") as told:
+    with process("benchmarks.server", *([str(data)] if data else [])) as told:
         yield Address(told["port"], told["key"])
 
 

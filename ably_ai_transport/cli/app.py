@@ -55,11 +55,19 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep everything in this file, over restarts; made if missing."),
+    ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Provision apps at /apps, as the test suites of Ably's SDKs ask for."),
+    ] = False,
 ) -> None:
     """Run a local server that speaks Ably's protocol, for development and tests."""
     with explained(), needs_extra("cli"):
         from ably_ai_transport.cli.serve import ServeOptions, serve_until_stopped
-    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote)
+    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox)
     run(lambda: serve_until_stopped(options))
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport.cli.problems import MISUSED, CliError
-from ably_ai_transport.local import LocalServer, LocalServerOptions
+from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class ServeOptions:
         keys: API keys; one is made up where there is none.
         rollup_ms: Appends within this time are merged.
         allow_remote: Whether other machines may reach the server.
+        data: The file that keeps everything over restarts.
+        sandbox: Whether test suites may provision apps.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +36,8 @@ class ServeOptions:
     keys: tuple[str, ...] = ()
     rollup_ms: int = 40
     allow_remote: bool = False
+    data: Path | None = None
+    sandbox: bool = False
 
 
 async def serve_until_stopped(options: ServeOptions, console: Console | None = None) -> int:
@@ -56,7 +61,7 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
         except OSError as error:
             raise _cannot_listen(options, error) from error
         try:
-            _introduce(server, console)
+            _introduce(server, options, console)
             async for _ in signals:
                 break
         finally:
@@ -121,6 +126,8 @@ def _create_server(options: ServeOptions) -> LocalServer:
                 port=options.port,
                 keys=options.keys,
                 append_rollup_window_ms=options.rollup_ms,
+                data=options.data,
+                sandbox=options.sandbox,
             )
         )
     except ValueError as error:
@@ -128,6 +135,8 @@ def _create_server(options: ServeOptions) -> LocalServer:
 
 
 def _cannot_listen(options: ServeOptions, error: OSError) -> CliError:
+    if isinstance(error, StorageUnusableError):
+        return CliError(str(error))
     where = f"{options.host}:{options.port}"
     match error.errno:
         case errno.EADDRINUSE:
@@ -140,7 +149,7 @@ def _cannot_listen(options: ServeOptions, error: OSError) -> CliError:
             return CliError(f"unable to listen on {where}: {error.strerror or error}")
 
 
-def _introduce(server: LocalServer, console: Console) -> None:
+def _introduce(server: LocalServer, options: ServeOptions, console: Console) -> None:
     def reachable(options: Mapping[str, object]) -> dict[str, object]:
         return {**options, "endpoint": str(options["endpoint"]).replace("0.0.0.0", "127.0.0.1")}  # noqa: S104
 
@@ -150,7 +159,11 @@ def _introduce(server: LocalServer, console: Console) -> None:
     for language, line in (("Python", python), ("JavaScript", javascript)):
         console.print(Text(f"\n{language}", "bold cyan"))
         console.print(Text(line))
-    note = "For development and tests: everything is in memory and gone at the end, and nothing is encrypted."
+    if options.sandbox:
+        console.print(Text("\nTest suites of Ably's SDKs", "bold cyan"))
+        console.print(Text(f"ABLY_LOCAL_SANDBOX_URL={server.url}"))
+    where = f"is kept in {options.data}" if options.data else "is in memory and gone at the end"
+    note = f"For development and tests: everything {where}, and nothing is encrypted."
     console.print(Text(f"\n{note}", "yellow"))
     if not is_loopback(server.host):
         note = "Other machines can reach it: put this machine's address into the lines above."

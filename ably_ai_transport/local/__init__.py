@@ -1,21 +1,31 @@
 """An embedded server that speaks Ably's protocol, for development and tests.
 
 It carries the unmodified Ably SDKs of Python and JavaScript over JSON and msgpack. It keeps everything in
-memory and is not made for production: that is Ably itself.
+memory, or in one SQLite file when asked to, and is not made for production: that is Ably itself.
 """
 
 from ably_ai_transport.local.clock import Clock, SystemClock, Timer
 from ably_ai_transport.local.faults import Faults
-from ably_ai_transport.local.options import Limits, LocalServerOptions
+from ably_ai_transport.local.options import Limits, LocalServerOptions, Namespace
 from ably_ai_transport.local.protocol import Frame, WireMessage, WirePresence
 from ably_ai_transport.local.server import LocalServer, serve
 from ably_ai_transport.local.stats import Stats
-from ably_ai_transport.local.storage import ChannelStorage, LogEntry, MemoryStorage, Storage
+from ably_ai_transport.local.storage import (
+    ChannelStorage,
+    ConnectionRecord,
+    LogEntry,
+    MemoryStorage,
+    PresenceRecord,
+    Storage,
+    StorageError,
+    StorageUnusableError,
+)
 from ably_ai_transport.local.transport import Direction, FrameObserver
 
 __all__ = [
     "ChannelStorage",
     "Clock",
+    "ConnectionRecord",
     "Direction",
     "Faults",
     "Frame",
@@ -25,8 +35,12 @@ __all__ = [
     "LocalServerOptions",
     "LogEntry",
     "MemoryStorage",
+    "Namespace",
+    "PresenceRecord",
     "Stats",
     "Storage",
+    "StorageError",
+    "StorageUnusableError",
     "SystemClock",
     "Timer",
     "WireMessage",

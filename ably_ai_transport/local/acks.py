@@ -48,6 +48,15 @@ class AckQueue:
         """Return the result of a publish that has been processed before."""
         return self._results.get(msg_serial)
 
+    def recall(self, results: dict[int, list[str | None]]) -> None:
+        """Know what a process before has answered."""
+        self._results.update(results)
+        self._order.extend(sorted(results))
+
+    def is_next(self, msg_serial: int) -> bool:
+        """Tell whether a publish comes after all that are being processed, as it should."""
+        return not self._slots or msg_serial > self._slots[-1].msg_serial
+
     def is_pending(self, msg_serial: int) -> bool:
         """Tell whether the publish is being processed on this transport."""
         return any(slot.msg_serial == msg_serial for slot in self._slots)

@@ -13,24 +13,24 @@ from ably_ai_transport.local.rest import RestApi
 from ably_ai_transport.local.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
-    from ably_ai_transport.local.engine import Engine
+    from ably_ai_transport.local.apps import Apps
 
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 
 
-def create_app(engine: Engine) -> Starlette:
-    """Return an application that serves the engine; it can be mounted into another one."""
-    rest = RestApi(engine)
+def create_app(apps: Apps) -> Starlette:
+    """Return an application that serves the apps; it can be mounted into another one."""
+    rest = RestApi(apps)
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=list(engine.options.cors_origins),
+        allow_origins=list(apps.default.options.cors_origins),
         allow_methods=_METHODS,
         allow_headers=["*"],
         expose_headers=["Link", "X-Ably-Errorcode", "X-Ably-Errormessage"],
     )
     return Starlette(
         routes=[
-            WebSocketRoute("/", WebSocketEndpoint(engine)),
+            WebSocketRoute("/", WebSocketEndpoint(apps)),
             Route("/{path:path}", rest.handle, methods=_METHODS),
         ],
         middleware=[cors],

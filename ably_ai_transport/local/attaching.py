@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 from ably_ai_transport.local.attachment import Attachment
 from ably_ai_transport.local.channel import split_name
 from ably_ai_transport.local.protocol import DEFAULT_MODES, MODES, Action, Flag, Frame
-from ably_ai_transport.local.refusals import RefusedError, bad_request, continuity_lost, denied
+from ably_ai_transport.local.refusals import (
+    RefusedError,
+    bad_request,
+    continuity_lost,
+    denied,
+    too_many_channels,
+)
 from ably_ai_transport.local.serials import random_id
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
 _REWIND: Final = re.compile(r"(\d+)([sm])?")
 _MAX_REWIND: Final = 100
+_SYNC_PAGE: Final = 100
 _KNOWN_PARAMS: Final = ("rewind", "rewindLimit", "modes", "appendMode", "delta", "occupancy")
 _MODE_NAMES: Final = {
     "presence": Flag.PRESENCE,
@@ -57,8 +64,35 @@ class Attaching:
         label = _label(frame)
         attachment = self.drop(connection, label)
         if attachment is not None:
-            self._engine.publishing.leave(connection, attachment.channel)
+            self._engine.publishing.leave(connection.id, attachment.channel)
         connection.send({"action": int(Action.DETACHED), "channel": label})
+
+    def sync(self, connection: Connection, frame: Frame) -> None:
+        """Send the members again to a client that asks for them."""
+        connection.flush()
+        attachment = connection.attachments.get(_label(frame))
+        if attachment is not None and attachment.modes & Flag.PRESENCE_SUBSCRIBE:
+            self._sync(connection, attachment.channel, attachment.label)
+
+    def renew(self, connection: Connection) -> None:
+        """Grant what renewed credentials grant of the modes that were asked for, or end the attachment."""
+        for label, attachment in list(connection.attachments.items()):
+            name = attachment.channel.name
+            granted = connection.identity.capability.modes(name, attachment.requested)
+            if not granted:
+                self.drop(connection, label)
+                error = denied(name, "attach").to_wire()
+                connection.send({"action": int(Action.ERROR), "channel": label, "error": error})
+            elif granted != attachment.modes:
+                attachment.grant(granted)
+                connection.send(
+                    {
+                        "action": int(Action.ATTACHED),
+                        "channel": label,
+                        "channelSerial": attachment.channel.head,
+                        "flags": int(granted | Flag.RESUMED),
+                    }
+                )
 
     def drop(self, connection: Connection, label: str) -> Attachment | None:
         """Forget an attachment without a word."""
@@ -76,6 +110,9 @@ class Attaching:
         if not granted:
             raise denied(name, "attach")
         rewind = _parse_rewind(params)
+        limit = self._engine.options.limits.max_attachments
+        if label not in connection.attachments and len(connection.attachments) >= limit:
+            raise too_many_channels(limit)
         channel = self._engine.channel(name)
         resume_from = frame.get("channelSerial") or None
         backlog = self._backlog(channel, resume_from) if resume_from else None
@@ -84,7 +121,7 @@ class Attaching:
             rewound = self._rewound(channel, rewind)
 
         self.drop(connection, label)
-        attachment = Attachment(connection, channel, label, granted, params)
+        attachment = Attachment(connection, channel, label, granted, params, modes)
         flags = granted
         serial = channel.head
         error: RefusedError | None = None
@@ -143,15 +180,20 @@ class Attaching:
         return recent
 
     def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
-        connection.send(
-            {
-                "action": int(Action.SYNC),
-                "channel": label,
-                "channelSerial": f"{random_id(12)}:",
-                "timestamp": self._engine.clock.now(),
-                "presence": channel.presence.members(),
-            }
-        )
+        members = channel.presence.members()
+        sequence = random_id(12)
+        for first in range(0, max(len(members), 1), _SYNC_PAGE):
+            # The last page has no cursor: that ends the sync (specification RTP18b).
+            rest = first + _SYNC_PAGE
+            connection.send(
+                {
+                    "action": int(Action.SYNC),
+                    "channel": label,
+                    "channelSerial": f"{sequence}:{rest if rest < len(members) else ''}",
+                    "timestamp": self._engine.clock.now(),
+                    "presence": members[first:rest],
+                }
+            )
 
 
 def _label(frame: Frame) -> str:
@@ -160,14 +202,17 @@ def _label(frame: Frame) -> str:
 
 
 def _modes(flags: int, params: Mapping[str, str]) -> Flag:
-    requested = Flag(flags & MODES)
-    if not requested and params.get("modes"):
-        for name in params["modes"].split(","):
-            mode = _MODE_NAMES.get(name.strip().lower())
-            if mode is None:
-                raise bad_request(f"unknown channel mode {name!r}")
-            requested |= mode
-    return requested or DEFAULT_MODES
+    text = params.get("modes")
+    if not text:
+        return Flag(flags & MODES) or DEFAULT_MODES
+    # Params outweigh flags.
+    requested = Flag(0)
+    for name in text.split(","):
+        mode = _MODE_NAMES.get(name.strip().lower())
+        if mode is None:
+            raise bad_request(f"unknown channel mode {name!r}")
+        requested |= mode
+    return requested
 
 
 def _parse_rewind(params: Mapping[str, str]) -> tuple[int, str] | None:

@@ -27,6 +27,13 @@ class Attachment:
     Appends reach a subscriber as deltas only when it has had some version of the message before on this
     attachment; otherwise the first contact is the whole message as an update (Ably's documentation of
     appends).
+
+    Attributes:
+        connection: Whose place it is.
+        channel: Where.
+        label: The channel's name as the client spells it.
+        modes: What the client may do there.
+        requested: What it asked for; renewed credentials may grant more of it.
     """
 
     __slots__ = (
@@ -39,6 +46,7 @@ class Attachment:
         "connection",
         "label",
         "modes",
+        "requested",
     )
 
     def __init__(
@@ -48,11 +56,13 @@ class Attachment:
         label: str,
         modes: Flag,
         params: Mapping[str, str],
+        requested: Flag | None = None,
     ) -> None:
         self.connection = connection
         self.channel = channel
         self.label = label
         self.modes = modes
+        self.requested = modes if requested is None else requested
         self._subscribed = bool(modes & _SUBSCRIBE)
         self._always_full = params.get("appendMode") == "full"
         self._since = channel.head
@@ -60,8 +70,8 @@ class Attachment:
         # Without echo a connection's own messages have not been seen just because they are recent.
         self._own_unseen = None if connection.echo else connection.id
 
-    def restrict(self, modes: Flag) -> None:
-        """Keep only these modes."""
+    def grant(self, modes: Flag) -> None:
+        """Have these modes from now on."""
         self.modes = modes
         self._subscribed = bool(modes & _SUBSCRIBE)
 

@@ -1,30 +1,29 @@
-"""Who a client is: API keys, JWTs, token requests, and the rules about clientId."""
+"""Who a client is: API keys, tokens, and the rules about clientId."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import secrets
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
 
 from ably_ai_transport.local.capability import EVERYTHING, Capability, parse_capability
-from ably_ai_transport.local.refusals import RefusedError, bad_request
+from ably_ai_transport.local.keys import ApiKey, app_id_of, parse_key
+from ably_ai_transport.local.refusals import RefusedError
 from ably_ai_transport.local.serials import random_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.protocol import Value
 
 DEFAULT_TTL_MS: Final = 3_600_000
 WILDCARD: Final = "*"
+_JWT_DOTS: Final = 2
 
 # Their types mention a package that need not be installed.
 _encode = cast("Any", jwt).encode
@@ -40,12 +39,21 @@ class Identity:
         client_id: A name, `*` for any name, None for an anonymous client.
         capability: What it may do.
         expires: When the token ends (milliseconds); None for an API key.
+        issued: When the token was made (milliseconds); None for an API key.
+        revocation_key: A name that several tokens can be revoked by.
     """
 
     key_name: str
     client_id: str | None
     capability: Capability
     expires: int | None = None
+    issued: int | None = None
+    revocation_key: str | None = None
+
+    @property
+    def is_token(self) -> bool:
+        """Whether the credential is a token, not the key itself."""
+        return self.expires is not None
 
     def assume(self, client_id: str | None) -> Identity:
         """Return this identity under the clientId the client asks for.
@@ -59,7 +67,7 @@ class Identity:
             raise RefusedError(40012, 400, "clientId must not be empty or a wildcard")
         if self.client_id not in (WILDCARD, client_id):
             raise RefusedError(40102, 401, f"credentials are not valid for clientId {client_id!r}")
-        return Identity(self.key_name, client_id, self.capability, self.expires)
+        return replace(self, client_id=client_id)
 
     def author(self, claimed: str | None) -> str | None:
         """Return the clientId that a message of this identity is stamped with.
@@ -68,6 +76,8 @@ class Identity:
             RefusedError: 40012, the message claims another one.
         """
         if self.client_id == WILDCARD:
+            if claimed == WILDCARD:
+                raise RefusedError(40012, 400, "the clientId of a message must not be a wildcard")
             return claimed
         if claimed is not None and claimed != self.client_id:
             raise RefusedError(40012, 400, f"mismatched clientId in message: {claimed!r}")
@@ -82,30 +92,43 @@ class Credentials:
     token: str | None = None
     client_id: str | None = None
 
+    @property
+    def key_name(self) -> str | None:
+        """The key that they belong to, as far as they tell; nothing is verified."""
+        if self.token:
+            return _key_name_of(self.token)
+        return self.key.partition(":")[0] if self.key else None
+
 
 class Authority:
-    """Holds the API keys and judges credentials."""
+    """Holds the API keys of an app and judges credentials."""
 
-    def __init__(self, keys: Sequence[str], clock: Clock) -> None:
+    def __init__(self, keys: Sequence[ApiKey], clock: Clock) -> None:
         self._clock = clock
-        self._secrets: dict[str, str] = {}
-        for key in keys or (f"local.{random_id(6)}:{secrets.token_urlsafe(32)}",):
-            name, _, secret = key.partition(":")
-            if not name or not secret:
-                raise ValueError(f"an API key looks like app.key:secret, not {key!r}")
-            self._secrets[name] = secret
-        self.key_name = next(iter(self._secrets))
+        self._keys = {key.name: key for key in keys}
+        self._revoked: dict[str, int] = {}
+        self.key_name = keys[0].name
 
     @property
     def key(self) -> str:
         """The first API key, in full."""
-        return f"{self.key_name}:{self._secrets[self.key_name]}"
+        return str(self._keys[self.key_name])
+
+    def replace(self, keys: Sequence[ApiKey]) -> None:
+        """Accept these keys instead."""
+        self._keys = {key.name: key for key in keys}
+        self.key_name = keys[0].name
+
+    def find(self, key_name: str) -> ApiKey | None:
+        """Return a key by its name."""
+        return self._keys.get(key_name)
 
     def identify(self, credentials: Credentials) -> Identity:
         """Judge credentials.
 
         Raises:
-            RefusedError: 40101 bad credentials, 40142 expired token, 40144 malformed token, 40102 clientId.
+            RefusedError: 40101 bad credentials, 40142 expired, 40141 revoked or 40144 malformed token,
+                40102 clientId.
         """
         if credentials.token:
             identity = self._from_token(credentials.token)
@@ -114,6 +137,10 @@ class Authority:
         else:
             raise RefusedError(40101, 401, "no credentials")
         return identity.assume(credentials.client_id)
+
+    def recall(self, key_name: str, client_id: str | None) -> Identity:
+        """Return the identity of a connection that a process before has seen: it grants nothing."""
+        return Identity(key_name, client_id, Capability({}))
 
     def issue(
         self,
@@ -124,7 +151,7 @@ class Authority:
         key_name: str | None = None,
     ) -> str:
         """Return a signed JWT (claims as in Ably's documentation of JWTs)."""
-        name = key_name or self.key_name
+        key = self._keys[key_name or self.key_name]
         now = self._clock.now()
         claims: dict[str, object] = {
             "iat": now / 1000,
@@ -136,75 +163,84 @@ class Authority:
             claims["x-ably-clientId"] = client_id
         with warnings.catch_warnings():  # a short secret is fine where there is nothing to protect
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-            return _encode(claims, self._secrets[name], algorithm="HS256", headers={"kid": name})
+            return _encode(claims, key.secret, algorithm="HS256", headers={"kid": key.name})
 
-    def token_details(
-        self, key_name: str, request: Mapping[str, Value], identity: Identity | None
-    ) -> dict[str, Value]:
-        """Answer a request for a token, signed (TokenRequest, specification RSA9) or made under a key.
+    def revoke(self, target: str, issued_before: int) -> None:
+        """Refuse from now on the tokens of a target (`clientId:…`, `revocationKey:…`) issued before."""
+        self._revoked[target] = max(issued_before, self._revoked.get(target, 0))
 
-        Raises:
-            RefusedError: 40101, unknown key or wrong mac; 40102, the key in the body is another one.
-        """
-        secret = self._secrets.get(key_name)
-        if secret is None:
-            raise RefusedError(40101, 401, f"unknown key {key_name!r}")
-        if request.get("keyName", key_name) != key_name:
-            raise RefusedError(40102, 401, "the token request is for another key")
-        mac = request.get("mac")
-        if isinstance(mac, str):
-            if not hmac.compare_digest(mac.encode(), _mac(secret, key_name, request).encode()):
-                raise RefusedError(40101, 401, "the mac of the token request does not match")
-        elif identity is None or identity.key_name != key_name or identity.expires is not None:
-            raise RefusedError(40101, 401, "a token request must be signed or made with the key")
-        client_id = request.get("clientId")
-        ttl = request.get("ttl")
-        text = request.get("capability")
-        capability = parse_capability(text) if isinstance(text, str) and text else EVERYTHING
-        ttl_ms = _milliseconds(ttl)
-        issued = self._clock.now()
-        name = client_id if isinstance(client_id, str) and client_id else None
-        details: dict[str, Value] = {
-            "token": self.issue(client_id=name, capability=capability, ttl_ms=ttl_ms, key_name=key_name),
-            "keyName": key_name,
-            "issued": issued,
-            "expires": issued + ttl_ms,
-            "capability": capability.to_json(),
-        }
-        if name is not None:
-            details["clientId"] = name
-        return details
+    def is_revoked(self, identity: Identity) -> bool:
+        """Tell whether the token of an identity has been revoked."""
+        if not self._revoked or identity.issued is None:
+            return False
+        targets = (f"clientId:{identity.client_id}", f"revocationKey:{identity.revocation_key}")
+        return any(identity.issued < self._revoked.get(target, 0) for target in targets)
 
-    def _from_key(self, key: str) -> Identity:
-        name, _, secret = key.partition(":")
-        known = self._secrets.get(name)
-        if known is None or not hmac.compare_digest(secret.encode(), known.encode()):
+    def _from_key(self, text: str) -> Identity:
+        name, _, secret = text.partition(":")
+        key = self._keys.get(name)
+        if key is None or not hmac.compare_digest(secret.encode(), key.secret.encode()):
             raise RefusedError(40101, 401, "Invalid credentials")
-        return Identity(name, WILDCARD, EVERYTHING)
+        return Identity(name, WILDCARD, key.capability)
 
     def _from_token(self, token: str) -> Identity:
-        try:
-            name = jwt.get_unverified_header(token).get("kid")
-        except jwt.PyJWTError as error:
-            raise RefusedError(40144, 401, f"Invalid token: {error}") from error
-        secret = self._secrets.get(str(name))
-        if secret is None:
+        name = _key_name_of(token)
+        if name is None:
+            # What does not even look like a JWT is not worth a renewal.
+            code = 40144 if token.count(".") == _JWT_DOTS else 40101
+            raise RefusedError(code, 401, "Invalid token: it names no key")
+        key = self._keys.get(name)
+        if key is None:
+            if app_id_of(name) not in {app_id_of(known) for known in self._keys}:
+                raise RefusedError(40400, 404, f"No application found with id {app_id_of(name)}")
             raise RefusedError(40101, 401, f"Invalid credentials: unknown key {name!r}")
-        claims = _verified(token, secret)
-        expires = claims.get("exp")
+        claims = _verified(token, key.secret)
+        expires, issued = claims.get("exp"), claims.get("iat")
         if not isinstance(expires, (int, float)):
             raise RefusedError(40144, 401, "Invalid token: no exp claim")
-        expires_ms = round(expires * 1000)
+        expires_ms = _milliseconds(expires)
         if expires_ms <= self._clock.now():
             raise RefusedError(40142, 401, "Token expired")
         client_id = claims.get("x-ably-clientId")
         text = claims.get("x-ably-capability")
-        return Identity(
-            str(name),
+        revocation_key = claims.get("x-ably-revocation-key")
+        identity = Identity(
+            name,
             client_id if isinstance(client_id, str) and client_id else None,
-            parse_capability(text) if isinstance(text, str) else EVERYTHING,
+            parse_capability(text).intersect(key.capability) if isinstance(text, str) else key.capability,
             expires_ms,
+            _milliseconds(issued) if isinstance(issued, (int, float)) else 0,
+            revocation_key if isinstance(revocation_key, str) else None,
         )
+        if self.is_revoked(identity):
+            raise RefusedError(40141, 401, "Token revoked")
+        return identity
+
+
+def keys_of(texts: Sequence[str]) -> tuple[ApiKey, ...]:
+    """Return the keys that were given, or one that is made up.
+
+    Raises:
+        ValueError: One of them does not look like a key.
+    """
+    if not texts:
+        return (ApiKey(f"local.{random_id(6)}", secrets.token_urlsafe(32)),)
+    return tuple(parse_key(text) for text in texts)
+
+
+def _key_name_of(token: str) -> str | None:
+    try:
+        name = jwt.get_unverified_header(token).get("kid")
+    except jwt.PyJWTError:
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _milliseconds(seconds: float) -> int:
+    try:
+        return round(seconds * 1000)
+    except (OverflowError, ValueError) as error:
+        raise RefusedError(40144, 401, "Invalid token: a time in it is out of range") from error
 
 
 def _verified(token: str, secret: str) -> dict[str, object]:
@@ -223,34 +259,3 @@ def _verified(token: str, secret: str) -> dict[str, object]:
     except jwt.PyJWTError as error:
         raise RefusedError(40144, 401, f"Invalid token: {error}") from error
     return cast("dict[str, object]", claims)
-
-
-def _mac(secret: str, key_name: str, request: Mapping[str, Value]) -> str:
-    def field(name: str) -> str:
-        value = request.get(name)
-        return "" if value is None else str(value)
-
-    text = "".join(
-        f"{value}\n"
-        for value in (
-            key_name,
-            field("ttl"),
-            field("capability"),
-            field("clientId"),
-            field("timestamp"),
-            field("nonce"),
-        )
-    )
-    return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
-
-
-def _milliseconds(ttl: Value) -> int:
-    if ttl is None or ttl == "":
-        return DEFAULT_TTL_MS
-    try:
-        value = int(cast("int", ttl))
-    except (TypeError, ValueError):
-        raise bad_request("ttl must be a number of milliseconds", 40003) from None
-    if value <= 0:
-        raise bad_request("ttl must be positive", 40003)
-    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
 
 from ably_ai_transport.local.protocol import MODES, Flag
 from ably_ai_transport.local.refusals import RefusedError, bad_request, denied
@@ -25,7 +25,20 @@ Operation: TypeAlias = Literal[
     "message-update-any",
     "message-delete-own",
     "message-delete-any",
+    "stats",
 ]
+
+OPERATIONS: Final = frozenset(
+    {
+        *get_args(Operation),
+        "push-subscribe",
+        "push-admin",
+        "statistics",
+        "privileged-headers",
+        "batch",
+    }
+)
+"""Every operation that a capability may name; `*` stands for all of them."""
 
 _MODE_OPERATIONS: Final[tuple[tuple[Flag, Operation], ...]] = (
     (Flag.PRESENCE, "presence"),
@@ -40,7 +53,7 @@ _MODE_OPERATIONS: Final[tuple[tuple[Flag, Operation], ...]] = (
 
 
 class Capability:
-    """Operations by channel pattern: `name`, `namespace:*` or `*`."""
+    """Operations by channel pattern: `name`, `namespace:*`, `*`, or `[*]*` for qualified names as well."""
 
     __slots__ = ("_channels", "_rules")
 
@@ -99,9 +112,36 @@ class Capability:
                 granted |= mode
         return granted & MODES
 
+    def intersect(self, other: Capability) -> Capability:
+        """Return what both capabilities grant: that of a token asked for under a key (specification RSA6).
+
+        Args:
+            other: The capability of the key.
+        """
+        rules: dict[str, frozenset[str]] = {}
+        for mine, my_ops in self._rules.items():
+            for theirs, their_ops in other._rules.items():
+                pattern = mine if _covers(theirs, mine) else theirs if _covers(mine, theirs) else None
+                if pattern is None:
+                    continue
+                common = their_ops if "*" in my_ops else my_ops if "*" in their_ops else my_ops & their_ops
+                if common:
+                    rules[pattern] = rules.get(pattern, frozenset()) | common
+        return Capability({pattern: list(ops) for pattern, ops in rules.items()})
+
+    def __bool__(self) -> bool:
+        """Tell whether anything at all is granted."""
+        return bool(self._rules)
+
     def to_json(self) -> str:
-        """Return the capability as the JSON text that tokens carry."""
-        return json.dumps({pattern: sorted(ops) for pattern, ops in self._rules.items()})
+        """Return the capability as the JSON text that tokens carry, in the order that Ably writes it."""
+        return json.dumps(
+            {
+                pattern: ["*"] if "*" in operations else sorted(operations)
+                for pattern, operations in self._rules.items()
+            },
+            separators=(",", ":"),
+        )
 
 
 EVERYTHING: Final = Capability({"*": ["*"]})
@@ -116,7 +156,7 @@ def parse_capability(text: str) -> Capability:
     """
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise bad_request("a capability must be a JSON object of channel patterns")
@@ -124,11 +164,33 @@ def parse_capability(text: str) -> Capability:
     for pattern, operations in cast("dict[str, object]", value).items():
         if not isinstance(operations, list):
             raise bad_request(f"the operations of {pattern!r} in a capability must be a list")
-        rules[pattern] = [str(operation) for operation in cast("list[object]", operations)]
+        rules[pattern] = _operations(pattern, cast("list[object]", operations))
     return Capability(rules)
 
 
+def _operations(pattern: str, names: Sequence[object]) -> list[str]:
+    if not names:
+        raise bad_request(f"a capability must name an operation for {pattern!r}")
+    if "*" in names:
+        if len(names) > 1:
+            raise bad_request(f"'*' must be the only operation of {pattern!r} in a capability")
+        return ["*"]
+    for name in names:
+        if name not in OPERATIONS:
+            raise bad_request(f"unknown operation {name!r} for {pattern!r} in a capability")
+    return cast("list[str]", list(names))
+
+
 def _matches(pattern: str, channel: str) -> bool:
-    if pattern in ("*", channel):
+    if pattern in ("*", "[*]*", channel):
         return True
     return pattern.endswith(":*") and channel.startswith(pattern[:-1])
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Tell whether every channel of one pattern is a channel of another."""
+    if wide == "[*]*":
+        return True
+    if wide == "*":
+        return narrow != "[*]*"
+    return _matches(wide, narrow)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ably_ai_transport.local.attachment import Attachment
     from ably_ai_transport.local.auth import Identity
+    from ably_ai_transport.local.quota import Quota
+    from ably_ai_transport.local.rates import RateLimit
     from ably_ai_transport.local.serials import SerialMinter
     from ably_ai_transport.local.storage import ChannelStorage
 
@@ -55,11 +57,13 @@ class Publisher:
         identity: The credentials in force.
         connection_id: The connection it came over; None for REST.
         frame_id: The id of the frame it came in, `<connectionId>:<msgSerial>`; None for REST.
+        msg_serials: The frames that were rolled up into it.
     """
 
     identity: Identity
     connection_id: str | None = None
     frame_id: str | None = None
+    msg_serials: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +83,28 @@ class Channel:
         name: str,
         storage: ChannelStorage,
         minter: SerialMinter,
+        quota: Quota,
         *,
         mutable: bool,
         retention_ms: int,
+        max_members: int,
+        rate: RateLimit | None = None,
+        origin: str | None = None,
     ) -> None:
         self.name = name
         self.storage = storage
-        self.presence = PresenceSet()
+        self.presence = PresenceSet(max_members)
         self.attachments: dict[Attachment, None] = {}
         # Attach points of an empty channel must exist, too: history "until attach" starts there.
-        self.origin = minter.mint()
-        self.head = self.origin
+        self.head = minter.mint()
+        self.origin = origin or self.head
         self._minter = minter
+        self._quota = quota
+        self.rate = rate
         self._mutable = mutable
         self._retention_ms = retention_ms
         self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
+        self._recall()
 
     # Publishing
 
@@ -122,6 +133,7 @@ class Channel:
         given_id = submissions[0].id
         if given_id is not None and (known := self._remembered.get(given_id)) is not None:
             return Outcome(known, None, given_id)
+        self._quota.take(submissions, len(self.storage.messages()))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         frame_id = publisher.frame_id or random_id(10)
@@ -137,15 +149,23 @@ class Channel:
             )
             for index, submission in enumerate(submissions)
         )
-        entry = LogEntry(channel_serial, timestamp, frame_id, publisher.connection_id, messages)
-        self.head = channel_serial
+        entry = LogEntry(
+            channel_serial,
+            timestamp,
+            frame_id,
+            publisher.connection_id,
+            messages,
+            msg_serials=publisher.msg_serials,
+        )
         stored = tuple(m for m, s in zip(messages, submissions, strict=True) if not s.is_ephemeral)
         if stored:
-            self._record(entry if len(stored) == len(messages) else _only(entry, stored))
+            self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
+        self.head = channel_serial
         serials: list[str | None] = [message.serial for message in messages]
         if given_id is not None:
             self._remember(given_id, serials)
-        return Outcome(serials, Delivery(entry, is_create=True), messages[0].id)
+        wires = [message.wire() for message in messages]
+        return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
 
     def target(self, publisher: Publisher, submission: Submission) -> StoredMessage:
         """Return the message a mutation is for.
@@ -179,6 +199,7 @@ class Channel:
             RefusedError: the mutation breaks a rule.
         """
         message = self.target(publisher, submission)
+        self._quota.take([submission], 0)
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         version: WireVersion = {"serial": f"{channel_serial}:000", "timestamp": timestamp}
@@ -190,17 +211,25 @@ class Channel:
         if submission.metadata is not None:
             version["metadata"] = submission.metadata
         message.apply(submission, version)
-        self.head = channel_serial
-        entry = LogEntry(channel_serial, timestamp, publisher.frame_id, publisher.connection_id, (message,))
+        entry = LogEntry(
+            channel_serial,
+            timestamp,
+            publisher.frame_id,
+            publisher.connection_id,
+            (message,),
+            change=submission,
+            msg_serials=publisher.msg_serials,
+        )
         self._record(entry)
+        self.head = channel_serial
         is_append = submission.action == MessageAction.APPEND
         delta = message.delta(submission) if is_append else None
         return Outcome([version["serial"]], Delivery(entry, delta=delta), message.id)
 
     def announce(self, entry: LogEntry) -> Delivery:
         """Record a step that is not a publish: presence."""
-        self.head = entry.channel_serial
         self._record(entry)
+        self.head = entry.channel_serial
         return Delivery(entry)
 
     def forget_backlog(self) -> None:
@@ -222,6 +251,11 @@ class Channel:
         if len(self._remembered) > _REMEMBERED_IDS:
             self._remembered.popitem(last=False)
 
-
-def _only(entry: LogEntry, messages: tuple[StoredMessage, ...]) -> LogEntry:
-    return LogEntry(entry.channel_serial, entry.timestamp, entry.frame_id, entry.connection_id, messages)
+    def _recall(self) -> None:
+        """Know what a process before has stored: ids that are not to be doubled, and who was present."""
+        self.presence.recall(record.event for record in self.storage.presence())
+        groups: dict[str, list[StoredMessage]] = {}
+        for message in self.storage.messages()[-_REMEMBERED_IDS:]:
+            groups.setdefault(message.channel_serial, []).append(message)
+        for group in groups.values():
+            self._remember(group[0].id, [message.serial for message in group])

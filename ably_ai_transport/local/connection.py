@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.acks import AckQueue
 from ably_ai_transport.local.protocol import Action, ConnectionDetails, Flag, Frame
-from ably_ai_transport.local.refusals import RefusedError, denied
+from ably_ai_transport.local.refusals import RefusedError
 from ably_ai_transport.local.rollup import Rollup
 from ably_ai_transport.local.serials import random_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ably_ai_transport.local.acks import Slot
     from ably_ai_transport.local.attachment import Attachment
     from ably_ai_transport.local.auth import Identity
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.delivery import Delivery, Form
     from ably_ai_transport.local.engine import Engine
     from ably_ai_transport.local.messages import Submission
+    from ably_ai_transport.local.rates import RateLimit
     from ably_ai_transport.local.transport import Transport
 
 _RENEWAL_LEAD_MS: Final = 30_000
+_MAX_KEYS: Final = 100
 
 
 class Connection:
@@ -33,26 +37,46 @@ class Connection:
         label: How faults, transcripts and figures name it: the `conn` parameter, the clientId or the id.
         echo: Whether it gets what it published itself.
         transport: The websocket it has now, if any.
+        remain_ms: How long its presence members outlive a drop.
+        frame_size: Bytes of the frame that is being answered.
+        rate: Limits what it publishes, if anything does.
         attachments: Its channels, by the name as the client spells it.
     """
 
     def __init__(
-        self, engine: Engine, identity: Identity, *, label: str | None, echo: bool, rollup_ms: int
+        self, engine: Engine, identity: Identity, *, id_: str | None = None, keys: Sequence[str] = ()
     ) -> None:
         self.engine = engine
-        self.id = random_id(10)
+        self.id = id_ or random_id(10)
         self.key = ""
-        self.keys: set[str] = set()
+        self.keys: dict[str, None] = dict.fromkeys(keys)
         self.identity = identity
-        self.param = label
-        self.echo = echo
+        self.param: str | None = None
+        self.echo = True
+        self.remain_ms = engine.options.presence_grace_ms
+        self.frame_size = 0
+        self.rate: RateLimit | None = None
         self.transport: Transport | None = None
         self.attachments: dict[str, Attachment] = {}
         self.acks = AckQueue(self.send, engine.options.limits.retained_results)
-        self.rollup = Rollup(rollup_ms, engine.clock, self._publish_append)
+        self.rollup = Rollup(0, engine.clock, self._publish_append)
         self._idle: Timer | None = None
         self._renewal: Timer | None = None
         self._expiry: Timer | None = None
+
+    def configure(self, *, label: str | None, echo: bool, rollup_ms: int, remain_ms: int) -> None:
+        """Take what the query of a websocket asks for.
+
+        Args:
+            label: The `conn` parameter.
+            echo: Whether the client wants what it publishes itself.
+            rollup_ms: The window of its appends.
+            remain_ms: How long its presence members outlive a drop.
+        """
+        self.param = label
+        self.echo = echo
+        self.rollup.window_ms = rollup_ms
+        self.remain_ms = remain_ms
 
     @property
     def label(self) -> str:
@@ -74,7 +98,8 @@ class Connection:
         """Send a step of a channel."""
         transport = self.transport
         if transport is not None and transport.is_open:
-            transport.deliver(delivery.packet(label, form, transport.format))
+            packet = delivery.packet(label, form, transport.format)
+            self.engine.commits.deliver(transport, packet)
 
     def connected(self, error: RefusedError | None = None) -> None:
         """Send CONNECTED: the first frame of a websocket, and the answer to AUTH."""
@@ -137,6 +162,13 @@ class Connection:
 
     # Transports come and go
 
+    def issue_key(self) -> None:
+        """Make the connectionKey that the next CONNECTED tells."""
+        self.key = f"{self.id}!{random_id(16)}"
+        self.keys[self.key] = None
+        if len(self.keys) > _MAX_KEYS:
+            del self.keys[next(iter(self.keys))]
+
     def start(self, transport: Transport, error: RefusedError | None = None) -> None:
         """Carry on over a websocket; one that still carries the connection is superseded."""
         if self.transport is not None:
@@ -144,8 +176,6 @@ class Connection:
             self.transport_lost(superseded)
             superseded.finish()
         self.transport = transport
-        self.key = f"{self.id}!{random_id(16)}"
-        self.keys.add(self.key)
         self.connected(error)
         self._watch_idle()
         self._watch_token()
@@ -189,17 +219,12 @@ class Connection:
             identity = identity.assume(current)
         elif identity.client_id != current:
             raise RefusedError(40102, 401, "credentials renewed for another clientId")
+        if identity.key_name.partition(".")[0] != self.identity.key_name.partition(".")[0]:
+            raise RefusedError(40102, 401, "credentials renewed for another app")
         self.identity = identity
         self.connected()
         self._watch_token()
-        for label, attachment in list(self.attachments.items()):
-            granted = identity.capability.modes(attachment.channel.name, attachment.modes)
-            if granted:
-                attachment.restrict(granted)
-                continue
-            self.engine.attaching.drop(self, label)
-            error = denied(attachment.channel.name, "attach").to_wire()
-            self.send({"action": int(Action.ERROR), "channel": label, "error": error})
+        self.engine.attaching.renew(self)
 
     def may(self, label: str, mode: Flag) -> bool:
         """Tell whether the modes of an attachment cover something; without one there are none to break."""

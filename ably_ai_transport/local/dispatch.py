@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.auth import Credentials
 from ably_ai_transport.local.protocol import Action, Frame
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ably_ai_transport.local.connection import Connection
     from ably_ai_transport.local.engine import Engine
+
+
+_PUBLISHES: Final = frozenset({Action.MESSAGE, Action.PRESENCE})
 
 
 class Dispatcher:
@@ -29,17 +32,22 @@ class Dispatcher:
             Action.ANNOTATION: publishing.unsupported,
             Action.ATTACH: attaching.attach,
             Action.DETACH: attaching.detach,
+            Action.SYNC: attaching.sync,
             Action.HEARTBEAT: _heartbeat,
             Action.AUTH: self._auth,
             Action.CLOSE: _close,
             Action.DISCONNECT: _disconnect,
         }
 
-    def handle(self, connection: Connection, frame: Frame) -> None:
-        """Answer one frame. A frame that makes no sense fails the connection, as Ably does."""
-        handler = self._handlers.get(frame.get("action", -1))
+    def handle(self, connection: Connection, frame: Frame, size: int) -> None:
+        """Answer one frame of so many bytes. One that makes no sense fails the connection, as Ably does."""
+        action = frame.get("action", -1)
+        handler = self._handlers.get(action)
         if handler is None:
             return
+        connection.frame_size = size
+        if action not in _PUBLISHES:
+            self._engine.commits.flush()
         try:
             handler(connection, frame)
         except RefusedError as refusal:

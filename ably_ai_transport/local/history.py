@@ -1,25 +1,42 @@
-"""Pages of a channel's messages: newest first, one item a message in its latest version."""
+"""Pages of a channel's past: newest first, one item a message in its latest version, or a presence event."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ably_ai_transport.local.refusals import bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ably_ai_transport.local.messages import StoredMessage
-    from ably_ai_transport.local.protocol import WireMessage
+    from ably_ai_transport.local.protocol import WireMessage, WirePresence
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
 _BY_SERIAL = attrgetter("serial")
 _BY_TIMESTAMP = attrgetter("timestamp")
+
+
+class Item(Protocol):
+    """Something that happened on a channel."""
+
+    @property
+    def serial(self) -> str:
+        """Its place in the order of the channel."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """When it happened (milliseconds)."""
+        ...
+
+    def wire(self) -> WireMessage | WirePresence:
+        """Return it as it stands in a REST body."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +53,9 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Some messages, and the cursor of the next page if there is one."""
+    """Some items, and the cursor of the next page if there is one."""
 
-    items: list[WireMessage]
+    items: list[WireMessage | WirePresence]
     cursor: str | None
 
 
@@ -67,8 +84,8 @@ def parse_query(params: Mapping[str, str]) -> HistoryQuery:
     )
 
 
-def page(messages: Sequence[StoredMessage], query: HistoryQuery) -> HistoryPage:
-    """Cut a page out of a channel's messages (ascending by serial)."""
+def page(messages: Sequence[Item], query: HistoryQuery) -> HistoryPage:
+    """Cut a page out of what happened on a channel (ascending by serial)."""
     low, high = 0, len(messages)
     if query.until is not None:
         # `~` sorts after `:` and the index, so all messages of the bounding frame are within.

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ably_ai_transport.local.auth import Credentials
 from ably_ai_transport.local.formats import Format, dump, load, transcode
-from ably_ai_transport.local.refusals import RefusedError
+from ably_ai_transport.local.refusals import RefusedError, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route answers, before it is encoded."""
+    """What a route answers, before it is encoded.
+
+    Attributes:
+        body: The body; None for none.
+        status: The HTTP status.
+        links: Addresses of other pages by their relation.
+        refusal: What the headers tell of, when the body tells of more than an error.
+    """
 
     body: object
     status: int = 200
     links: Mapping[str, str] | None = None
+    refusal: RefusedError | None = None
 
 
 def credentials_of(request: Request) -> Credentials:
@@ -67,13 +75,24 @@ def segments_of(request: Request) -> list[str]:
     return [unquote(segment) for segment in path.strip("/").split("/")]
 
 
-async def body_of(request: Request) -> Value:
+async def body_of(request: Request, limit: int) -> Value:
     """Return the decoded body.
 
+    Args:
+        request: The request.
+        limit: Bytes that a body may have.
+
     Raises:
-        RefusedError: 40000, it is not what its Content-Type says.
+        RefusedError: 40000, it is not what its Content-Type says; 40009, it is too large.
     """
-    raw = await request.body()
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise too_large(size, limit)
+        parts.append(part)
+    raw = b"".join(parts)
     if not raw:
         return None
     is_msgpack = "msgpack" in request.headers.get("content-type", "")
@@ -86,10 +105,11 @@ def respond(request: Request, reply: Reply | RefusedError) -> Response:
     if isinstance(reply, RefusedError):
         status = reply.status
         body: object = {"error": reply.to_wire()}
-        headers["X-Ably-Errorcode"] = str(reply.code)
-        headers["X-Ably-Errormessage"] = reply.message.encode("latin-1", "replace").decode("latin-1")
+        headers |= _error_headers(reply)
     else:
         status, body = reply.status, reply.body
+        if reply.refusal is not None:
+            headers |= _error_headers(reply.refusal)
         if reply.links:
             headers["Link"] = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in reply.links.items())
     accept = request.headers.get("accept", "")
@@ -102,9 +122,18 @@ def respond(request: Request, reply: Reply | RefusedError) -> Response:
         lowered = {name.lower(): value for name, value in headers.items()}
         body = {"statusCode": status, "response": transcode(body, format_), "headers": lowered}
         status = 200
+    if body is None:
+        return Response(None, status, headers)
     media_type = "application/x-msgpack" if format_ == "msgpack" else "application/json"
     content = dump(transcode(body, format_), format_)
     return Response(content, status, headers, media_type)
+
+
+def _error_headers(refusal: RefusedError) -> dict[str, str]:
+    # A header holds no control characters and no more than Latin-1.
+    printable = "".join(c if c.isprintable() else " " for c in refusal.message)
+    message = " ".join(printable.split()).encode("latin-1", "replace").decode("latin-1")
+    return {"X-Ably-Errorcode": str(refusal.code), "X-Ably-Errormessage": message}
 
 
 def _client_id(request: Request) -> str | None:

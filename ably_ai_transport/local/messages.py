@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -10,6 +11,9 @@ from ably_ai_transport.local.protocol import MessageAction, Value, WireMessage, 
 from ably_ai_transport.local.refusals import bad_request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from ably_ai_transport.local.protocol import Data
 
 _CREATE: Final = int(MessageAction.CREATE)
@@ -33,6 +37,15 @@ class Submission:
     extras: Value
     description: str | None = None
     metadata: dict[str, Value] | None = None
+    connection_key: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of name, clientId, data and extras (Ably specification TM6)."""
+        size = _length(self.data) + _length(self.name) + _length(self.client_id)
+        if self.extras is not None:
+            size += len(json.dumps(self.extras, separators=(",", ":"), default=str))
+        return size
 
     @property
     def is_ephemeral(self) -> bool:
@@ -63,13 +76,22 @@ def parse_submission(message: Value) -> Submission:
         data,
         encoding,
         message.get("extras"),
+        connection_key=_text(message, "connectionKey"),
     )
     operation = message.get("version")
     if isinstance(operation, dict) and action != _CREATE:
+        # Who changes a message is told by the operation; the clientId beside it may be the author's.
+        submission.client_id = _text(operation, "clientId") or submission.client_id
         submission.description = _text(operation, "description")
         metadata = operation.get("metadata")
         submission.metadata = metadata if isinstance(metadata, dict) else None
     return submission
+
+
+def _length(value: Data) -> int:
+    if value is None:
+        return 0
+    return len(value) if isinstance(value, bytes) else len(value.encode(errors="replace"))
 
 
 def _text(fields: dict[str, Value], name: str) -> str | None:
@@ -141,6 +163,63 @@ class StoredMessage:
             else:
                 parts[:] = [b"".join(cast("list[bytes]", parts))]
         return parts[0]
+
+    def dump(self) -> list[object]:
+        """Return everything there is to the message, as `load` takes it."""
+        return [
+            self.serial,
+            self.channel_serial,
+            self.id,
+            self.name,
+            self.client_id,
+            self.connection_id,
+            self.timestamp,
+            self.extras,
+            self.encoding,
+            self.action,
+            self.version,
+            self.past,
+            self.data,
+            self._appending,
+        ]
+
+    @classmethod
+    def load(cls, fields: Sequence[Any]) -> StoredMessage:
+        """Return the message that was dumped."""
+        (
+            serial,
+            channel_serial,
+            id_,
+            name,
+            client_id,
+            connection_id,
+            timestamp,
+            extras,
+            encoding,
+            action,
+            version,
+            past,
+            data,
+            appending,
+        ) = fields
+        message = cls(
+            Submission(_CREATE, None, None, name, None, data, encoding, extras),
+            serial=serial,
+            channel_serial=channel_serial,
+            id_=id_,
+            client_id=client_id,
+            connection_id=connection_id,
+            timestamp=timestamp,
+        )
+        message.resume(action, version, past, appending=appending)
+        return message
+
+    def resume(self, action: int, version: WireVersion, past: list[WireMessage], *, appending: bool) -> None:
+        """Go on at a version that was reached before."""
+        self.action = action
+        self.version = version
+        self.past = past
+        self._appending = appending
 
     def check(self, submission: Submission) -> None:
         """Tell whether a mutation fits.

@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 - part of the signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the server tells clients it takes. Announced in `connectionDetails`; only these are enforced here.
+    """What the server takes, and how much it holds. Whatever is beyond is refused with Ably's codes.
 
     Attributes:
-        max_message_size: Bytes of name, data, extras of one publish (told to clients).
-        max_frame_size: Bytes of one websocket frame (told to clients).
-        max_inbound_rate: Messages a second and connection (told to clients).
-        max_queued_frames: Frames waiting for a slow consumer before it is disconnected (enforced).
-        retained_results: Results kept per connection to answer publishes that are sent again (enforced).
+        max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
+        max_frame_size: Bytes of one websocket frame (the connection fails with 40009) or REST body.
+        max_inbound_rate: Messages a second and connection that clients are told.
+        connection_rate: Messages a second of one connection (42911); None for no limit.
+        channel_rate: Messages a second on one channel (42913); None for no limit.
+        max_connections: Websockets at a time (80021, the client tries again).
+        max_channels: Channels in existence (40114).
+        max_attachments: Channels attached by one connection (40114).
+        max_members: Presence members of one channel (91003).
+        max_history: Messages that one channel holds (40112).
+        max_memory: Bytes of message content that the server holds (40112).
+        max_queued_frames: Frames waiting for a slow consumer before it is disconnected.
+        max_queued_bytes: The same in bytes.
+        retained_results: Results kept per connection to answer publishes that are sent again.
     """
 
     max_message_size: int = 65536
     max_frame_size: int = 524288
     max_inbound_rate: int = 1000
+    connection_rate: int | None = None
+    channel_rate: int | None = None
+    max_connections: int = 10_000
+    max_channels: int = 100_000
+    max_attachments: int = 10_000
+    max_members: int = 250
+    max_history: int = 1_000_000
+    max_memory: int = 2**30
     max_queued_frames: int = 200_000
+    max_queued_bytes: int = 2**26
     retained_results: int = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """Rules for the channels `<id>:…` and the channel `<id>`.
+
+    Attributes:
+        id: The part of the channels' names before the first colon.
+        mutable_messages: Whether their messages can be updated, appended to and deleted (93002 where not).
+    """
+
+    id: str
+    mutable_messages: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +71,13 @@ class LocalServerOptions:
         presence_grace_ms: How long presence members outlive a dropped connection.
         retention_ms: How far back a channel can be resumed by channelSerial.
         ack_before_echo: Send the ACK of a publish before its echo instead of after it.
-        immutable_prefixes: Channels whose messages cannot be updated, appended to or deleted.
+        mutable_messages: Whether messages can be changed on channels that no namespace has rules for.
+        namespaces: Rules for channels by the first part of their names.
+        data: The file that keeps everything over restarts; in memory only when left out. A key that was made
+            up is kept in it, too.
+        sandbox: Whether `POST /apps` provisions further apps, as the test suites of Ably's SDKs ask for.
         cors_origins: Origins that browsers may call the REST API from.
-        limits: What clients are told about sizes and rates.
+        limits: How much it takes and holds.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +89,17 @@ class LocalServerOptions:
     presence_grace_ms: int = 15_000
     retention_ms: int = 120_000
     ack_before_echo: bool = False
-    immutable_prefixes: tuple[str, ...] = ("immutable:",)
+    mutable_messages: bool = True
+    namespaces: tuple[Namespace, ...] = (Namespace(id="immutable", mutable_messages=False),)
+    data: Path | None = None
+    sandbox: bool = False
     cors_origins: tuple[str, ...] = ("*",)
     limits: Limits = field(default_factory=Limits)
+
+    def is_mutable(self, channel: str) -> bool:
+        """Tell whether messages of a channel can be changed."""
+        prefix = channel.partition(":")[0]
+        for namespace in self.namespaces:
+            if namespace.id == prefix:
+                return namespace.mutable_messages
+        return self.mutable_messages

@@ -1,6 +1,6 @@
 """Who is present on a channel.
 
-The basics: enter, update, leave, sync. What is missing is listed in `PresenceSet`.
+Enter, update, leave, and the members as a SYNC shows them; past events are the storage's.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from ably_ai_transport.local.protocol import PresenceAction, Value, WirePresence
 from ably_ai_transport.local.refusals import RefusedError, bad_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ably_ai_transport.local.channel import Publisher
 
 
 class PresenceSet:
     """The members of one channel by connection and clientId.
 
-    A seam: there is no presence history, and members are not kept apart by newness, as all events
-    reach this server in order.
+    Members are not kept apart by newness, as all events reach this server in order.
     """
 
-    __slots__ = ("_members",)
+    __slots__ = ("_limit", "_members")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._members: dict[tuple[str, str], WirePresence] = {}
 
     def __len__(self) -> int:
@@ -38,7 +40,8 @@ class PresenceSet:
         """Take the events of a PRESENCE frame and return them as subscribers get them.
 
         Raises:
-            RefusedError: 91000 without clientId, 40012 a foreign one, 40000 no valid event.
+            RefusedError: 91000 without clientId, 40012 a foreign one, 91003 too many members, 40000 no valid
+                event.
         """
         if not isinstance(events, list) or not events:
             raise bad_request("a PRESENCE frame must carry presence messages")
@@ -53,7 +56,7 @@ class PresenceSet:
             claimed = event.get("clientId")
             client_id = publisher.identity.author(claimed if isinstance(claimed, str) else None)
             if not client_id:
-                raise RefusedError(91000, 400, "presence needs a clientId")
+                raise RefusedError(91000, 400, "unable to enter presence channel (no clientId)")
             data, encoding = canonical_data(event.get("data"), event.get("encoding"))
             wire: WirePresence = {
                 "id": f"{publisher.frame_id}:{index}",
@@ -72,6 +75,7 @@ class PresenceSet:
                 wire["extras"] = event["extras"]
             wire["timestamp"] = timestamp
             announced.append(wire)
+        self._check_limit(announced)
         for wire in announced:
             key = (connection_id, wire.get("clientId", ""))
             if wire.get("action") == PresenceAction.LEAVE:
@@ -79,6 +83,19 @@ class PresenceSet:
             else:
                 self._members[key] = wire
         return tuple(announced)
+
+    def recall(self, events: Iterable[WirePresence]) -> None:
+        """Take up the members that past events leave."""
+        for event in events:
+            key = (event.get("connectionId", ""), event.get("clientId", ""))
+            if event.get("action") == PresenceAction.LEAVE:
+                self._members.pop(key, None)
+            else:
+                self._members[key] = event
+
+    def connections(self) -> set[str]:
+        """Return the connections that members are present from."""
+        return {connection_id for connection_id, _ in self._members}
 
     def leave(self, connection_id: str, frame_id: str, timestamp: int) -> tuple[WirePresence, ...]:
         """Take out all members of a connection and return their leave events.
@@ -98,3 +115,13 @@ class PresenceSet:
                 }
             )
         return tuple(events)
+
+    def _check_limit(self, events: list[WirePresence]) -> None:
+        entering = {
+            (event.get("connectionId", ""), event.get("clientId", ""))
+            for event in events
+            if event.get("action") != PresenceAction.LEAVE
+        }
+        if len(self._members.keys() | entering) > self._limit and not entering <= self._members.keys():
+            text = f"maximum number of {self._limit} members exceeded"
+            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {text}")

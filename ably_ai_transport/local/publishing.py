@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ably_ai_transport.local.channel import Channel, Outcome, Publisher, split_name
 from ably_ai_transport.local.messages import Submission, parse_submission
 from ably_ai_transport.local.protocol import Action, Flag, Frame, MessageAction
-from ably_ai_transport.local.refusals import RefusedError, bad_request, denied, not_supported
+from ably_ai_transport.local.refusals import RefusedError, bad_request, no_mode, not_supported
 from ably_ai_transport.local.serials import random_id
 from ably_ai_transport.local.storage import LogEntry
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.acks import Result, Slot
     from ably_ai_transport.local.auth import Identity
     from ably_ai_transport.local.connection import Connection
+    from ably_ai_transport.local.delivery import Delivery
     from ably_ai_transport.local.engine import Engine
     from ably_ai_transport.local.faults import FaultAction
     from ably_ai_transport.local.protocol import Value
+    from ably_ai_transport.local.storage import StorageError
 
 _APPEND: Final = int(MessageAction.APPEND)
 _CREATE: Final = int(MessageAction.CREATE)
@@ -42,9 +44,10 @@ class Publishing:
         label = _text(frame.get("channel"))
         try:
             submissions = _submissions(frame)
+            self._check(connection, submissions)
             if connection.rollup.window_ms and submissions[0].action == _APPEND and len(submissions) == 1:
                 name, _ = split_name(label)
-                publisher = _publisher(connection, slot)
+                publisher = _publisher(connection, [slot])
                 self._engine.faults.check_nack(name, "append")
                 self._engine.channel(name).target(publisher, submissions[0])
                 connection.rollup.offer(label, submissions[0], slot)
@@ -63,12 +66,13 @@ class Publishing:
         try:
             name, _ = split_name(label)
             if not connection.may(label, Flag.PUBLISH):
-                raise denied(name, "publish mode")
+                connection.identity.capability.check(name, "publish")
+                raise no_mode("publish a message", "PUBLISH")
             action = _NAMES[submissions[0].action]
             if not connection.rollup.window_ms or action != "append":
                 faults.check_nack(name, action)
-            channel = self._engine.channel(name)
-            outcome = channel.publish(_publisher(connection, slots[-1]), submissions)
+            channel = self._channel(name, len(submissions))
+            outcome = channel.publish(_publisher(connection, slots), submissions)
         except RefusedError as refusal:
             self._settle(connection, slots, refusal)
             return
@@ -76,19 +80,14 @@ class Publishing:
         if delivery is not None:
             self._count(submissions)
         if faults.takes_ack(name, action):
-            # The client must not learn the outcome: it is kept for when the publish is sent again.
-            if delivery is not None:
-                channel.fan_out(delivery)
-            self._keep(connection, slots, outcome.serials)
-            connection.cut()
+            self._announce(channel, delivery)
+            self._swallow(connection, slots, outcome.serials)
         elif self._engine.options.ack_before_echo:
-            self._settle(connection, slots, outcome.serials)
-            if delivery is not None:
-                channel.fan_out(delivery)
+            self._acknowledge(connection, slots, outcome.serials)
+            self._announce(channel, delivery)
         else:
-            if delivery is not None:
-                channel.fan_out(delivery)
-            self._settle(connection, slots, outcome.serials)
+            self._announce(channel, delivery)
+            self._acknowledge(connection, slots, outcome.serials)
 
     def presence(self, connection: Connection, frame: Frame) -> None:
         """Answer a PRESENCE frame with its ACK or NACK and tell subscribers."""
@@ -101,24 +100,20 @@ class Publishing:
             name, _ = split_name(label)
             connection.identity.capability.check(name, "presence")
             if not connection.may(label, Flag.PRESENCE):
-                raise denied(name, "presence mode")
+                raise no_mode("enter, update or leave presence", "PRESENCE")
             self._engine.faults.check_nack(name, "presence")
-            channel = self._engine.channel(name)
-            publisher = _publisher(connection, slot)
-            channel_serial = self._engine.minter.mint()
-            timestamp = self._engine.minter.ms
-            events = channel.presence.apply(publisher, cast("Value", frame.get("presence")), timestamp)
+            publisher = _publisher(connection, [slot])
+            channel = self._channel(name, 1)
+            delivery, events = self.enter(channel, publisher, cast("Value", frame.get("presence")))
         except RefusedError as refusal:
             self._settle(connection, [slot], refusal)
             return
-        entry = LogEntry(channel_serial, timestamp, publisher.frame_id, connection.id, presence=events)
-        channel.fan_out(channel.announce(entry))
-        serials: list[str | None] = [None] * len(events)
+        self._announce(channel, delivery)
+        serials: list[str | None] = [None] * events
         if self._engine.faults.takes_ack(name, "presence"):
-            self._keep(connection, [slot], serials)
-            connection.cut()
+            self._swallow(connection, [slot], serials)
         else:
-            self._settle(connection, [slot], serials)
+            self._acknowledge(connection, [slot], serials)
 
     def unsupported(self, connection: Connection, frame: Frame) -> None:
         """Refuse frames of Ably's that this server does not have."""
@@ -128,34 +123,92 @@ class Publishing:
             what = "annotations" if frame.get("action") == Action.ANNOTATION else "LiveObjects"
             self._settle(connection, [slot], not_supported(what))
 
-    # Over REST
+    # Without a websocket
 
     def rest(self, name: str, identity: Identity, submissions: Sequence[Submission]) -> Outcome:
-        """Publish without a connection.
+        """Publish over REST; it is stored when this returns.
 
         Raises:
             RefusedError: the publish breaks a rule.
         """
-        channel = self._engine.channel(name)
-        self._engine.faults.check_nack(name, _NAMES[submissions[0].action] if submissions else "create")
-        outcome = channel.publish(Publisher(identity), submissions)
+        engine = self._engine
+        engine.quota.check_size(submissions)
+        publisher = Publisher(identity, self._behalf(submissions))
+        channel = self._channel(name, len(submissions))
+        engine.faults.check_nack(name, _NAMES[submissions[0].action] if submissions else "create")
+        outcome = channel.publish(publisher, submissions)
         if outcome.delivery is not None:
             self._count(submissions)
-            channel.fan_out(outcome.delivery)
+            self._announce(channel, outcome.delivery)
+        failure: list[StorageError] = []
+        engine.commits.then(lambda error: failure.append(error) if error is not None else None)
+        engine.commits.flush()
+        if failure:
+            raise failure[0]
         return outcome
 
-    # Presence of connections that go
+    def enter(self, channel: Channel, publisher: Publisher, events: Value) -> tuple[Delivery, int]:
+        """Take presence events.
 
-    def leave(self, connection: Connection, channel: Channel) -> None:
+        Returns:
+            What subscribers get, and how many events there are.
+
+        Raises:
+            RefusedError: they break a rule.
+        """
+        minter = self._engine.minter
+        channel_serial = minter.mint()
+        taken = channel.presence.apply(publisher, events, minter.ms)
+        entry = LogEntry(
+            channel_serial,
+            minter.ms,
+            publisher.frame_id,
+            publisher.connection_id,
+            presence=taken,
+            msg_serials=publisher.msg_serials,
+        )
+        return channel.announce(entry), len(taken)
+
+    def leave(self, connection_id: str, channel: Channel) -> None:
         """Announce that a connection's presence members are gone from a channel."""
         if not len(channel.presence):
             return
         frame_id = f"leave-{random_id(10)}"
         channel_serial = self._engine.minter.mint()
-        events = channel.presence.leave(connection.id, frame_id, self._engine.minter.ms)
+        events = channel.presence.leave(connection_id, frame_id, self._engine.minter.ms)
         if events:
-            entry = LogEntry(channel_serial, self._engine.minter.ms, frame_id, connection.id, presence=events)
-            channel.fan_out(channel.announce(entry))
+            entry = LogEntry(channel_serial, self._engine.minter.ms, frame_id, connection_id, presence=events)
+            self._announce(channel, channel.announce(entry))
+
+    def _channel(self, name: str, count: int) -> Channel:
+        """Return the channel of a publish, if it may have this many more messages now."""
+        self._engine.commits.check()
+        channel = self._engine.channel(name)
+        if channel.rate is not None:
+            channel.rate.take(count)
+        return channel
+
+    def _check(self, connection: Connection, submissions: Sequence[Submission]) -> None:
+        limits = self._engine.options.limits
+        # What travels in a small frame cannot be large.
+        if connection.frame_size > limits.max_message_size // 2:
+            self._engine.quota.check_size(submissions)
+        if connection.rate is not None:
+            connection.rate.take(len(submissions))
+
+    def _behalf(self, submissions: Sequence[Submission]) -> str | None:
+        """Return the connection that a REST client publishes for (Ably specification TM2h)."""
+        key = submissions[0].connection_key if submissions else None
+        if key is None:
+            return None
+        connection = self._engine.connection_of(key)
+        if connection is None:
+            raise bad_request("Malformed message; invalid connectionKey", 40006)
+        return connection.id
+
+    def _announce(self, channel: Channel, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            channel.fan_out(delivery)
 
     # Acknowledging
 
@@ -166,6 +219,10 @@ class Publishing:
             raise bad_request("a publish must carry a msgSerial")
         acks = connection.acks
         known = acks.known(msg_serial)
+        if known is None and not acks.is_next(msg_serial):
+            # Sent twice on one transport, and the first may just not be stored yet.
+            self._engine.commits.flush()
+            known = acks.known(msg_serial)
         if known is not None:
             acks.complete(acks.open(msg_serial), known)
             acks.flush()
@@ -173,6 +230,19 @@ class Publishing:
         if not connection.rollup.is_idle and acks.is_pending(msg_serial):
             return None
         return acks.open(msg_serial)
+
+    def _acknowledge(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
+        """Settle publishes once they are stored."""
+        self._engine.commits.then(lambda error: self._settle(connection, slots, error or serials))
+
+    def _swallow(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
+        """Cut the connection instead: the outcome is kept for when the publish is sent again."""
+
+        def cut(error: StorageError | None) -> None:
+            self._keep(connection, slots, error or serials)
+            connection.cut()
+
+        self._engine.commits.then(cut)
 
     def _keep(self, connection: Connection, slots: Sequence[Slot], result: Result) -> None:
         last = slots[-1]
@@ -196,8 +266,9 @@ class Publishing:
             stats.updates += 1
 
 
-def _publisher(connection: Connection, slot: Slot) -> Publisher:
-    return Publisher(connection.identity, connection.id, f"{connection.id}:{slot.msg_serial}")
+def _publisher(connection: Connection, slots: Sequence[Slot]) -> Publisher:
+    serials = tuple(slot.msg_serial for slot in slots)
+    return Publisher(connection.identity, connection.id, f"{connection.id}:{serials[-1]}", serials)
 
 
 def _submissions(frame: Frame) -> list[Submission]:

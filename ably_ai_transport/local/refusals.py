@@ -39,10 +39,39 @@ def bad_request(message: str, code: int = 40000) -> RefusedError:
 
 
 def denied(channel: str, operation: str) -> RefusedError:
-    """The capability, or the modes of the attachment, do not cover the operation."""
+    """The capability does not cover the operation."""
     return RefusedError(
         40160, 401, f"Channel denied access based on given capability; channelId = {channel} ({operation})"
     )
+
+
+def no_mode(operation: str, mode: str) -> RefusedError:
+    """The modes of the attachment do not cover the operation."""
+    return RefusedError(
+        40165, 401, f"Unable to {operation} as client did not request the {mode} mode when attaching"
+    )
+
+
+def too_large(size: int, limit: int) -> RefusedError:
+    """A publish is larger than what is taken."""
+    return RefusedError(
+        40009, 413, f"Maximum message length exceeded (size was {size} bytes, limit is {limit} bytes)"
+    )
+
+
+def full(what: str, limit: int) -> RefusedError:
+    """The server holds as much as it may."""
+    return RefusedError(40112, 401, f"Message limit of the local server exceeded: {what} (limit {limit})")
+
+
+def too_many_channels(limit: int) -> RefusedError:
+    """There are as many channels as there may be."""
+    return RefusedError(40114, 403, f"Channel limit of the local server exceeded (limit {limit})")
+
+
+def too_many_connections(limit: int) -> RefusedError:
+    """There are as many connections as there may be; the client may try again."""
+    return RefusedError(80021, 429, f"Connection limit of the local server exceeded (limit {limit})")
 
 
 def unknown_serial(serial: str) -> RefusedError:
@@ -57,9 +86,14 @@ def not_mutable() -> RefusedError:
     )
 
 
-def resume_failed() -> RefusedError:
+def invalid_connection_key() -> RefusedError:
+    """This is no connectionKey: the client continues with a new connectionId."""
+    return RefusedError(80018, 400, "Unable to recover connection: invalid connectionKey")
+
+
+def connection_expired() -> RefusedError:
     """The connection's state is gone: the client continues with a new connectionId."""
-    return RefusedError(80018, 400, "Unable to recover connection: invalid or expired connectionKey")
+    return RefusedError(80008, 400, "Unable to recover connection: connection expired")
 
 
 def continuity_lost() -> RefusedError:

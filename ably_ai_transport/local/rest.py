@@ -1,16 +1,14 @@
-"""The REST API."""
+"""The REST API: which route is answered where."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Final, cast
 
+from ably_ai_transport.local.batch import batch_presence, batch_publish
 from ably_ai_transport.local.channel import split_name
-from ably_ai_transport.local.history import HistoryQuery, page, parse_query
 from ably_ai_transport.local.http import Reply, body_of, credentials_of, respond, segments_of
-from ably_ai_transport.local.messages import StoredMessage, parse_submission
-from ably_ai_transport.local.protocol import MessageAction
-from ably_ai_transport.local.refusals import RefusedError, bad_request, unknown_serial
+from ably_ai_transport.local.refusals import RefusedError
+from ably_ai_transport.local.rest_channel import ChannelRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,24 +16,28 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from ably_ai_transport.local.apps import Apps
     from ably_ai_transport.local.auth import Identity
-    from ably_ai_transport.local.channel import Channel
     from ably_ai_transport.local.engine import Engine
     from ably_ai_transport.local.protocol import Value
 
-_MUTATIONS: Final = (MessageAction.UPDATE, MessageAction.DELETE, MessageAction.APPEND)
-_NOT_HERE: Final = ("push", "annotations", "objects", "object", "batch")
+_NOT_HERE: Final = {
+    "push": "push notifications",
+    "annotations": "annotations",
+    "objects": "LiveObjects",
+    "object": "LiveObjects",
+}
 
 
 class RestApi:
     """Answers HTTP requests."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, apps: Apps) -> None:
+        self._apps = apps
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; refusals become errors as Ably writes them."""
-        self._engine.stats.requests += 1
+        self._apps.default.stats.requests += 1
         try:
             reply = await self._route(request)
         except RefusedError as refusal:
@@ -46,136 +48,98 @@ class RestApi:
         method = request.method
         match segments_of(request):
             case ["time"] if method == "GET":
-                return Reply([self._engine.clock.now()])
+                return Reply([self._apps.default.clock.now()])
             case ["keys", key_name, "requestToken"] if method == "POST":
                 return await self._request_token(request, key_name)
+            case ["keys", key_name, "revokeTokens"] if method == "POST":
+                return await self._revoke_tokens(request, key_name)
             case ["stats"] if method in ("GET", "POST"):
                 self._identify(request)
-                return Reply([])
-            case ["channels", label, *rest] if not any(part in _NOT_HERE for part in rest):
-                identity = self._identify(request)
+                return Reply([], status=201 if method == "POST" else 200)
+            case ["messages"] if method == "POST":
+                engine, identity = self._identify(request)
+                return batch_publish(engine, identity, await self._body(request), _version(request))
+            case ["presence"] if method == "GET":
+                engine, identity = self._identify(request)
+                return batch_presence(engine, identity, request.query_params.get("channels", ""))
+            case ["channels"] if method == "GET":
+                engine, identity = self._identify(request)
+                return ChannelRoutes(engine).names(request, identity)
+            case ["channels", label, *rest]:
+                _refuse_missing(rest)
+                engine, identity = self._identify(request)
                 name, _ = split_name(label)
-                return await self._channel_route(request, identity, name, rest)
+                return await ChannelRoutes(engine).answer(request, identity, name, rest)
+            case ["push", *_]:
+                raise _missing("push")
+            case ["apps"] if method == "POST":
+                return await self._provision(request)
+            case ["apps", app_id] if method == "DELETE":
+                _, identity = self._identify(request)
+                self._apps.delete(app_id, identity)
+                return Reply(None, status=204)
             case _:
                 raise RefusedError(40400, 404, f"no such path here: {method} {request.url.path}")
 
-    async def _channel_route(self, request: Request, identity: Identity, name: str, rest: list[str]) -> Reply:
-        capability = identity.capability
-        match request.method, rest:
-            case "GET", []:
-                capability.check(name, "channel-metadata")
-                return self._status(name)
-            case "POST", ["messages" | "publish"]:
-                return await self._publish(request, identity, name)
-            case "GET", ["messages" | "history" as path]:
-                capability.check(name, "history")
-                return self._history(request, name, path)
-            case "GET", ["messages", serial]:
-                capability.check(name, "history")
-                return Reply(self._message(name, serial).wire())
-            case "GET", ["messages", serial, "versions"]:
-                capability.check(name, "history")
-                return Reply(self._message(name, serial).versions())
-            case "PATCH" | "POST", ["messages", serial]:
-                return await self._mutate(request, identity, name, serial)
-            case "GET", ["presence"]:
-                capability.check(name, "presence" if capability.allows(name, "presence") else "subscribe")
-                return Reply(list(self._presence(request, name)))
-            case "GET", ["presence", "history"]:
-                capability.check(name, "history")
-                raise RefusedError(40000, 400, "presence history is not supported by the local server")
-            case _:
-                raise RefusedError(40500, 405, f"{request.method} is not supported here")
+    def _identify(self, request: Request) -> tuple[Engine, Identity]:
+        """Return the app that the credentials belong to, and whom they identify there."""
+        credentials = credentials_of(request)
+        engine = self._apps.of(credentials.key_name)
+        return engine, engine.authority.identify(credentials)
 
-    def _identify(self, request: Request) -> Identity:
-        return self._engine.authority.identify(credentials_of(request))
+    async def _body(self, request: Request) -> Value:
+        return await body_of(request, self._apps.default.options.limits.max_frame_size)
 
-    def _known(self, name: str) -> Channel | None:
-        return self._engine.channels.get(name)
-
-    # Messages
-
-    async def _publish(self, request: Request, identity: Identity, name: str) -> Reply:
-        body = await body_of(request)
-        items = body if isinstance(body, list) else [body]
-        submissions = [parse_submission(item) for item in items]
-        if any(submission.action != MessageAction.CREATE for submission in submissions):
-            raise bad_request("use PATCH to update, delete or append to a message")
-        outcome = self._engine.publishing.rest(name, identity, submissions)
-        return Reply(
-            {"channel": name, "messageId": outcome.message_id, "serials": outcome.serials}, status=201
-        )
-
-    async def _mutate(self, request: Request, identity: Identity, name: str, serial: str) -> Reply:
-        body = await body_of(request)
-        submission = parse_submission(body)
-        if submission.action not in _MUTATIONS:
-            raise bad_request("the action must be an update, a delete or an append")
-        if submission.serial not in (None, serial):
-            raise bad_request("the serial in the body is not that of the path")
-        submission.serial = serial
-        outcome = self._engine.publishing.rest(name, identity, [submission])
-        version = outcome.serials[0]
-        return Reply(
-            {"channel": name, "messageId": outcome.message_id, "versionSerial": version, "version": version}
-        )
-
-    def _message(self, name: str, serial: str) -> StoredMessage:
-        channel = self._known(name)
-        message = channel.storage.get(serial) if channel is not None else None
-        if message is None:
-            raise unknown_serial(serial)
-        return message
-
-    def _history(self, request: Request, name: str, path: str) -> Reply:
-        params = dict(request.query_params)
-        query: HistoryQuery = parse_query(params)
-        channel = self._known(name)
-        found = page(channel.storage.messages() if channel is not None else [], query)
-        shown = {key: value for key, value in params.items() if key not in _SECRET_PARAMS}
-        first = {key: value for key, value in shown.items() if key != "cursor"}
-        # ably-js follows a link only if it is spelt ./<name>?<query>.
-        links = {"first": _link(path, first), "current": _link(path, shown)}
-        if found.cursor is not None:
-            links["next"] = _link(path, {**first, "cursor": found.cursor})
-        return Reply(found.items, links=links)
-
-    # The rest
-
-    def _presence(self, request: Request, name: str) -> list[Any]:
-        channel = self._known(name)
-        members = channel.presence.members() if channel is not None else []
-        client_id = request.query_params.get("clientId")
-        return [member for member in members if client_id in (None, member.get("clientId"))]
-
-    def _status(self, name: str) -> Reply:
-        channel = self._known(name)
-        attachments = list(channel.attachments) if channel is not None else []
-        members = len(channel.presence) if channel is not None else 0
-        metrics = {
-            "connections": len({attachment.connection.id for attachment in attachments}),
-            "publishers": len(attachments),
-            "subscribers": len(attachments),
-            "presenceConnections": members,
-            "presenceMembers": members,
-            "presenceSubscribers": len(attachments),
-        }
-        status = {"isActive": bool(attachments), "occupancy": {"metrics": metrics}}
-        return Reply({"channelId": name, "name": name, "status": status})
+    # Tokens
 
     async def _request_token(self, request: Request, key_name: str) -> Reply:
-        body = await body_of(request)
+        body = await self._body(request)
         asked: Mapping[str, Value] = body if isinstance(body, dict) else {}
+        engine = self._apps.of(key_name)
         credentials = credentials_of(request)
         identity = None
-        if credentials.key or credentials.token:
-            identity = self._engine.authority.identify(credentials)
-        details = self._engine.authority.token_details(key_name, asked, identity)
-        return Reply(cast("object", details), status=201)
+        if (credentials.key or credentials.token) and asked.get("mac") is None:
+            identity = engine.authority.identify(credentials)
+        return Reply(cast("object", engine.tokens.details(key_name, asked, identity)), status=201)
+
+    async def _revoke_tokens(self, request: Request, key_name: str) -> Reply:
+        body = await self._body(request)
+        asked: Mapping[str, Value] = body if isinstance(body, dict) else {}
+        engine, identity = self._identify(request)
+        outcomes = engine.tokens.revoke(key_name, asked, identity)
+        applies = [cast("int", outcome["appliesAt"]) for outcome in outcomes if "error" not in outcome]
+        if applies:
+            engine.revoke(key_name, max(0, max(applies) - engine.clock.now()))
+        failures = len(outcomes) - len(applies)
+        return Reply(
+            {"successCount": len(applies), "failureCount": failures, "results": outcomes}, status=201
+        )
+
+    # Apps
+
+    async def _provision(self, request: Request) -> Reply:
+        if not self._apps.default.options.sandbox:
+            raise RefusedError(
+                40400, 404, "this server provisions no apps; start it with sandbox=True (serve --sandbox)"
+            )
+        app = self._apps.provision(await self._body(request))
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        where = {"endpoint": url.hostname or "127.0.0.1", "port": port, "tls": url.scheme == "https"}
+        return Reply({**app, **where}, status=201)
 
 
-_SECRET_PARAMS: Final = ("key", "access_token", "accessToken")
+def _refuse_missing(path: list[str]) -> None:
+    for part in path:
+        if part in _NOT_HERE:
+            raise _missing(part)
 
 
-def _link(path: str, params: Mapping[str, str]) -> str:
-    return f"./{path}?{urlencode(params, quote_via=quote)}"
+def _missing(part: str) -> RefusedError:
+    return RefusedError(40400, 404, f"{_NOT_HERE[part]} are not supported by the local server")
+
+
+def _version(request: Request) -> int:
+    """Return the version of the API that the client speaks (specification CSV2)."""
+    text = request.headers.get("x-ably-version", "").partition(".")[0]
+    return int(text) if text.isdecimal() else 0

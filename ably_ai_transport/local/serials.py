@@ -35,6 +35,14 @@ class SerialMinter:
         self._ms = 0
         self._counter = 0
 
+    def go_on(self, series: str, after: int) -> None:
+        """Continue a series that was begun before: all serials are later than this time (milliseconds)."""
+        self._series = series
+        self._suffix = f"@{series}"
+        if after >= self._ms:
+            self._ms = after
+            self._counter = _COUNTERS - 1
+
     @property
     def series(self) -> str:
         """The tail that all serials of this server share."""
@@ -44,6 +52,11 @@ class SerialMinter:
     def ms(self) -> int:
         """The time in the latest serial: never steps back."""
         return self._ms
+
+    @property
+    def origin(self) -> str:
+        """A serial before all that were and will be minted."""
+        return f"{0:014d}-{0:03d}{self._suffix}"
 
     def mint(self) -> str:
         """Return the next channel serial."""
@@ -61,6 +74,12 @@ class SerialMinter:
     def is_ours(self, serial: str) -> bool:
         """Tell whether a channel serial can have come from this minter."""
         return serial.endswith(self._suffix)
+
+
+def time_of(serial: str) -> int:
+    """Return the time in a serial (milliseconds); 0 when there is none."""
+    digits = serial[:14]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def message_serial(channel_serial: str, index: int) -> str:

@@ -11,11 +11,13 @@ import anyio
 import uvicorn
 
 from ably_ai_transport.local.app import create_app
+from ably_ai_transport.local.apps import Apps
 from ably_ai_transport.local.auth import DEFAULT_TTL_MS
 from ably_ai_transport.local.capability import EVERYTHING, Capability
 from ably_ai_transport.local.engine import Engine
 from ably_ai_transport.local.options import LocalServerOptions
 from ably_ai_transport.local.sockets import SocketProtocol
+from ably_ai_transport.local.sqlite_storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _TOKEN_OPTIONS = frozenset({"token", "token_details", "auth_callback", "auth_url", "key"})
 _JS_TOKEN_OPTIONS = frozenset({"token", "tokenDetails", "authUrl", "key"})
 _GRACE_SECONDS = 5.0
+_READ_AHEAD = 4
 
 
 class LocalServer:
@@ -57,8 +60,9 @@ class LocalServer:
         storage: Storage | None = None,
     ) -> None:
         self.options = options or LocalServerOptions()
-        self._engine = Engine(self.options, clock=clock, storage=storage)
-        self.app: Starlette = create_app(self._engine)
+        self._engine = Engine(self.options, clock=clock, storage=storage or _storage(self.options))
+        self._apps = Apps(self._engine)
+        self.app: Starlette = create_app(self._apps)
         self.host = self.options.host
         self._port: int | None = None
         self._server: _Uvicorn | None = None
@@ -157,6 +161,15 @@ class LocalServer:
             (self.options.host, self.options.port),
             family=socket.AF_INET6 if ":" in self.options.host else socket.AF_INET,
         )
+        # asyncio does this for sockets that name their protocol, and this one does not: without it, a frame
+        # waits up to 40 ms for the acknowledgement of the one before. What is accepted inherits it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self._engine.start()
+        except BaseException:
+            listener.close()
+            self._apps.close()
+            raise
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
             self.app,
@@ -165,6 +178,8 @@ class LocalServer:
             ws_ping_timeout=None,
             ws_per_message_deflate=False,
             lifespan="off",
+            # Frames up to this size are answered with an error; larger ones are not even read.
+            ws_max_size=_READ_AHEAD * self.options.limits.max_frame_size,
             log_config=None,
             access_log=False,
             log_level="warning",
@@ -191,7 +206,7 @@ class LocalServer:
     ) -> None:
         server, task = self._server, self._task
         self._server = self._task = None
-        self._engine.close()
+        self._apps.close()
         if server is not None and task is not None:
             server.stop()
             # Also when the program is being cancelled, nothing is left behind.
@@ -204,6 +219,13 @@ async def serve(options: LocalServerOptions | None = None) -> None:
     """Run a local server until cancelled."""
     async with LocalServer(options):
         await asyncio.get_running_loop().create_future()
+
+
+def _storage(options: LocalServerOptions) -> Storage | None:
+    if options.data is None:
+        return None
+    kept_ms = options.retention_ms + options.connection_state_ttl_ms
+    return SqliteStorage(options.data, kept_ms=kept_ms)
 
 
 class _Uvicorn(uvicorn.Server):

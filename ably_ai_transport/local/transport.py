@@ -75,6 +75,7 @@ class Transport:
         self._limits = limits
         self._observers = observers
         self._queue: deque[Packet] = deque()
+        self._queued_bytes = 0
         self._delayed: deque[Packet] = deque()
         self._timers: dict[Timer, None] = {}
         self._wake = asyncio.Event()
@@ -116,6 +117,7 @@ class Transport:
         if not self._aborted:
             self._aborted = True
             self._queue.clear()
+            self._queued_bytes = 0
             self._stop_timers()
             self._wake.set()
             self._socket.abort()
@@ -134,6 +136,7 @@ class Transport:
             while not self._aborted:
                 if queue:
                     batch = [queue.popleft() for _ in range(min(len(queue), _BATCH))]
+                    self._queued_bytes -= sum(len(packet.payload) for packet in batch)
                     await self._socket.send([p.payload for p in batch], text=self.format == "json")
                     self._written(batch)
                 elif self._closing is not None:
@@ -150,12 +153,17 @@ class Transport:
     def _enqueue(self, packet: Packet) -> None:
         queue = self._queue
         queue.append(packet)
+        self._queued_bytes += len(packet.payload)
+        limits = self._limits
         if len(queue) == 1:
             self._wake.set()
-        elif len(queue) > self._limits.max_queued_frames:
+        elif len(queue) > limits.max_queued_frames or self._queued_bytes > limits.max_queued_bytes:
             queue.clear()
+            self._queued_bytes = 0
             frame: Frame = {"action": int(Action.DISCONNECTED), "error": _GONE.to_wire()}
-            queue.append(Packet(frame, dump_frame(frame, self.format)))
+            last = Packet(frame, dump_frame(frame, self.format))
+            queue.append(last)
+            self._queued_bytes += len(last.payload)
             self.finish()
 
     def _written(self, batch: Sequence[Packet]) -> None:

@@ -8,10 +8,9 @@ from urllib.parse import parse_qsl
 import anyio
 
 from ably_ai_transport.local.auth import Credentials
-from ably_ai_transport.local.dispatch import Dispatcher
 from ably_ai_transport.local.formats import load_frame
 from ably_ai_transport.local.protocol import Action
-from ably_ai_transport.local.refusals import RefusedError
+from ably_ai_transport.local.refusals import RefusedError, too_large
 from ably_ai_transport.local.sockets import socket_of
 from ably_ai_transport.local.transport import Transport
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from ably_ai_transport.local.apps import Apps
     from ably_ai_transport.local.connection import Connection
     from ably_ai_transport.local.engine import Engine
 
@@ -27,19 +27,23 @@ if TYPE_CHECKING:
 class WebSocketEndpoint:
     """An ASGI application for the websockets of Ably's realtime protocol."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._dispatcher = Dispatcher(engine)
+    def __init__(self, apps: Apps) -> None:
+        self._apps = apps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one websocket."""
         await receive()
-        if self._engine.faults.refuses_connections:
+        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        credentials = Credentials(
+            key=params.get("key"),
+            token=params.get("access_token") or params.get("accessToken"),
+            client_id=params.get("clientId"),
+        )
+        engine = self._apps.of(credentials.key_name)
+        if engine.faults.refuses_connections:
             await _refuse(scope, send)
             return
         await send({"type": "websocket.accept"})
-        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        engine = self._engine
         transport = Transport(
             socket_of(scope, send),
             "msgpack" if params.get("format") == "msgpack" else "json",
@@ -53,7 +57,9 @@ class WebSocketEndpoint:
         engine.stats.connections_opened += 1
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._serve, params, transport, receive, tasks.cancel_scope)
+                tasks.start_soon(
+                    self._serve, engine, credentials, params, transport, receive, tasks.cancel_scope
+                )
                 await transport.write()
                 # Nothing more can be said; what the client still says is of no interest.
                 tasks.cancel_scope.cancel()
@@ -62,39 +68,43 @@ class WebSocketEndpoint:
 
     async def _serve(
         self,
+        engine: Engine,
+        credentials: Credentials,
         params: Mapping[str, str],
         transport: Transport,
         receive: Receive,
         scope: anyio.CancelScope,
     ) -> None:
-        connection = self._connect(params, transport)
+        connection = self._connect(engine, credentials, params, transport)
         if connection is None:
             return
         try:
             await self._read(connection, transport, receive)
         finally:
-            self._engine.transport_lost(connection, transport)
+            engine.transport_lost(connection, transport)
         if transport.is_open:
             scope.cancel()
 
-    def _connect(self, params: Mapping[str, str], transport: Transport) -> Connection | None:
-        credentials = Credentials(
-            key=params.get("key"),
-            token=params.get("access_token") or params.get("accessToken"),
-            client_id=params.get("clientId"),
-        )
+    def _connect(
+        self, engine: Engine, credentials: Credentials, params: Mapping[str, str], transport: Transport
+    ) -> Connection | None:
+        refused_with = Action.ERROR
         try:
-            identity = self._engine.authority.identify(credentials)
+            identity = engine.authority.identify(credentials)
+            # Who comes when the server is full may try again.
+            refused_with = Action.DISCONNECTED
+            engine.admit()
         except RefusedError as refusal:
-            transport.send({"action": int(Action.ERROR), "error": refusal.to_wire()})
+            transport.send({"action": int(refused_with), "error": refusal.to_wire()})
             transport.finish()
             return None
-        connection = self._engine.connect(transport, identity, params)
+        connection = engine.connect(transport, identity, params)
         transport.label = connection.label
         return connection
 
     async def _read(self, connection: Connection, transport: Transport, receive: Receive) -> None:
-        handle = self._dispatcher.handle
+        handle = connection.engine.dispatcher.handle
+        limit = connection.engine.options.limits.max_frame_size
         format_ = transport.format
         while transport.is_open:
             event = await receive()
@@ -105,13 +115,16 @@ class WebSocketEndpoint:
                 payload = event["text"]
             if not transport.is_open:
                 return
+            size = len(payload)
             try:
+                if size > limit:
+                    raise too_large(size, limit)
                 frame = load_frame(payload, format_)
             except RefusedError as refusal:
                 connection.fail(refusal)
                 return
-            transport.received(frame, len(payload))
-            handle(connection, frame)
+            transport.received(frame, size)
+            handle(connection, frame, size)
 
 
 async def _refuse(scope: Scope, send: Send) -> None:

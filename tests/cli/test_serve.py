@@ -5,9 +5,11 @@ import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import anyio
+import httpx
 import pytest
 from ably import AblyRealtime
 
@@ -60,6 +62,42 @@ async def test_the_line_for_python_connects() -> None:
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=10)
         assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
+
+
+def get(shown: str, path: str) -> object:
+    """Ask the server for something with its own key."""
+    options = python_options(shown)
+    response = httpx.get(
+        f"http://{options['endpoint']}{path}", params={"key": str(options["key"])}, trust_env=False
+    )
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_what_is_kept_in_a_file_is_there_again(tmp_path: Path) -> None:
+    arguments = ("--port", "0", "--data", str(tmp_path / "data.sqlite"))
+    with serving(*arguments) as (process, shown):
+        assert "is kept in" in shown
+        options = python_options(shown)
+        url = f"http://{options['endpoint']}channels/c/messages"
+        httpx.post(url, params={"key": str(options["key"])}, json={"data": "x"}, trust_env=False)
+        process.kill()
+        process.wait(10)
+    with serving(*arguments) as (process, shown):
+        assert python_options(shown)["key"] == options["key"]
+        assert [message["data"] for message in cast("Any", get(shown, "channels/c/messages"))] == ["x"]
+        second = run_command("serve", *arguments)
+        assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+        assert "another server has it open" in second.stderr
+
+
+def test_a_sandbox_provisions_apps() -> None:
+    with serving("--port", "0", "--sandbox") as (_, shown):
+        [url] = re.findall(r"^ABLY_LOCAL_SANDBOX_URL=(.*)$", shown, re.MULTILINE)
+        spec: dict[str, list[dict[str, str]]] = {"keys": [{}, {}]}
+        told = httpx.post(f"{url}/apps", json=spec, trust_env=False).json()
+        assert len(told["keys"]) == 2
+        assert url == f"http://{told['endpoint']}:{told['port']}"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such signal")

@@ -21,22 +21,22 @@ HERE = Path(__file__).parent
 TIME_LIMIT = 10
 
 
-def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _limited(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
     @functools.wraps(test)
     async def run(*args: object, **kwargs: object) -> None:
-        with anyio.fail_after(TIME_LIMIT):
+        with anyio.fail_after(seconds):
             await test(*args, **kwargs)
 
     return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every asynchronous test of this folder a time limit."""
+    """Give every asynchronous test of this folder a time limit, its module's `TIME_LIMIT` if it has one."""
     for item in items:
         if isinstance(item, pytest.Function) and item.path.is_relative_to(HERE):
             test = cast("Callable[..., Any]", item.obj)
             if inspect.iscoroutinefunction(test):
-                item.obj = _limited(test)
+                item.obj = _limited(test, getattr(item.module, "TIME_LIMIT", TIME_LIMIT))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def timed_server(clock: ManualClock) -> AsyncIterator[LocalServer]:
     """A server whose time stands still unless the test moves it."""
-    async with LocalServer(clock=clock) as server:
+    async with LocalServer(LocalServerOptions(sandbox=True), clock=clock) as server:
         yield server
 
 

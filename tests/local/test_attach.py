@@ -44,7 +44,7 @@ async def test_modes_can_be_asked_for_by_flags_or_params(server: LocalServer) ->
         attached = await client.attach("c", params={"modes": "subscribe,presence"})
         assert attached["flags"] == Flag.SUBSCRIBE | Flag.PRESENCE
         assert attached["params"] == {"modes": "subscribe,presence"}
-        assert (await client.refused("c", {"data": "x"}))["code"] == 40160
+        assert (await client.refused("c", {"data": "x"}))["code"] == 40165
 
 
 async def test_detach_is_answered_and_ends_delivery(server: LocalServer) -> None:
@@ -148,3 +148,11 @@ async def test_a_rewound_subscriber_can_resume_from_what_it_has_seen(server: Loc
         frames = await client.settled()
         await client.attach("c", channelSerial=frames[-1]["channelSerial"])
         assert await client.messages() == [], "the rewind brought it to the head"
+
+
+async def test_params_outweigh_flags(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        attached = await client.attach(
+            "c", flags=int(Flag.PUBLISH | Flag.PRESENCE_SUBSCRIBE), params={"modes": "presence,subscribe"}
+        )
+    assert attached["flags"] == Flag.PRESENCE | Flag.SUBSCRIBE

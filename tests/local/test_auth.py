@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -97,7 +99,8 @@ async def test_tokens_that_do_not_hold(server: LocalServer) -> None:
         (server.token("alice", ttl=-1), 40142),
         (foreign, 40101),
         (f"{header}.{claims}.{signature}", 40101),
-        ("nonsense", 40144),
+        ("nonsense", 40101),
+        ("a.b.c", 40144),
     ):
         assert (await refusal(server, access_token=token))["code"] == code
 
@@ -249,7 +252,8 @@ async def test_the_client_id_header_names_the_author(server: LocalServer, anyone
 
 def signed(server: LocalServer, **fields: object) -> dict[str, Any]:
     name, _, secret = server.key.partition(":")
-    request: dict[str, Any] = {"keyName": name, "timestamp": 1, "nonce": "n", **fields}
+    now = time.time_ns() // 1_000_000
+    request: dict[str, Any] = {"keyName": name, "timestamp": now, "nonce": uuid.uuid4().hex, **fields}
     order = ("keyName", "ttl", "capability", "clientId", "timestamp", "nonce")
     text = "".join(f"{request.get(field, '')}\n" for field in order)
     digest = hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
@@ -294,3 +298,30 @@ async def test_token_requests_that_do_not_hold(server: LocalServer, anyone: http
     ):
         response = await anyone.post(f"/keys/{path}/requestToken", json=body, headers=headers)
         assert response.json()["error"]["code"] == code, body
+
+
+async def test_renewed_credentials_may_grant_more_of_what_was_asked_for(server: LocalServer) -> None:
+    # RTC8a, RTL4m: the modes of an attachment follow the credentials.
+    token = server.token("alice", capability={"c": ["subscribe"]})
+    async with raw_client(server, credentials=False, access_token=token) as client:
+        attached = await client.attach("c")
+        assert not attached["flags"] & Flag.PUBLISH
+        renewed = server.token("alice", capability={"c": ["subscribe", "publish"]})
+        await client.send({"action": Action.AUTH, "auth": {"accessToken": renewed}})
+        again = await client.until(Action.ATTACHED)
+        assert again["flags"] & Flag.PUBLISH
+        assert again["flags"] & Flag.RESUMED
+        await client.publish("c", {"data": "x"})
+        assert [m["data"] for m in await client.messages()] == ["x"]
+
+
+async def test_a_token_of_an_app_that_is_not_here(server: LocalServer) -> None:
+    async with LocalServer(LocalServerOptions(keys=("elsewhere.key:secret",))) as other:
+        token = other.token()
+    error = await refusal(server, access_token=token)
+    assert (error["code"], error["statusCode"]) == (40400, 404)
+
+
+async def test_nobody_publishes_as_everybody(server: LocalServer) -> None:
+    async with raw_client(server) as client:
+        assert (await client.refused("c", {"data": "x", "clientId": "*"}))["code"] == 40012

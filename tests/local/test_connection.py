@@ -53,7 +53,7 @@ async def test_close_is_answered_and_ends_the_connection(server: LocalServer) ->
         assert (await client.receive())["action"] == Action.CLOSED
         assert await client.closed() == 1000
     async with raw_client(server, resume=client.key) as late:
-        assert late.connected["error"]["code"] == 80018
+        assert late.connected["error"]["code"] == 80008
 
 
 async def test_disconnect_keeps_the_connection_for_a_resume(server: LocalServer) -> None:

@@ -130,7 +130,7 @@ async def test_forgotten_state_makes_the_resume_fail(server: LocalServer) -> Non
         await first.publish("c", {"data": "still works"})
         await first.cut()
     async with raw_client(server, resume=first.key) as second:
-        assert second.connected["error"]["code"] == 80018
+        assert second.connected["error"]["code"] == 80008
 
 
 async def test_state_expires(timed_server: LocalServer, clock: ManualClock) -> None:
@@ -147,7 +147,7 @@ async def test_state_expires(timed_server: LocalServer, clock: ManualClock) -> N
         await second.closed()
     clock.advance(ttl)
     async with raw_client(timed_server, resume=second.key) as third:
-        assert third.connected["error"]["code"] == 80018
+        assert third.connected["error"]["code"] == 80008
 
 
 async def test_a_new_transport_supersedes_the_old_one(server: LocalServer) -> None:
@@ -161,3 +161,11 @@ async def test_a_new_transport_supersedes_the_old_one(server: LocalServer) -> No
             await publisher.publish("c", {"data": "x"})
             assert [m["data"] for m in await new.messages()] == ["x"]
             assert server.stats.connections == 2
+
+
+async def test_what_cannot_be_a_key_is_told_from_one_that_has_expired(server: LocalServer) -> None:
+    # RTN15c7; ably-js's own suite asks for 80018 where the key is malformed.
+    for key, code in (("_____!fake-key____", 80018), ("abcdefghij!abcdefghijklmnop", 80008)):
+        async with raw_client(server, resume=key) as client:
+            assert client.connected["action"] == Action.CONNECTED
+            assert client.connected["error"]["code"] == code

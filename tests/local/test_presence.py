@@ -106,7 +106,7 @@ async def test_refusals(server: LocalServer) -> None:
     async with raw_client(server, "alice") as alice:
         assert (await announce(alice, PresenceAction.ENTER, clientId="bob"))["error"]["code"] == 40012
         await alice.attach("c", flags=int(Flag.SUBSCRIBE))
-        assert (await announce(alice, PresenceAction.ENTER))["error"]["code"] == 40160
+        assert (await announce(alice, PresenceAction.ENTER))["error"]["code"] == 40165
 
 
 async def test_presence_missed_is_replayed_on_resume(server: LocalServer) -> None:
@@ -127,3 +127,71 @@ async def test_members_over_rest(server: LocalServer, rest: httpx.AsyncClient) -
         nobody = (await rest.get("/channels/c/presence?clientId=bob")).json()
     assert [(m["clientId"], m["data"]) for m in members] == [("alice", "here")]
     assert nobody == []
+
+
+async def test_many_members_come_in_pages(server: LocalServer) -> None:
+    # RTP18: pages of a sync share the part before the colon; the last has none after it.
+    async with raw_client(server) as crowd, raw_client(server) as watcher:
+        for start in (0, 100, 200):
+            await announce_all(crowd, [f"{n:03d}" for n in range(start, min(start + 100, 230))])
+        await watcher.attach("c")
+        syncs = [frame for frame in await watcher.settled() if frame["action"] == Action.SYNC]
+    assert [len(sync["presence"]) for sync in syncs] == [100, 100, 30]
+    sequence = {sync["channelSerial"].partition(":")[0] for sync in syncs}
+    assert len(sequence) == 1
+    assert [sync["channelSerial"].partition(":")[2] for sync in syncs] == ["100", "200", ""]
+
+
+async def announce_all(client: RawClient, names: list[str]) -> None:
+    events = [{"action": PresenceAction.ENTER, "clientId": name} for name in names]
+    serial = client.next_serial
+    client.next_serial += 1
+    await client.send({"action": Action.PRESENCE, "channel": "c", "msgSerial": serial, "presence": events})
+    answer = await client.answer()
+    assert answer["action"] == Action.ACK, answer
+
+
+async def test_a_client_can_ask_for_the_members_again(server: LocalServer) -> None:
+    async with raw_client(server, "alice") as alice, raw_client(server) as watcher:
+        await watcher.attach("c")
+        await announce(alice, PresenceAction.ENTER)
+        await watcher.settled()
+        await watcher.send({"action": Action.SYNC, "channel": "c"})
+        sync = await watcher.until(Action.SYNC)
+        assert [member["clientId"] for member in sync["presence"]] == ["alice"]
+        await watcher.send({"action": Action.SYNC, "channel": "elsewhere"})
+        await watcher.attach("c", flags=int(Flag.PUBLISH))
+        await watcher.send({"action": Action.SYNC, "channel": "c"})
+        assert Action.SYNC not in [frame["action"] for frame in await watcher.settled()]
+
+
+async def test_presence_of_the_past_over_rest(server: LocalServer, rest: httpx.AsyncClient) -> None:
+    # RSP4
+    async with raw_client(server, "alice") as alice:
+        for action in (PresenceAction.ENTER, PresenceAction.UPDATE, PresenceAction.LEAVE):
+            await announce(alice, action)
+    response = await rest.get("/channels/c/presence/history", params={"limit": "2"})
+    assert [event["action"] for event in response.json()] == [3, 4]
+    following = response.links["next"]["url"].removeprefix("./")
+    assert following.startswith("history?")
+    older = await rest.get(f"/channels/c/presence/{following}")
+    assert [event["action"] for event in older.json()] == [2]
+    assert "next" not in older.links
+    forwards = await rest.get("/channels/c/presence/history", params={"direction": "forwards"})
+    assert [event["action"] for event in forwards.json()] == [2, 4, 3]
+
+
+async def test_members_may_remain_for_a_time_of_their_own(
+    timed_server: LocalServer, clock: ManualClock
+) -> None:
+    async with raw_client(timed_server) as watcher:
+        await watcher.attach("c")
+        async with raw_client(timed_server, "alice", remainPresentFor="1000") as alice:
+            await announce(alice, PresenceAction.ENTER)
+            await events(watcher)
+            timed_server.faults.drop("alice")
+            await alice.closed()
+        clock.advance(999)
+        assert await events(watcher) == []
+        clock.advance(1)
+        assert [event[0] for event in await events(watcher)] == [PresenceAction.LEAVE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -234,3 +235,38 @@ async def test_the_rest_client(server: LocalServer, wire_format: WireFormat) -> 
     assert page.items[1].version.serial == appended.version_serial
     assert page.items[1].client_id == "alice"
     assert status.channel_id == "a:b"
+
+
+async def test_tokens_on_request(server: LocalServer, wire_format: WireFormat) -> None:
+    # RSA8, RSA9: the SDK signs a token request; RSA6: it gets what the key grants.
+    options = server.python_options("alice", use_binary_protocol=wire_format == "msgpack")
+    async with cast("Any", AblyRest)(**options) as client:
+        details = await client.auth.request_token(
+            {"capability": {"c": ["publish", "history"]}, "client_id": "alice", "ttl": 60_000}
+        )
+        assert (details.client_id, details.expires - details.issued) == ("alice", 60_000)
+        assert json.loads(str(details.capability)) == {"c": ["history", "publish"]}
+        with pytest.raises(AblyException) as refused:
+            await client.auth.request_token({"ttl": 25 * 3_600_000})
+        assert code_of(refused) == 40003
+        with pytest.raises(AblyException) as refused:
+            await client.auth.request_token({"timestamp": 1})
+        assert code_of(refused) == 40104
+    options = server.python_options(None, token_details=details, use_binary_protocol=wire_format == "msgpack")
+    async with cast("Any", AblyRest)(**options) as client:
+        await client.channels.get("c").publish("n", "1")
+        with pytest.raises(AblyException) as refused:
+            await client.channels.get("d").publish("n", "1")
+        assert code_of(refused) == 40160
+
+
+async def test_presence_over_rest(server: LocalServer, wire_format: WireFormat) -> None:
+    options = server.python_options("alice", use_binary_protocol=wire_format == "msgpack")
+    async with realtime(server, "alice", wire_format) as alice, cast("Any", AblyRest)(**options) as client:
+        await alice.channels.get("c").presence.enter({"role": "agent"})
+        await alice.channels.get("c").presence.update("busy")
+        presence = client.channels.get("c").presence
+        [member] = (await presence.get()).items
+        past = (await presence.history()).items
+    assert (member.client_id, member.data) == ("alice", "busy")
+    assert [event.data for event in past] == ["busy", {"role": "agent"}]

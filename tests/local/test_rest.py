@@ -7,6 +7,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from ably_ai_transport.local.protocol import Action
 from tests.local.manual_clock import START, ManualClock
 from tests.local.raw_client import pack, raw_client, unpack
 
@@ -105,7 +106,8 @@ async def test_a_channel_name_may_hold_anything(rest: httpx.AsyncClient) -> None
 
 async def test_status_of_a_channel(rest: httpx.AsyncClient, server: LocalServer) -> None:
     idle = (await rest.get("/channels/c")).json()
-    assert (idle["channelId"], idle["status"]["isActive"]) == ("c", False)
+    assert idle["channelId"] == "c"
+    assert idle["status"]["occupancy"]["metrics"]["connections"] == 0
     async with raw_client(server) as client:
         await client.attach("c")
         active = (await rest.get("/channels/c")).json()
@@ -179,3 +181,58 @@ async def test_an_envelope_holds_status_and_headers(rest: httpx.AsyncClient) -> 
     assert failure.status_code == 200
     assert failure.json()["statusCode"] == 404
     assert failure.json()["response"]["error"]["code"] == 40400
+
+
+async def test_a_publish_for_a_connection(rest: httpx.AsyncClient, server: LocalServer) -> None:
+    # TM2h
+    async with raw_client(server, "alice") as alice:
+        await alice.attach("c")
+        message = {"data": "x", "connectionKey": alice.key}
+        assert (await rest.post("/channels/c/messages", json=message)).status_code == 201
+        [frame] = [frame for frame in await alice.settled() if frame["action"] == Action.MESSAGE]
+        assert frame["messages"][0]["connectionId"] == alice.id
+        assert "connectionKey" not in frame["messages"][0]
+        for key in (f"{alice.id}!guess", "nonsense"):
+            refused = await rest.post("/channels/c/messages", json={"data": "x", "connectionKey": key})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, 40006)
+
+
+async def test_who_changes_a_message_is_told_by_the_operation(
+    rest: httpx.AsyncClient, server: LocalServer
+) -> None:
+    created = await rest.post("/channels/c/messages", json={"data": "x", "clientId": "author"})
+    serial = created.json()["serials"][0]
+    change = {"action": 1, "data": "y", "version": {"clientId": "editor", "description": "typo"}}
+    await rest.patch(f"/channels/c/messages/{serial}", json=change)
+    message = (await rest.get(f"/channels/c/messages/{serial}")).json()
+    assert (message["clientId"], message["version"]["clientId"]) == ("author", "editor")
+    assert message["version"]["description"] == "typo"
+
+
+async def test_channels_can_be_listed(rest: httpx.AsyncClient) -> None:
+    for name in ("b", "a:2", "a:1"):
+        await rest.post(f"/channels/{name}/messages", json={"data": "x"})
+    first = await rest.get("/channels", params={"by": "id", "limit": "2"})
+    assert first.json() == ["a:1", "a:2"]
+    following = first.links["next"]["url"].removeprefix("./")
+    assert (await rest.get(f"/{following}")).json() == ["b"]
+    details = (await rest.get("/channels", params={"prefix": "a:"})).json()
+    assert [item["channelId"] for item in details] == ["a:1", "a:2"]
+
+
+async def test_a_name_of_control_characters_is_answered(rest: httpx.AsyncClient) -> None:
+    # The message of an error is a header as well, which cannot hold them.
+    response = await rest.get("/%00%0d%0aX-Injected:%20yes")
+    assert response.status_code == 404
+    assert "X-Injected" not in response.headers
+
+
+async def test_what_is_not_here_says_so(rest: httpx.AsyncClient) -> None:
+    for path, what in (
+        ("/push/channelSubscriptions", "push notifications"),
+        ("/channels/c/objects", "LiveObjects"),
+        ("/channels/c/messages/x/annotations", "annotations"),
+    ):
+        response = await rest.get(path)
+        assert response.status_code == 404
+        assert response.json()["error"]["message"] == f"{what} are not supported by the local server"

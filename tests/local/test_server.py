@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 
 import anyio
 import httpx
@@ -198,10 +199,22 @@ async def test_options_for_the_sdks(server: LocalServer) -> None:
     assert "key" not in server.javascript_options(authUrl="http://x")
 
 
+async def test_small_frames_do_not_wait_for_each_other(server: LocalServer) -> None:
+    async with raw_client(server):
+        uvicorn = server._server  # type: ignore[reportPrivateUsage] - no public way to the sockets
+        assert uvicorn is not None
+        [connection] = uvicorn.server_state.connections
+        option = connection.transport.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY
+        )
+    assert option
+
+
 def test_the_public_names() -> None:
     assert set(package.__all__) == {
         "ChannelStorage",
         "Clock",
+        "ConnectionRecord",
         "Direction",
         "Faults",
         "Frame",
@@ -211,8 +224,12 @@ def test_the_public_names() -> None:
         "LocalServerOptions",
         "LogEntry",
         "MemoryStorage",
+        "Namespace",
+        "PresenceRecord",
         "Stats",
         "Storage",
+        "StorageError",
+        "StorageUnusableError",
         "SystemClock",
         "Timer",
         "WireMessage",

@@ -1,0 +1,62 @@
+"""How much an app may hold, and how large a publish may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ably_ai_transport.local.protocol import MessageAction
+from ably_ai_transport.local.refusals import full, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ably_ai_transport.local.messages import Submission
+    from ably_ai_transport.local.options import Limits
+
+_OVERHEAD = 500
+
+
+class Quota:
+    """Counts what an app holds.
+
+    What is counted only grows: messages are never forgotten, and parts that an update replaces stay as
+    versions.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.used = 0
+
+    def take(self, submissions: Sequence[Submission], held: int) -> None:
+        """Count a publish.
+
+        Args:
+            submissions: Its messages.
+            held: How many messages the channel holds; only creates add to them.
+
+        Raises:
+            RefusedError: 40112, it is more than the server may hold.
+        """
+        limits = self._limits
+        if held + len(submissions) > limits.max_history:
+            raise full("messages of a channel", limits.max_history)
+        size = 0
+        for submission in submissions:
+            data = submission.data
+            size += len(data) if data is not None else 0
+            if submission.action != MessageAction.APPEND:
+                size += _OVERHEAD
+        if self.used + size > limits.max_memory:
+            raise full("bytes held in memory", limits.max_memory)
+        self.used += size
+
+    def check_size(self, submissions: Sequence[Submission]) -> None:
+        """Refuse what is too large for one publish.
+
+        Raises:
+            RefusedError: 40009, it is larger than what is taken.
+        """
+        limit = self._limits.max_message_size
+        size = sum(submission.size for submission in submissions)
+        if size > limit:
+            raise too_large(size, limit)
