@@ -12,9 +12,10 @@ from random import Random
 
 from ably_ai_transport import InboundMessage
 from ably_ai_transport.wire import MessageAction, names
+from integration_tests.differential.others import Others, Trigger
 from integration_tests.differential.ours import Player
 from integration_tests.differential.script import CLIENT_ID, Json, Script, message_to_json
-from tests.conversation.talk import Run, Talk
+from tests.conversation.talk import Call, Run, Talk
 
 
 class Channel(Talk):
@@ -82,13 +83,13 @@ class Composer:
         self._random = random
         self._plan = plan
         self._channel = Channel()
-        self._words = 0
         self._taken = 0
         self._queues: dict[str, deque[InboundMessage]] = {}
         self._texts: dict[str | None, str] = {}
         self._past: set[str | None] = set()
         self._started: set[str] = set()
-        self._unanswered: list[tuple[str, str | None, str | None]] = []
+        self._unanswered: list[Trigger] = []
+        self._others = Others(random, self._channel, self._unanswered)
         self._sent: list[str] = []
         self._views = 1
         self._player: Player
@@ -101,7 +102,7 @@ class Composer:
             What happened, and what our side showed.
         """
         for _ in range(self._plan.past_turns):
-            await self._random.choice(self._others())()
+            await self._random.choice(self._others.deeds)()
         history = self._leave_past()
         self._scene = Scene(Script(history, self._plan.page_size))
         async with AsyncExitStack() as stack:
@@ -126,96 +127,12 @@ class Composer:
                 if self._queues:
                     await self._deliver()
             return
-        choices = self._others() if self._random.random() < 0.6 else self._own()
+        choices = self._others.deeds if self._random.random() < 0.6 else self._own()
         if not choices:
             return
         await self._random.choice(choices)()
         if not self._plan.late:
             await self._deliver_all()
-
-    # What others do
-
-    def _others(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        talk = self._channel
-        done = [self._bob_says]
-        if talk.inputs:
-            done.append(self._bob_edits)
-        if self._unanswered:
-            done += [self._answer] * 4
-        if self._with("active"):
-            done += [self._reply] * 4 + [self._finish] * 3 + [self._retry, self._bob_steers]
-        if self._with("suspended"):
-            done += [self._bob_resumes, self._bob_forks]
-        if any(run.messages for run in talk.runs):
-            done.append(self._bob_regenerates)
-        return done
-
-    def _with(self, status: str) -> list[Run]:
-        return [run for run in self._channel.runs if run.status == status]
-
-    async def _bob_says(self) -> None:
-        message_id = self._channel.say(self._text(), self._newest())
-        self._unanswered.append((message_id, message_id, None))
-
-    async def _bob_edits(self) -> None:
-        edited = self._random.choice(list(self._channel.inputs))
-        parent = self._channel.inputs[edited]
-        message_id = self._channel.say(self._text(), parent, edits=edited)
-        self._unanswered.append((message_id, message_id, None))
-
-    async def _bob_steers(self) -> None:
-        run = self._random.choice(self._with("active"))
-        self._channel.say(self._text(), run.follows, into=run)
-
-    async def _bob_resumes(self) -> None:
-        run = self._random.choice(self._with("suspended"))
-        message_id = self._channel.say(self._text(), run.follows, into=run)
-        self._channel.resume(run, message_id)
-
-    async def _bob_forks(self) -> None:
-        superseded = self._random.choice(self._with("suspended"))
-        message_id = self._channel.fork(self._text(), superseded)
-        run = self._channel.start(message_id, superseded.parent)
-        run.messages.append(message_id)
-
-    async def _bob_regenerates(self) -> None:
-        run = self._random.choice([run for run in self._channel.runs if run.messages])
-        place = self._random.randrange(len(run.messages))
-        parent = run.messages[place - 1] if place > 0 else run.parent
-        if parent is None:
-            return
-        trigger = self._channel.ask_again(run.messages[place], parent)
-        self._unanswered.append((trigger, parent, run.messages[place]))
-
-    async def _answer(self) -> None:
-        place = self._random.randrange(len(self._unanswered))
-        trigger, parent, regenerates = self._unanswered.pop(place)
-        follows = parent if regenerates is not None else None
-        self._channel.start(trigger, parent, follows=follows, regenerates=regenerates)
-
-    async def _reply(self) -> None:
-        self._write(self._random.choice(self._with("active")))
-
-    async def _retry(self) -> None:
-        run = self._random.choice(self._with("active"))
-        self._write(run, self._random.choice(run.attempts).step_id if run.attempts else None)
-
-    def _write(self, run: Run, step_id: str | None = None) -> None:
-        step = self._channel.step(run, step_id)
-        closed = self._random.random() < 0.8
-        for _ in range(self._random.choice((1, 1, 2))):
-            words = [self._text() for _ in range(self._random.randint(0, 3))]
-            self._channel.reply(step, *words, closed=closed)
-        if closed:
-            self._channel.end_step(step, self._random.choice(("complete", "failed")))
-
-    async def _finish(self) -> None:
-        run = self._random.choice(self._with("active"))
-        match self._random.choice(("complete", "complete", "suspend", "error", "cancelled")):
-            case "suspend":
-                self._channel.suspend(run)
-            case reason:
-                self._channel.end(run, reason)
 
     # What the client does
 
@@ -231,9 +148,11 @@ class Composer:
             done.append(self._new_view)
         if self._sent:
             done += [self._cancel, self._steer]
-        if any(run.run_id in self._started for run in self._with("suspended")):
+        if self._suspended():
             done += [self._continue]
-        if self._with("active"):
+        if self._open_calls():
+            done += [self._return_tool, self._fork_tool]
+        if self._others.with_status("active"):
             done += [self._cancel_run]
         return done
 
@@ -246,8 +165,8 @@ class Composer:
         return self._random.randrange(self._views)
 
     def _said(self) -> Json:
-        text = self._text()
-        return {"id": f"said-{self._words}", "text": text}
+        text = self._others.text()
+        return {"id": f"said-{text.strip()}", "text": text}
 
     async def _send(self) -> None:
         shown = await self._step(op="send", view=self._view(), said=self._said())
@@ -307,7 +226,7 @@ class Composer:
         self._take_published(shown)
 
     async def _cancel_run(self) -> None:
-        run = self._random.choice(self._with("active"))
+        run = self._random.choice(self._others.with_status("active"))
         self._take_published(await self._step(op="cancelRun", runId=run.run_id))
 
     async def _steer(self) -> None:
@@ -315,11 +234,35 @@ class Composer:
         self._take_published(await self._step(op="steer", run=run, said=self._said()))
 
     async def _continue(self) -> None:
-        run = self._random.choice([run for run in self._with("suspended") if run.run_id in self._started])
+        run = self._random.choice(self._suspended())
         options = {"runId": run.run_id}
         shown = await self._step(op="send", view=self._view(), said=self._said(), options=options)
         for message in self._take_published(shown):
             self._channel.resume(run, message.transport_headers[names.CODEC_MESSAGE_ID])
+
+    async def _return_tool(self) -> None:
+        run, call = self._random.choice(self._open_calls())
+        shown = await self._step(
+            op="returnTool", view=self._view(), runId=run.run_id, **_answer(call), text=self._others.text()
+        )
+        if self._take_published(shown):
+            call.answers += 1
+
+    async def _fork_tool(self) -> None:
+        run, call = self._random.choice(self._open_calls())
+        shown = await self._step(
+            op="forkTool", view=self._view(), runId=run.run_id, **_answer(call), text=self._others.text()
+        )
+        self._take_published(shown)
+
+    def _suspended(self) -> list[Run]:
+        """List the suspended runs that the client knows."""
+        return [run for run in self._others.with_status("suspended") if run.run_id in self._started]
+
+    def _open_calls(self) -> list[tuple[Run, Call]]:
+        """List the calls that the client sees."""
+        seen = set(self._ids(0))
+        return [(run, call) for run in self._suspended() for call in run.calls if call.message_id in seen]
 
     # What the channel does
 
@@ -345,10 +288,13 @@ class Composer:
                     continue
                 self._sent.append(message_id)
                 regenerates = headers.get(names.MSG_REGENERATE)
+                if names.SUPERSEDES in headers:
+                    self._unanswered.append(Trigger(message_id, headers.get(names.PARENT), is_fork=True))
+                    continue
                 if regenerates is None:
                     self._channel.inputs[message_id] = headers.get(names.PARENT)
                 parent = message_id if regenerates is None else headers.get(names.PARENT)
-                self._unanswered.append((message_id, parent, regenerates))
+                self._unanswered.append(Trigger(message_id, parent, regenerates))
         return echoed
 
     def _leave_past(self) -> list[InboundMessage]:
@@ -407,12 +353,6 @@ class Composer:
     def _order(message: InboundMessage) -> str:
         return message.version or ""
 
-    def _text(self) -> str:
-        self._words += 1
-        return f"w{self._words} "
 
-    def _newest(self) -> str | None:
-        if not self._channel.inputs:
-            return None
-        replies = [run.messages[-1] for run in self._channel.runs if run.messages]
-        return self._random.choice([*replies, *self._channel.inputs, None])
+def _answer(call: Call) -> Json:
+    return {"messageId": call.message_id, "toolCallId": call.call_id}

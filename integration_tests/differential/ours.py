@@ -5,7 +5,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
-from ably_ai_transport_vercel import UIClientSession, UIMessage, UIMessageCodec, VercelInput
+from ably_ai_transport_vercel import (
+    UIClientSession,
+    UIMessage,
+    UIMessageCodec,
+    VercelInput,
+    create_tool_result_fork,
+)
 
 from ably_ai_transport import (
     AITransportError,
@@ -151,6 +157,36 @@ class Player:
 
     async def _regenerate(self, view: int, messageId: str) -> None:  # noqa: N803
         self._runs.append(await self._views[view].regenerate(messageId))
+
+    async def _returnTool(  # noqa: N802
+        self,
+        view: int,
+        runId: str,  # noqa: N803
+        messageId: str,  # noqa: N803
+        toolCallId: str,  # noqa: N803
+        text: str,
+    ) -> None:
+        answer = CODEC.create_tool_result(messageId, {"toolCallId": toolCallId, "output": text})
+        self._runs.append(await self._views[view].send([answer], run_id=runId))
+
+    async def _forkTool(  # noqa: N802
+        self,
+        view: int,
+        runId: str,  # noqa: N803
+        messageId: str,  # noqa: N803
+        toolCallId: str,  # noqa: N803
+        text: str,
+    ) -> None:
+        node = self._session.tree.get_run_node(runId)
+        assert node is not None, messageId
+        fork = create_tool_result_fork(
+            CODEC.get_messages(node.projection),
+            parent=node.parent_codec_message_id,
+            tool_call_id=toolCallId,
+            supersedes=runId,
+            output=text,
+        )
+        self._runs.append(await self._views[view].send(fork.input, **fork.options))
 
     async def _cancel(self, run: int) -> None:
         await self._runs[run].cancel()

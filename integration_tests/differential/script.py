@@ -14,6 +14,8 @@ loadOlder  view, limit                     a view reveals older messages
 loadUntil  view, messageId                 a view reveals the messages after one
 newView                                    one more view
 inspect    runIds, messageIds              all that is known of runs and messages is shown
+returnTool view, runId, messageId, …       a view answers a suspended run's tool call
+forkTool   view, runId, toolCallId, text   a view answers it in a run of its own
 cancel     run                             one of the runs that were sent is cancelled
 cancelRun  runId                           anybody's run is cancelled
 steer      run, said                       one of the runs that were sent is steered
@@ -85,11 +87,11 @@ class Names:
 
     def learn(self, message: OutboundMessage) -> None:
         """Name the new ids of a message that is published."""
-        for header in self._headers:
-            for raw in _UUID.findall(message.transport_headers.get(header, "")):
-                if raw not in self._tokens:
-                    token = f"~{len(self._raw)}~"
-                    self._tokens[raw], self._raw[token] = token, raw
+        said = [message.transport_headers.get(header, "") for header in self._headers]
+        for raw in _UUID.findall("".join(said) + json.dumps(message.data)):
+            if raw not in self._tokens:
+                token = f"~{len(self._raw)}~"
+                self._tokens[raw], self._raw[token] = token, raw
 
     def know(self, value: object) -> None:
         """Let the ids of others stand as they are."""

@@ -1,7 +1,7 @@
 // Plays scripts to client sessions whose channel does what the script says, and tells after each step what there is
 // to see. See ../differential/script.py for the steps.
 import * as Ably from 'ably';
-import { createClientSession, createUIMessageCodec } from '@ably/ai-transport/vercel';
+import { createClientSession, createToolResultFork, createUIMessageCodec } from '@ably/ai-transport/vercel';
 
 import { Names } from './lib/names.mjs';
 import { serve } from './lib/peer.mjs';
@@ -188,6 +188,23 @@ class Player {
 
   async regenerate({ view, messageId }) {
     this.#keep(await this.#views[view].regenerate(messageId));
+  }
+
+  async returnTool({ view, runId, messageId, toolCallId, text }) {
+    const input = codec.createToolResult(messageId, { toolCallId, output: text });
+    this.#keep(await this.#views[view].send([input], { runId }));
+  }
+
+  async forkTool({ view, runId, toolCallId, text }) {
+    const { projection, parentCodecMessageId } = this.#session.tree.getRunNode(runId);
+    const { input, sendOptions } = createToolResultFork({
+      runMessages: codec.getMessages(projection),
+      parentCodecMessageId,
+      toolCallId,
+      result: { output: text },
+      supersedesRunId: runId,
+    });
+    this.#keep(await this.#views[view].send([input], sendOptions));
   }
 
   #keep(run) {

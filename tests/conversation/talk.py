@@ -1,5 +1,6 @@
 """A conversation composed by hand: what is said becomes the messages of a channel."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,23 @@ class Step:
 
 
 @dataclass(eq=False)
+class Call:
+    """A tool call that waits for an answer.
+
+    Attributes:
+        call_id: The call.
+        message_id: The message that it is in.
+        arguments: What the tool is called with.
+        answers: How many answers there were.
+    """
+
+    call_id: str
+    message_id: str
+    arguments: dict[str, str]
+    answers: int = 0
+
+
+@dataclass(eq=False)
 class Run:
     """A run, and what it hangs under.
 
@@ -28,6 +46,8 @@ class Run:
         regenerates: The message that it replaces.
         messages: What it has put out, and what was said into it.
         attempts: Steps that were tried, by id.
+        calls: Tools that it asked for.
+        client_id: Whose input it replies to.
         status: Where it stands.
     """
 
@@ -39,13 +59,15 @@ class Run:
     invocation_id: str = ""
     messages: list[str] = field(default_factory=list[str])
     attempts: list[Step] = field(default_factory=list[Step])
+    calls: list[Call] = field(default_factory=list[Call])
+    client_id: str = "alice"
     status: str = "active"
 
     @property
     def headers(self) -> dict[str, str | None]:
         return {
             names.RUN_ID: self.run_id,
-            names.RUN_CLIENT_ID: "alice",
+            names.RUN_CLIENT_ID: self.client_id,
             names.INVOCATION_ID: self.invocation_id,
             names.INPUT_CODEC_MESSAGE_ID: self.trigger,
         }
@@ -58,9 +80,12 @@ class Talk:
 
     Attributes:
         live: The deliveries.
+        speaker: The client id of the people who speak.
     """
 
     def __init__(self) -> None:
+        self.speaker = "alice"
+        self._authors: dict[str, str] = {}
         self.live: list[InboundMessage] = []
         self.runs: list[Run] = []
         self.inputs: dict[str, str | None] = {}
@@ -88,7 +113,7 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "user",
-            names.RUN_CLIENT_ID: "alice",
+            names.RUN_CLIENT_ID: self.speaker,
             names.CODEC_MESSAGE_ID: message_id,
             names.RUN_ID: None if into is None else into.run_id,
             names.PARENT: parent,
@@ -108,13 +133,13 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "user",
-            names.RUN_CLIENT_ID: "alice",
+            names.RUN_CLIENT_ID: self.speaker,
             names.CODEC_MESSAGE_ID: message_id,
             names.PARENT: parent,
             names.MSG_REGENERATE: target,
             names.EVENT_ID: f"event-{message_id}",
         }
-        self.put(names.AI_INPUT, headers, {"kind": "regenerate"})
+        self.put(names.AI_INPUT, headers, {"kind": "regenerate"}, client_id=self.speaker)
         return message_id
 
     def fork(self, text: str, superseded: Run) -> str:
@@ -122,13 +147,45 @@ class Talk:
         message_id = self._id("m")
         headers = {
             names.ROLE: "assistant",
-            names.RUN_CLIENT_ID: "alice",
+            names.RUN_CLIENT_ID: self.speaker,
             names.CODEC_MESSAGE_ID: message_id,
             names.PARENT: superseded.parent,
             names.SUPERSEDES: superseded.run_id,
             names.EVENT_ID: f"event-{message_id}",
         }
         self._input(headers, text, message_id)
+        return message_id
+
+    def return_tool(self, run: Run, call: Call, text: str, how: str = "output") -> None:
+        """Publish an answer to a tool call, for the same run to go on: an output, an error or an approval."""
+        headers = self._tool_headers(call.message_id, call.message_id)
+        headers |= {names.ROLE: "user", names.RUN_ID: run.run_id}
+        codec, data = {"toolCallId": call.call_id}, dict[str, str]()
+        match how:
+            case "output":
+                codec["kind"], data = "tool-result", {"output": text}
+            case "error":
+                codec["kind"], data = "tool-result-error", {"message": text}
+            case _:
+                codec |= {"kind": "tool-approval-response", "approved": "true", "reason": text}
+        call.answers += 1
+        self.put(names.AI_INPUT, headers, codec, data or "", client_id=self.speaker)
+
+    def fork_tool(self, superseded: Run, call: Call, text: str) -> str:
+        """Publish an answer to a tool call for a run of its own; returns the message that it starts from."""
+        message_id = self._id("m")
+        headers = self._tool_headers(message_id, superseded.parent)
+        headers |= {names.ROLE: "assistant", names.SUPERSEDES: superseded.run_id}
+        part = {
+            "type": "tool-weather",
+            "toolCallId": call.call_id,
+            "state": "input-available",
+            "input": call.arguments,
+        }
+        message = {"id": call.message_id, "role": "assistant", "parts": [{"type": "step-start"}, part]}
+        seed = {"messages": [{"codecMessageId": message_id, "message": message}]}
+        codec = {"kind": "tool-result", "toolCallId": call.call_id}
+        self.put(names.AI_INPUT, headers, codec, {"output": text, "forkSeed": seed}, client_id=self.speaker)
         return message_id
 
     def say_into(self, run_id: str, text: str) -> str:
@@ -150,6 +207,7 @@ class Talk:
     ) -> Run:
         """Start a run that replies to an input."""
         run = Run(self._id("r"), trigger, follows or trigger, parent, regenerates, self._id("i"))
+        run.client_id = self._author(trigger)
         headers = {**run.headers, names.PARENT: parent, names.MSG_REGENERATE: regenerates}
         self.put(names.RUN_START, headers)
         self.runs.append(run)
@@ -180,15 +238,18 @@ class Talk:
         headers = {**self._output_headers(step, message_id), names.STEER_CODEC_MESSAGE_IDS: steers}
         self.put(names.AI_OUTPUT, headers, codec)
 
-    def stream(self, step: Step, message_id: str) -> str:
-        """Open a text; returns the serial to append to."""
+    def stream(
+        self, step: Step, message_id: str, kind: str = "text", stream_id: str = "t", **fields: str
+    ) -> str:
+        """Open a text, or what else grows; returns the serial to append to."""
         headers = {
             **self._output_headers(step, message_id),
             names.STREAM: "true",
             names.STATUS: "streaming",
-            names.STREAM_ID: "t",
+            names.STREAM_ID: stream_id,
         }
-        return self.put(names.AI_OUTPUT, headers, {"kind": "text", "id": "t"})
+        own_id = "id" if kind == "text" else "toolCallId"
+        return self.put(names.AI_OUTPUT, headers, {"kind": kind, own_id: stream_id, **fields})
 
     def reply(self, step: Step, *words: str, closed: bool = True) -> str:
         """Publish a message with a text that grows; returns the message's id."""
@@ -206,6 +267,24 @@ class Talk:
             step.run.messages.append(message_id)
         return message_id
 
+    def call_tool(self, step: Step, arguments: dict[str, str], *, to_approve: bool = False) -> Call:
+        """Publish a message that asks for a tool."""
+        message_id = self._id("a")
+        call = Call(self._id("c"), message_id, arguments)
+        self.output(step, "start", message_id)
+        self.output(step, "start-step", message_id)
+        serial = self.stream(step, message_id, "tool-input", call.call_id, toolName="weather")
+        self.append(serial, json.dumps(arguments))
+        self.append(serial, "", status="complete")
+        if to_approve:
+            asked = {"kind": "tool-approval-request", "toolCallId": call.call_id, "approvalId": self._id("q")}
+            self.put(names.AI_OUTPUT, self._output_headers(step, message_id), asked)
+        self.output(step, "finish-step", message_id)
+        self.output(step, "finish", message_id)
+        step.run.messages.append(message_id)
+        step.run.calls.append(call)
+        return call
+
     def suspend(self, run: Run) -> None:
         """Suspend a run."""
         self.put(names.RUN_SUSPEND, run.headers)
@@ -215,6 +294,7 @@ class Talk:
         """Go on with a run under another invocation."""
         run.trigger = run.follows = trigger
         run.invocation_id = self._id("i")
+        run.client_id = self._author(trigger)
         self.put(names.RUN_RESUME, run.headers)
         run.status = "active"
 
@@ -241,17 +321,21 @@ class Talk:
         transport: Mapping[str, str | None],
         codec: dict[str, str] | None = None,
         data: object = "",
+        *,
+        client_id: str = "alice",
     ) -> str:
         """Publish a message; returns its serial."""
         serial = self._serial()
         headers = {key: value for key, value in transport.items() if value is not None}
+        if name == names.AI_INPUT and names.CODEC_MESSAGE_ID in headers:
+            self._authors[headers[names.CODEC_MESSAGE_ID]] = client_id
         message = InboundMessage(
             name=name,
             data=data,
             serial=serial,
             version=serial,
             timestamp=self._clock,
-            client_id="alice",
+            client_id=client_id,
             extras=ai_extras(headers, codec),
         )
         self._stored[serial] = message
@@ -272,7 +356,20 @@ class Talk:
 
     def _input(self, headers: dict[str, str | None], text: str, message_id: str) -> None:
         codec = {"kind": "user-message", "partType": "text", "messageId": message_id}
-        self.put(names.AI_INPUT, {**headers, names.STREAM: "false"}, codec, text)
+        headers = {**headers, names.STREAM: "false"}
+        self.put(names.AI_INPUT, headers, codec, text, client_id=self.speaker)
+
+    def _tool_headers(self, message_id: str, parent: str | None) -> dict[str, str | None]:
+        return {
+            names.RUN_CLIENT_ID: self.speaker,
+            names.CODEC_MESSAGE_ID: message_id,
+            names.PARENT: parent,
+            names.EVENT_ID: self._id("e"),
+            names.STREAM: "false",
+        }
+
+    def _author(self, message_id: str) -> str:
+        return self._authors.get(message_id, "alice")
 
     def _output_headers(self, step: Step, message_id: str) -> dict[str, str | None]:
         run = step.run

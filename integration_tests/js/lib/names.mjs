@@ -14,15 +14,14 @@ export class Names {
   }
 
   /** Name the new ids of a message that is published. */
-  learn({ extras }) {
-    const said = extras?.ai?.transport ?? {};
-    for (const header of this.#headers) {
-      for (const raw of said[header]?.match(UUID) ?? []) {
-        if (this.#tokens.has(raw)) continue;
-        const token = `~${this.#raw.size}~`;
-        this.#tokens.set(raw, token);
-        this.#raw.set(token, raw);
-      }
+  learn({ data, extras }) {
+    const headers = extras?.ai?.transport ?? {};
+    const said = this.#headers.map((header) => headers[header] ?? '');
+    for (const raw of (said.join('') + JSON.stringify(data ?? '')).match(UUID) ?? []) {
+      if (this.#tokens.has(raw)) continue;
+      const token = `~${this.#raw.size}~`;
+      this.#tokens.set(raw, token);
+      this.#raw.set(token, raw);
     }
   }
 
