@@ -88,9 +88,11 @@ class Composer:
         self._texts: dict[str | None, str] = {}
         self._past: set[str | None] = set()
         self._started: set[str] = set()
+        self._delivered: set[str | None] = set()
         self._unanswered: list[Trigger] = []
         self._others = Others(random, self._channel, self._unanswered)
         self._sent: list[str] = []
+        self._returned: set[str] = set()
         self._views = 1
         self._player: Player
         self._scene: Scene
@@ -241,12 +243,16 @@ class Composer:
             self._channel.resume(run, message.transport_headers[names.CODEC_MESSAGE_ID])
 
     async def _return_tool(self) -> None:
-        run, call = self._random.choice(self._open_calls())
+        open_calls = [one for one in self._open_calls() if one[1].message_id not in self._returned]
+        if not open_calls:
+            return
+        run, call = self._random.choice(open_calls)
         shown = await self._step(
             op="returnTool", view=self._view(), runId=run.run_id, **_answer(call), text=self._others.text()
         )
         if self._take_published(shown):
             call.answers += 1
+            self._returned.add(call.message_id)
 
     async def _fork_tool(self) -> None:
         run, call = self._random.choice(self._open_calls())
@@ -332,6 +338,7 @@ class Composer:
             publisher = min(self._queues, key=lambda name: self._order(self._queues[name][0]))
         queue = self._queues[publisher]
         message = queue.popleft()
+        self._delivered.add(message.transport_headers.get(names.CODEC_MESSAGE_ID))
         if message.name == names.RUN_START:
             self._started.add(message.transport_headers[names.RUN_ID])
         if not queue:
@@ -340,9 +347,12 @@ class Composer:
             await self._step(op="deliver", message=message_to_json(message))
 
     def _may(self, message: InboundMessage) -> bool:
-        """Tell whether a message may come now: what is said into a run comes after its start."""
-        run_id = message.transport_headers.get(names.RUN_ID)
-        return message.name != names.AI_INPUT or run_id is None or run_id in self._started
+        """Tell whether a message may come now: a run starts after its fork, and is spoken into after that."""
+        headers = message.transport_headers
+        if message.name == names.AI_INPUT:
+            return headers.get(names.RUN_ID, "") in {"", *self._started}
+        trigger = headers.get(names.INPUT_CODEC_MESSAGE_ID)
+        return trigger not in self._others.forks or trigger in self._delivered
 
     async def _deliver_all(self) -> None:
         self._queue_up()

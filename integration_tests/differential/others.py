@@ -37,6 +37,9 @@ class Others:
         random: Chooses.
         talk: What they say goes here.
         unanswered: Inputs that no agent has answered.
+
+    Attributes:
+        forks: Answers that runs of their own have started from.
     """
 
     def __init__(self, random: Random, talk: Talk, unanswered: list[Trigger]) -> None:
@@ -44,6 +47,7 @@ class Others:
         self._talk = talk
         self._unanswered = unanswered
         self._words = 0
+        self.forks: set[str | None] = set()
 
     @property
     def deeds(self) -> Sequence[Deed]:
@@ -131,6 +135,7 @@ class Others:
             trigger.message_id, trigger.parent, follows=follows, regenerates=trigger.replaces
         )
         if trigger.is_fork:
+            self.forks.add(trigger.message_id)
             run.messages.append(trigger.message_id)
 
     async def _reply(self) -> None:

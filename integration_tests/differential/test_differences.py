@@ -8,7 +8,7 @@ import pytest
 from integration_tests.differential.ours import Player
 from integration_tests.differential.script import Json, Script, message_to_json
 from integration_tests.differential.theirs import Theirs
-from tests.conversation.talk import Talk
+from tests.conversation.talk import Call, Run, Talk
 
 
 @pytest.fixture
@@ -132,3 +132,37 @@ def test_a_step_starts_once_for_who_comes_late(theirs: Theirs, talk: Talk) -> No
         for shown in (ours, other)
     ]
     assert starts == [["step-start", "text"], ["step-start", "step-start", "text"]]
+
+
+def asked_for_a_tool(talk: Talk) -> tuple[Run, Call]:
+    run = talk.start(talk.say("hi"), "m1")
+    call = talk.call_tool(talk.step(run), {})
+    talk.suspend(run)
+    return run, call
+
+
+def test_who_answers_a_call_twice_hears_of_its_run_twice(theirs: Theirs, talk: Talk) -> None:
+    run, call = asked_for_a_tool(talk)
+    asked = deliveries(talk)
+    talk.resume(run, call.message_id)
+    answer = {"runId": run.run_id, "messageId": call.message_id, "toolCallId": call.call_id, "text": "21"}
+    answers: list[Json] = [{"op": "returnTool", "view": 0, **answer}] * 2
+    ours, other = live_through(theirs, Script(steps=[*asked, *answers, *deliveries(talk, len(asked))]))
+    assert [sent["runId"] for sent in ours["sent"]] == [run.run_id, run.run_id]
+    assert [sent["runId"] for sent in other["sent"]] == ["", run.run_id]
+
+
+def test_a_run_stands_where_its_fork_was_said(theirs: Theirs, talk: Talk) -> None:
+    run, call = asked_for_a_tool(talk)
+    fork = talk.fork_tool(run, call, "21")
+    talk.say("meanwhile", "m1")
+    talk.start(fork, "m1")
+    *before, forked, meanwhile, start = deliveries(talk)
+    ours, other = live_through(theirs, Script(steps=[*before, meanwhile, start, forked]))
+    in_order, _ = live_through(theirs, Script(steps=[*before, forked, meanwhile, start]))
+    assert ids(ours) == ids(in_order) == ["m1", fork, talk_id(meanwhile)]
+    assert ids(other) == ["m1", talk_id(meanwhile), fork]
+
+
+def talk_id(delivery: Json) -> str:
+    return str(delivery["message"]["extras"]["ai"]["transport"]["codec-message-id"])
