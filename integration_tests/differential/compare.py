@@ -121,11 +121,17 @@ def _reveals_as_many_as_asked(step: Json, ours: Json, theirs: Json) -> bool:
 
 
 def _lags_behind(view: Json) -> bool:
-    """The npm package goes on showing a message that it has deselected by asking to regenerate it."""
-    return any(
-        branch["selected"] != entry["message"]["id"]
-        for entry, branch in zip(view["messages"], view["branches"], strict=True)
-    )
+    """The npm package goes on showing a message that it has deselected, or whose run is superseded."""
+    on_branch = {run["runId"] for run in view["runs"]}
+    before: str | None = None
+    for entry, branch, run_id in zip(view["messages"], view["branches"], view["runOf"], strict=True):
+        if branch["selected"] != entry["message"]["id"]:
+            return True
+        stands_in = run_id is not None and run_id not in on_branch
+        if stands_in and run_id != before and not branch["hasSiblings"]:
+            return True
+        before = run_id
+    return False
 
 
 def _shows_through(ours: Json, theirs: Json) -> bool:
