@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
-PROJECTS := pyproject.toml codecs/vercel/pyproject.toml
+PROJECTS := pyproject.toml codecs/vercel/pyproject.toml codecs/haip/pyproject.toml
 
 .PHONY: help demo test test-fast differential lint format types layers check bench clean
 
@@ -15,8 +15,8 @@ $(STAMP): $(PROJECTS) constraints.txt
 	@echo "Preparing $(VENV) (first run takes a minute)…"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# The two distributions name each other; the codec goes first, and what it needs comes with the core.
-	@$(PIP) --no-deps -e codecs/vercel
+	@# The distributions name each other; the codecs go first, and what they need comes with the core.
+	@$(PIP) --no-deps -e codecs/vercel -e codecs/haip
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
