@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
-PROJECTS := pyproject.toml codecs/vercel/pyproject.toml codecs/haip/pyproject.toml
+PROJECTS := pyproject.toml $(wildcard codecs/*/pyproject.toml)
 
 .PHONY: help demo test test-fast differential lint format types layers check bench clean
 
@@ -16,7 +16,7 @@ $(STAMP): $(PROJECTS) constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# The distributions name each other; the codecs go first, and what they need comes with the core.
-	@$(PIP) --no-deps -e codecs/vercel -e codecs/haip
+	@$(PIP) --no-deps -e codecs/vercel -e codecs/openai -e codecs/haip
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 

@@ -22,7 +22,10 @@ class _LeadInRules(Generic[OutT]):
 
     def before_stream(self, stream: StreamState) -> Sequence[OutT]:
         run_id = stream.transport_headers.get(names.RUN_ID, "")
-        return self._tracker.ensure_phases(run_id, stream.codec_headers)
+        events = self._tracker.ensure_phases(run_id, stream.codec_headers)
+        if self._lead_in.before_stream is not None:
+            events.extend(self._lead_in.before_stream(stream.codec_headers))
+        return events
 
     def before_discrete(self, kind: str, payload: Payload) -> Sequence[OutT]:
         run_id = payload.transport_headers.get(names.RUN_ID, "")

@@ -6,7 +6,7 @@ put together again. Where a row cannot say it, a function can: the *hatches*.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, cast
 
@@ -340,13 +340,16 @@ class LeadIn(Generic[EventT]):
         resets: Kinds of rows after which a phase must come again, with the phase's key.
         clears: Kinds of rows after which nothing is known to have come.
         needed_by: Kinds of discrete rows that need the phases; streams always do.
+        before_stream: Makes up what has to come before a stream, whether it has come or not, out of the
+            stream's codec headers; for events that do no harm when they are folded twice.
     """
 
-    phases: tuple[LifecyclePhase[EventT], ...]
-    marks: Mapping[str, str]
-    resets: Mapping[str, str]
+    phases: tuple[LifecyclePhase[EventT], ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict[str, str])
+    resets: Mapping[str, str] = field(default_factory=dict[str, str])
     clears: frozenset[str] = frozenset()
     needed_by: frozenset[str] = frozenset()
+    before_stream: Callable[[Headers], Sequence[EventT]] | None = None
 
 
 def match_wildcard(kind: str, names: Iterable[str]) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from ably_ai_transport.wire import names
-from integration_tests.differential.script import Json
+from integration_tests.differential.script import Json, identity
 
 
 def differences(ours: object, theirs: object, path: str = "") -> Iterator[str]:
@@ -125,7 +125,7 @@ def _lags_behind(view: Json) -> bool:
     on_branch = {run["runId"] for run in view["runs"]}
     before: str | None = None
     for entry, branch, run_id in zip(view["messages"], view["branches"], view["runOf"], strict=True):
-        if branch["selected"] != entry["message"]["id"]:
+        if branch["selected"] != identity(entry["message"]):
             return True
         stands_in = run_id is not None and run_id not in on_branch
         if stands_in and run_id != before and not branch["hasSiblings"]:
@@ -149,7 +149,7 @@ def _start_steps_once(ours: Json, theirs: Json) -> None:
     start: Json = {"type": "step-start"}
     for mine, other in zip(ours["views"], theirs["views"], strict=True):
         for here, there in zip(mine["messages"], other["messages"], strict=False):
-            parts: list[Json] = there["message"]["parts"]
+            parts: list[Json] = there["message"].get("parts", [])
             once = [part for i, part in enumerate(parts) if part != start or parts[i - 1 : i] != [start]]
-            if once == here["message"]["parts"]:
+            if once == here["message"].get("parts"):
                 there["message"]["parts"] = once

@@ -1,12 +1,12 @@
 """Plays scripts to client sessions of ours."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
+from ably_ai_transport_openai import ResponsesCodec
 from ably_ai_transport_vercel import (
-    UIClientSession,
     UIMessage,
     UIMessageCodec,
     VercelInput,
@@ -22,6 +22,7 @@ from ably_ai_transport import (
     RunInfo,
     View,
 )
+from ably_ai_transport.codec import Codec
 from ably_ai_transport.conversation import OutputFolded, RunNode
 from ably_ai_transport.conversation.nodes import run_info
 from ably_ai_transport.session import SteerResult
@@ -32,6 +33,7 @@ from integration_tests.differential.script import (
     Names,
     Script,
     frame_to_json,
+    identity,
     message_from_json,
     message_to_json,
 )
@@ -39,6 +41,7 @@ from tests.support.scripted_channel import ScriptedChannel, ScriptedSource
 from tests.support.showing import show_error, show_messages, show_run
 
 CODEC = UIMessageCodec()
+CODECS: Mapping[str, Codec[Any, Any, Any, Any]] = {"vercel": CODEC, "openai": ResponsesCodec()}
 AnyView: TypeAlias = Any
 AnyRun: TypeAlias = ClientRun[Any, Any, Any, Any]
 
@@ -75,7 +78,7 @@ class Channel(ScriptedChannel):
 class Player:
     """A client session that is taken through a script, step by step."""
 
-    def __init__(self, session: UIClientSession, channel: Channel) -> None:
+    def __init__(self, session: ClientSession[Any, Any, Any, Any], channel: Channel) -> None:
         self.names = Names(names.EVENT_ID, names.CODEC_MESSAGE_ID)
         self._session = session
         self._channel = channel
@@ -96,7 +99,10 @@ class Player:
         channel = Channel("differential", client_id=CLIENT_ID)
         channel.history_walks.append(script.history)
         session = ClientSession(
-            ScriptedSource(channel), "differential", codec=CODEC, history_page_size=script.page_size
+            ScriptedSource(channel),
+            "differential",
+            codec=CODECS[script.codec],
+            history_page_size=script.page_size,
         )
         async with session:
             player = cls(session, channel)
@@ -267,9 +273,9 @@ def _show_branch(view: AnyView, codec_message_id: str) -> Json:
     handle = view.branch_selection(codec_message_id)
     return {
         "hasSiblings": handle.has_siblings,
-        "siblings": [message["id"] for message in handle.siblings],
+        "siblings": [identity(message) for message in handle.siblings],
         "index": handle.index,
-        "selected": None if handle.selected is None else handle.selected["id"],
+        "selected": None if handle.selected is None else identity(handle.selected),
     }
 
 

@@ -51,11 +51,13 @@ class Script:
         history: What the channel held when the session attached, newest first.
         page_size: Messages a page of history.
         steps: What happens then.
+        codec: The codec that all speak: ``vercel`` or ``openai``.
     """
 
     history: Sequence[InboundMessage] = ()
     page_size: int = 100
     steps: list[Json] = field(default_factory=list[Json])
+    codec: str = "vercel"
 
     def at_leisure(self) -> "Script":
         """Return the same for a client that reads all of the past at once, before anything else happens."""
@@ -69,6 +71,7 @@ class Script:
             "history": [message_to_json(message) for message in self.history],
             "pageSize": self.page_size,
             "clientId": CLIENT_ID,
+            "codec": self.codec,
             "steps": self.steps,
         }
 
@@ -108,6 +111,11 @@ class Names:
         self.know(value)
         text = json.dumps(value, ensure_ascii=False)
         return cast("Json", json.loads(_TOKEN.sub(lambda m: self._raw.get(m[0], m[0]), text)))
+
+
+def identity(message: Mapping[str, Any]) -> object:
+    """Return what tells a message from others: its own id, or all of it where it has none."""
+    return message.get("id", message)
 
 
 def message_to_json(message: InboundMessage) -> Json:

@@ -13,9 +13,6 @@ from integration_tests.differential.theirs import Theirs
 from tests.support import transcripts
 from tests.support.transcripts import Delivered, HistoryFetched, Participant
 
-NOT_YET: Final = "ait-openai"
-"""Recordings whose codec does not exist yet."""
-
 REFUSED: Final = "ait-nack"
 """Recordings of a refused append: the npm package's followers keep a text with a hole."""
 
@@ -27,7 +24,7 @@ def _cases() -> list[tuple[str, str]]:
         (scenario, name)
         for scenario in transcripts.scenarios("ait-")
         for name, participant in transcripts.load(scenario).participants.items()
-        if participant.delivered and not scenario.startswith(NOT_YET)
+        if participant.delivered
     ]
 
 
@@ -35,7 +32,8 @@ def script_of(participant: Participant) -> Script:
     """Take down what a participant received, and when it read the past."""
     walks = participant.walks()
     limits = [event.limit for event in participant.events if isinstance(event, HistoryFetched)]
-    script = Script(walks[0] if walks else (), limits[0] if limits else 100)
+    codec = "openai" if participant.adapter == "openai-responses" else "vercel"
+    script = Script(walks[0] if walks else (), limits[0] if limits else 100, codec=codec)
     load = {"op": "loadOlder", "view": 0, "limit": 1000}
     for event in participant.events:
         if isinstance(event, Delivered):

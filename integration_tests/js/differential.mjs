@@ -1,7 +1,9 @@
 // Plays scripts to client sessions whose channel does what the script says, and tells after each step what there is
 // to see. See ../differential/script.py for the steps.
 import * as Ably from 'ably';
-import { createClientSession, createToolResultFork, createUIMessageCodec } from '@ably/ai-transport/vercel';
+import { createClientSession } from '@ably/ai-transport';
+import { ResponsesCodec } from '@ably/ai-transport/openai';
+import { createToolResultFork, createUIMessageCodec } from '@ably/ai-transport/vercel';
 
 import { Names } from './lib/names.mjs';
 import { serve } from './lib/peer.mjs';
@@ -61,11 +63,13 @@ class Channel {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const codec = createUIMessageCodec();
+const codecs = { vercel: codec, openai: ResponsesCodec };
 const said = ({ id, text }) => codec.createUserMessage({ id, role: 'user', parts: [{ type: 'text', text }] });
 
 const showBranch = (view, id) => {
   const { hasSiblings, siblings, index, selected } = view.branchSelection(id);
-  return { hasSiblings, siblings: siblings.map((message) => message.id), index, selected: selected?.id ?? null };
+  const identity = (message) => message?.id ?? message ?? null;
+  return { hasSiblings, siblings: siblings.map(identity), index, selected: identity(selected) };
 };
 
 const showView = (view) => {
@@ -103,7 +107,7 @@ class Player {
   #steers = [];
   #heard = {};
 
-  constructor({ history, pageSize, clientId }) {
+  constructor({ history, pageSize, clientId, codec: codecName }) {
     this.#names.know(history);
     this.#channel = new Channel('differential', history, this.#names);
     const client = {
@@ -112,7 +116,12 @@ class Player {
       connection: { state: 'connected', on: () => {}, off: () => {} },
       channels: { get: () => this.#channel },
     };
-    this.#session = createClientSession({ client, channelName: 'differential', historyPageSize: pageSize });
+    this.#session = createClientSession({
+      client,
+      channelName: 'differential',
+      historyPageSize: pageSize,
+      codec: codecs[codecName],
+    });
     this.#forget();
   }
 

@@ -1,18 +1,24 @@
 """Plays a participant's part of a recorded conversation to a session of ours."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from ably_ai_transport_openai import ResponsesCodec
 from ably_ai_transport_vercel import UIMessageCodec
 
 from ably_ai_transport import AITransportError, ClientSession, InboundMessage
 from ably_ai_transport.channel import ChannelState
+from ably_ai_transport.codec import Codec
 from tests.support.scripted_channel import ScriptedChannel, ScriptedSource
 from tests.support.transcripts import Attached, Delivered, HistoryFetched, Participant
 
 Session: TypeAlias = ClientSession[Any, Any, Any, Any]
 Until: TypeAlias = Callable[[InboundMessage], bool]
+
+
+CODECS: Final[Mapping[str | None, type[Codec[Any, Any, Any, Any]]]] = {"openai-responses": ResponsesCodec}
+"""The codecs of participants, by the name that these give themselves; UI messages for all others."""
 
 
 @asynccontextmanager
@@ -40,13 +46,20 @@ async def replayed(
     channel.history_walks.extend(walks)
     page_size = next((event.limit for event in participant.events if isinstance(event, HistoryFetched)), 100)
     session = ClientSession(
-        ScriptedSource(channel), "replayed", codec=UIMessageCodec(), history_page_size=page_size
+        ScriptedSource(channel),
+        "replayed",
+        codec=_codec_of(participant),
+        history_page_size=page_size,
     )
     if on_error is not None:
         session.on_error(on_error)
     async with session:
         await _play(participant, channel, session, until)
         yield session
+
+
+def _codec_of(participant: Participant) -> Codec[Any, Any, Any, Any]:
+    return CODECS.get(participant.adapter, UIMessageCodec)()
 
 
 async def _play(

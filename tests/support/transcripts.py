@@ -27,6 +27,7 @@ class _Frame(IntEnum):
     ACK = 1
     NACK = 2
     CONNECTED = 4
+    ATTACH = 10
     ATTACHED = 11
     MESSAGE = 15
 
@@ -108,9 +109,11 @@ class Participant:
     Attributes:
         name: The name of its connection.
         events: What happened on it, in order.
+        adapter: The codec that it spoke, by the name that codecs give themselves.
     """
 
     name: str
+    adapter: str | None = None
     events: list[Event] = field(default_factory=list[Event])
 
     @property
@@ -203,6 +206,10 @@ class _Reader:
                 self._take_received(participant, frame)
             elif frame["action"] == _Frame.MESSAGE:
                 self._take_sent(participant, frame)
+            elif frame["action"] == _Frame.ATTACH:
+                params = cast("Json", frame.get("params") or {})
+                names = [agent.partition("/")[0] for agent in str(params.get("agent", "")).split()]
+                participant.adapter = names[-1] if names else None
 
     def _take_received(self, participant: Participant, frame: Json) -> None:
         match frame["action"]:

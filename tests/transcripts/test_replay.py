@@ -13,9 +13,6 @@ from tests.support.showing import Json, show_messages, show_run
 
 pytestmark = pytest.mark.skipif(not transcripts.FOLDER.exists(), reason="no recorded conversations here")
 
-NOT_YET: Final[Mapping[str, str]] = {"ait-openai": "the codec of OpenAI's Responses"}
-"""Scenarios whose features do not exist yet. One that passes has to go from here: its test fails."""
-
 
 def _base(scenario: str) -> str:
     return scenario.removesuffix(".rollup40")
@@ -54,7 +51,7 @@ def _without_doubled_step_starts(messages: list[Json]) -> list[Json]:
         ]
 
     return [
-        {**entry, "message": {**entry["message"], "parts": keep(entry["message"]["parts"])}}
+        {**entry, "message": {**entry["message"], "parts": keep(entry["message"].get("parts", []))}}
         for entry in messages
     ]
 
@@ -85,7 +82,8 @@ def _select(session: Session, choice: tuple[int, int] | None) -> None:
         session.view.branch_selection(anchor).select(index)
 
 
-async def _check(scenario: str, shown: str) -> None:
+@pytest.mark.parametrize(("scenario", "shown"), _cases())
+async def test_shows_what_the_js_package_showed(scenario: str, shown: str) -> None:
     transcript = transcripts.load(scenario)
     case = (_base(scenario), shown)
     expecting = SHOWN_INSTEAD.get(case, shown)
@@ -97,19 +95,6 @@ async def _check(scenario: str, shown: str) -> None:
         assert show_messages(session.view.messages) == _expected_messages(transcript, expecting)
         runs = [_without_texts(show_run(run)) for run in session.view.runs()]
         assert runs == transcript.expected[expecting]["runs"]
-
-
-@pytest.mark.parametrize(("scenario", "shown"), _cases())
-async def test_shows_what_the_js_package_showed(scenario: str, shown: str) -> None:
-    missing = NOT_YET.get(_base(scenario))
-    if missing is None:
-        await _check(scenario, shown)
-        return
-    try:
-        await _check(scenario, shown)
-    except Exception:  # noqa: BLE001  # whatever a codec that is not there brings about
-        pytest.xfail(missing)
-    pytest.fail(f"{scenario} passes; take it off the list of what does not exist yet")
 
 
 @pytest.mark.parametrize("scenario", ["ait-continuity", "ait-continuity.rollup40"])
