@@ -29,8 +29,8 @@ test: $(STAMP)  ## All tests, with the JavaScript SDK on the other side where it
 test-fast: $(STAMP)  ## Only the tests that need no node
 	@$(BIN)/python -m pytest tests codecs
 
-differential: $(STAMP)  ## 10,000 conversations and more, compared with the npm package's step by step (a quarter of an hour)
-	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential
+differential: $(STAMP)  ## Conversations and replies by the ten thousand, compared with the npm package’s (half an hour)
+	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential integration_tests/codecs
 
 lint: $(STAMP)  ## Style
 	@$(BIN)/ruff check .

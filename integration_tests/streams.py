@@ -95,17 +95,34 @@ def _recording(name: str) -> Path:
     return SHARED / "recordings" / f"{name}.jsonl"
 
 
+def recordings(kind: str = "*") -> list[str]:
+    """Return the names of all recordings that are here, of one kind or of all."""
+    folder = SHARED / "recordings"
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.glob(f"{kind}/*.jsonl"))
+
+
+def recorded_events(name: str) -> list[Json]:
+    """Return what a model's API has streamed."""
+    lines = _recording(name).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
 @functools.cache
-def _recorded_lines(name: str) -> tuple[str, ...]:
-    provider = name.partition("-")[0]
+def _recorded_chunks() -> dict[str, list[str]]:
+    """Turn all recordings into chunks, in one process."""
+    paths = {str(_recording(name)): name for name in recordings()}
     done = subprocess.run(
-        [node.find_node(), str(node.SCRIPTS / "recording.mjs"), provider, str(_recording(name))],
+        [node.find_node(), str(node.SCRIPTS / "recording.mjs"), *paths],
         capture_output=True,
         check=True,
         text=True,
         encoding="utf-8",
     )
-    return tuple(done.stdout.split("\n")[:-1])
+    chunks: dict[str, list[str]] = {name: [] for name in paths.values()}
+    for line in done.stdout.split("\n")[:-1]:
+        said = json.loads(line)
+        chunks[paths[said["file"]]].append(json.dumps(said["chunk"]))
+    return chunks
 
 
 def stream(name: str) -> list[Json]:
@@ -115,7 +132,7 @@ def stream(name: str) -> list[Json]:
     """
     if name == MADE_UP:
         return text_stream(long_deltas())
-    chunks = [json.loads(line) for line in _recorded_lines(name)]
+    chunks = [json.loads(line) for line in _recorded_chunks()[name]]
     return [chunk for chunk in chunks if chunk["type"] != "custom"]
 
 

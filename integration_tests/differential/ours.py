@@ -152,6 +152,10 @@ class Player:
     async def _deliver(self, message: Json) -> None:
         self._channel.deliver(message_from_json(message))
 
+    async def _deliverAll(self, messages: list[Json]) -> None:  # noqa: N802
+        for message in messages:
+            self._channel.deliver(message_from_json(message))
+
     async def _refuse(self) -> None:
         self._channel.refusals += 1
 

@@ -4,6 +4,7 @@ A step is a JSON object with the name of an operation under ``op``:
 
 ========== =============================== ===================================================
 deliver    message                         the channel delivers a message
+deliverAll messages                        the channel delivers several, and only the end is looked at
 refuse                                     the channel refuses what is published next
 send       view, said, options             a view sends a message
 edit       view, messageId, said           a view replaces a message of a person

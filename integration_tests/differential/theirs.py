@@ -58,7 +58,23 @@ class Theirs:
         Raises:
             TheirsError: The process died, or something in it was not as it should be.
         """
-        command = {"id": self._next_id, "op": "play", "scripts": [script.to_json() for script in scripts]}
+        answer = self.ask("play", scripts=[script.to_json() for script in scripts])
+        return cast("list[list[Json]]", answer)
+
+    def ask(self, op: str, **arguments: object) -> object:
+        """Have the program do something.
+
+        Args:
+            op: What to do.
+            **arguments: What it needs.
+
+        Returns:
+            What it answers.
+
+        Raises:
+            TheirsError: The process died, or something in it was not as it should be.
+        """
+        command = {"id": self._next_id, "op": op, **arguments}
         self._next_id += 1
         to_node, from_node = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         to_node.write(json.dumps(command, ensure_ascii=False) + "\n")
@@ -68,7 +84,7 @@ class Theirs:
             if said.get("event") == "ready":
                 continue
             if said.get("id") == command["id"] and "result" in said:
-                return cast("list[list[Json]]", said["result"])
+                return said["result"]
             raise TheirsError(f"the npm package was driven wrongly: {line[:2000]}")
         self._said.seek(0)
         raise TheirsError(f"node died: {self._said.read()[-4000:]}")

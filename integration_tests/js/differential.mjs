@@ -183,6 +183,10 @@ class Player {
     this.#channel.deliver(message);
   }
 
+  deliverAll({ messages }) {
+    messages.forEach((message) => this.#channel.deliver(message));
+  }
+
   refuse() {
     this.#channel.refusals += 1;
   }

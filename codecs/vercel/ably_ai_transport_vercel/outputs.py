@@ -73,8 +73,7 @@ async def _end_tool_input(chunk: Values, context: EncodeContext) -> None:
 def _whole_tool_input(payload: Payload) -> Iterable[Rebuilt]:
     headers = payload.codec_headers
     ends = read_fields((TOOL_CALL_ID, TOOL_NAME, META), headers)
-    if payload.data is not None:
-        ends["input"] = payload.data
+    ends["input"] = payload.data
     return (("tool-input-start", read_fields(_TOOL, headers)), ("tool-input-available", ends))
 
 
