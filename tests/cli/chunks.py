@@ -17,6 +17,8 @@ def check_reply(chunks: Iterable[UIMessageChunk]) -> str:
     seen: set[str] = set()
     for chunk in chunks[2:-2]:
         kind, _, what = chunk["type"].partition("-")
+        if kind in ("tool", "source", "file"):
+            continue
         assert kind in ("text", "reasoning")
         part_id = str(chunk.get("id"))
         if what == "start":

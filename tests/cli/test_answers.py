@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from ably_ai_transport_vercel import user_message
+from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
 from ably_ai_transport.cli.demo.answers import Answer, Playback, delta_of, gap_seconds
 from ably_ai_transport.cli.demo.built_in import QUESTIONS, built_in_answers, tokens_of
-from ably_ai_transport.cli.demo.events import Event, MessagesTranslator, ResponsesTranslator, Translator
 from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_answers, read_chunks
 from ably_ai_transport.cli.demo.run import DemoOptions, choose_answers
 from ably_ai_transport.cli.problems import MISUSED, CliError

@@ -3,9 +3,9 @@
 import re
 
 from ably_ai_transport_vercel import UIMessageChunk
+from ably_ai_transport_vercel.adapters import ReplyWriter
 
 from ably_ai_transport.cli.demo.answers import Answer
-from ably_ai_transport.cli.demo.events import ReplyWriter
 
 _FERRY = (
     """

@@ -7,11 +7,12 @@ from typing import cast
 
 import httpx
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, text_of
+from ably_ai_transport_vercel.adapters import Event, ResponsesTranslator
+from ably_ai_transport_vercel.adapters.writer import map_at, text_at
 
 from ably_ai_transport import AITransportError, ErrorCode
 from ably_ai_transport.cli.demo.answers import Answers
 from ably_ai_transport.cli.demo.built_in import QUESTIONS
-from ably_ai_transport.cli.demo.events import Event, ResponsesTranslator, map_at, text_at
 
 PUBLIC_API = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-5-mini"

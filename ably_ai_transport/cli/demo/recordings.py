@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import cast
 
 from ably_ai_transport_vercel import UIMessageChunk
+from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
 from ably_ai_transport.cli.demo.answers import Answer
-from ably_ai_transport.cli.demo.events import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 FEWEST_TOKENS = 40
 """Shorter replies are over before anybody could look at them."""

@@ -15,8 +15,8 @@ class ResponsesCodec(TableCodec[OpenAIInput, OpenAIOutput, OpenAIProjection, Ope
     """OpenAI's Responses on a session's channel.
 
     Agents pipe the events of a stream, clients see :class:`OpenAIMessage` dicts whose items are valid input
-    for the next call. What 0.8.0 of the npm package carries travels; an item or event of a hosted tool is refused
-    when it is published (40003).
+    for the next call. What 0.8.0 of the npm package carries travels; an item or event of a hosted tool is
+    refused when it is published (40003).
 
     Example:
         >>> codec = ResponsesCodec()

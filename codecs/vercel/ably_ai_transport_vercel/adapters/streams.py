@@ -1,0 +1,97 @@
+"""Whole streams."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing
+from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
+
+from ably_ai_transport import AITransportError, ErrorCode
+from ably_ai_transport_vercel.adapters.anthropic_messages import MessagesTranslator
+from ably_ai_transport_vercel.adapters.openai_responses import ResponsesTranslator
+from ably_ai_transport_vercel.adapters.writer import Event, Translator
+from ably_ai_transport_vercel.chunks import UIMessageChunk
+
+Provider: TypeAlias = Literal["openai", "anthropic"]
+
+_TRANSLATORS: Mapping[Provider, Callable[[], Translator]] = {
+    "openai": ResponsesTranslator,
+    "anthropic": MessagesTranslator,
+}
+
+
+@runtime_checkable
+class _Model(Protocol):
+    """An object of a provider's package, which is a pydantic model."""
+
+    def model_dump(self, *, mode: str, exclude_unset: bool) -> dict[str, object]: ...
+
+
+async def to_ui_chunks(
+    stream: AsyncIterable[object], *, provider: Provider | None = None
+) -> AsyncGenerator[UIMessageChunk]:
+    """Turn a model's stream into the chunks of a reply.
+
+    Text, reasoning, tool calls with their input as it grows, what the provider's own tools bring, sources
+    and files travel. A stream that breaks off ends with ``finishReason: "other"``; one that raises, or in
+    which the model reports a failure, raises.
+
+    Args:
+        stream: The asynchronous stream of the ``openai`` package's Responses, or of the ``anthropic``
+            package's messages; or their events as dicts.
+        provider: Whose events they are; told from the first event where it is left out.
+
+    Yields:
+        The chunks, from ``start`` to ``finish``.
+
+    Raises:
+        AITransportError: The model failed (104008), or the events are of no known provider (40003).
+
+    Example:
+        >>> stream = await client.messages.create(..., stream=True)  # doctest: +SKIP
+        >>> await run.pipe(to_ui_chunks(stream))  # doctest: +SKIP
+    """
+    translator = None if provider is None else _TRANSLATORS[provider]()
+    events = stream.__aiter__()
+    if isinstance(events, AsyncGenerator):
+        async with aclosing(cast("AsyncGenerator[object]", events)) as closing:
+            async for chunk in _translate(closing, translator):
+                yield chunk
+        return
+    async for chunk in _translate(events, translator):
+        yield chunk
+
+
+async def _translate(
+    events: AsyncIterable[object], translator: Translator | None
+) -> AsyncGenerator[UIMessageChunk]:
+    async for raw in events:
+        event = _as_json(raw)
+        if translator is None:
+            translator = _translator_for(event)
+        for chunk in translator.feed(event):
+            yield chunk
+    for chunk in (translator or ResponsesTranslator()).finish():
+        yield chunk
+
+
+def _as_json(event: object) -> Event:
+    if isinstance(event, Mapping):
+        return cast("Event", event)
+    if isinstance(event, _Model):
+        return event.model_dump(mode="json", exclude_unset=True)
+    raise AITransportError(
+        f"unable to read a model's stream; {type(event).__name__} is no event", ErrorCode.INVALID_ARGUMENT
+    )
+
+
+def _translator_for(event: Event) -> Translator:
+    kind = event.get("type")
+    if isinstance(kind, str):
+        if kind.startswith("response.") or kind == "error":
+            return ResponsesTranslator()
+        if kind.startswith(("message_", "content_block_")) or kind == "ping":
+            return MessagesTranslator()
+    raise AITransportError(
+        f"unable to read a model's stream; '{kind}' is an event of no known provider"
+        " (pass the stream of OpenAI's Responses or of Anthropic's messages, or name the provider)",
+        ErrorCode.INVALID_ARGUMENT,
+    )
