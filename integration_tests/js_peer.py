@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from integration_tests.js_process import Json, JsProcess, Request
 from integration_tests.streams import answer_program
+from integration_tests.vocabularies import CodecName
 
 
 class JavaScriptServer(Protocol):
@@ -87,9 +88,10 @@ class JsClient(JsProcess):
         binary: bool = False,
         session: Mapping[str, object] | None = None,
         may_have_unhandled: bool = False,
+        codec: CodecName = "vercel",
         **options: object,
     ) -> None:
-        super().__init__("client.mjs", label=client_id, may_have_unhandled=may_have_unhandled)
+        super().__init__("client.mjs", codec, label=client_id, may_have_unhandled=may_have_unhandled)
         self.channel = channel
         self._session = session
         self._options = server.javascript_options(client_id=client_id, useBinaryProtocol=binary, **options)
@@ -137,6 +139,11 @@ class JsClient(JsProcess):
         sent = await self.call(
             "resumeWithTool", runId=run_id, messageId=message_id, toolCallId=tool_call_id, **answer
         )
+        return self._run(sent)
+
+    async def resume_with(self, run_id: str, message_id: str, payload: Json) -> JsRun:
+        """Answer a suspended run's tool call in the words of the codec."""
+        sent = await self.call("resumeWith", runId=run_id, messageId=message_id, payload=payload)
         return self._run(sent)
 
     async def approve_tool(
@@ -241,9 +248,10 @@ class JsAgent(JsProcess):
         client_id: str = "agent",
         binary: bool = False,
         may_have_unhandled: bool = False,
+        codec: CodecName = "vercel",
         **options: object,
     ) -> None:
-        super().__init__("agent.mjs", label=client_id, may_have_unhandled=may_have_unhandled)
+        super().__init__("agent.mjs", codec, label=client_id, may_have_unhandled=may_have_unhandled)
         self.client_id = client_id
         self._options = server.javascript_options(client_id=client_id, useBinaryProtocol=binary, **options)
         self._served = 0

@@ -88,10 +88,11 @@ class JsProcess:
             any, but for a process that may have them.
     """
 
-    def __init__(self, script: str, *, label: str, may_have_unhandled: bool = False) -> None:
+    def __init__(self, script: str, *arguments: str, label: str, may_have_unhandled: bool = False) -> None:
         self.label = label
         self.unhandled: list[Json] = []
         self._script = node.SCRIPTS / script
+        self._arguments = arguments
         self._may_have_unhandled = may_have_unhandled
         self._process: Process
         self._tasks = anyio.create_task_group()
@@ -104,7 +105,9 @@ class JsProcess:
         self._next_id = 1
 
     async def __aenter__(self) -> Self:
-        self._process = await anyio.open_process([node.find_node(), str(self._script)], cwd=node.HERE)
+        self._process = await anyio.open_process(
+            [node.find_node(), str(self._script), *self._arguments], cwd=node.HERE
+        )
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._read_stdout)
         self._tasks.start_soon(self._read_stderr)

@@ -88,6 +88,10 @@ class Client(Protocol):
         """Answer a suspended run's tool call so that the same run goes on."""
         ...
 
+    async def resume_with(self, run_id: str, message_id: str, payload: Json) -> Run:
+        """Answer a suspended run's tool call in the words of the codec."""
+        ...
+
     async def approve_tool(
         self, run_id: str, message_id: str, tool_call_id: str, *, approved: bool, reason: str | None = None
     ) -> Run:

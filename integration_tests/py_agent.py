@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias, cast
 
 import anyio
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, UIMessageCodec
+from ably_ai_transport_vercel import UIMessage
 
 from ably_ai_transport import (
     AbortSignal,
@@ -26,6 +26,7 @@ from ably_ai_transport.session.pipe import Write
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
 from integration_tests.streams import answer_program
+from integration_tests.vocabularies import CODECS, CodecName
 from tests.support.showing import show_messages
 
 Run: TypeAlias = AgentRun[Any, Any, Any, UIMessage]
@@ -179,7 +180,15 @@ class PyServing:
 class PyAgent:
     """An agent in Python. Each invocation is served in a session and on a connection of its own."""
 
-    def __init__(self, server: LocalServer, *, client_id: str = "agent", binary: bool = False) -> None:
+    def __init__(
+        self,
+        server: LocalServer,
+        *,
+        client_id: str = "agent",
+        binary: bool = False,
+        codec: CodecName = "vercel",
+    ) -> None:
+        self._codec = CODECS[codec]
         self.client_id = client_id
         self.errors: list[AITransportError] = []
         self._options = server.python_options(
@@ -207,7 +216,7 @@ class PyAgent:
 
     async def _open(self, channel: str) -> tuple[AblyRealtime, Session]:
         ably = AblyRealtime(**self._options)
-        session: Session = AgentSession(ably, channel, codec=UIMessageCodec())
+        session: Session = AgentSession(ably, channel, codec=self._codec)
         session.on_error(self.errors.append)
         session.tree.on_message(
             lambda message: self._signals.emit("cancel heard") if message.name == "ai-cancel" else None

@@ -8,13 +8,15 @@ from typing import Any, Self, TypeAlias, cast
 
 import anyio
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, UIMessageCodec, create_tool_result_fork, text_message
+from ably_ai_transport_vercel import UIMessage, create_tool_result_fork, text_message
 from ably_ai_transport_vercel.messages import text_of
 
 from ably_ai_transport import AITransportError, ClientRun, ClientSession, ClientView, SteerResult
+from ably_ai_transport.codec import Codec
 from ably_ai_transport.local import LocalServer
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
+from integration_tests.vocabularies import CODECS, CodecName
 from tests.support.showing import show_error, show_messages, show_run
 
 Session: TypeAlias = ClientSession[Any, Any, Any, UIMessage]
@@ -41,7 +43,7 @@ class PyRun:
     """A run that a Python client asked for."""
 
     run: ClientRun[Any, Any, Any, UIMessage]
-    codec: UIMessageCodec
+    codec: Codec[Any, Any, Any, UIMessage]
 
     @property
     def invocation(self) -> Json:
@@ -114,6 +116,7 @@ class PyClient:
         channel: str,
         binary: bool = False,
         session: Mapping[str, object] | None = None,
+        codec: CodecName = "vercel",
     ) -> None:
         self.label = client_id
         self.channel = channel
@@ -123,7 +126,7 @@ class PyClient:
             client_id, use_binary_protocol=binary, disconnected_retry_timeout=RETRY_MS
         )
         self._page_size = int(cast("int", (session or {}).get("historyPageSize", 100)))
-        self._codec = UIMessageCodec()
+        self._codec = CODECS[codec]
         self._views: dict[str, View] = {}
         self._ably: AblyRealtime
         self._session: Session
@@ -204,6 +207,11 @@ class PyClient:
         else:
             result = {"toolCallId": tool_call_id, "output": answer["output"]}
             event = self._codec.create_tool_result(message_id, result)
+        return self._run(await self._session.view.send([event], run_id=run_id))
+
+    async def resume_with(self, run_id: str, message_id: str, payload: Json) -> PyRun:
+        """Answer a suspended run's tool call in the words of the codec."""
+        event = self._codec.create_tool_result(message_id, payload)
         return self._run(await self._session.view.send([event], run_id=run_id))
 
     async def approve_tool(

@@ -11,6 +11,7 @@ from integration_tests.js_process import RETRY_MS, Json
 from integration_tests.peers import Agent, Client
 from integration_tests.py_agent import PyAgent
 from integration_tests.py_client import PyClient
+from integration_tests.vocabularies import CodecName
 
 Language: TypeAlias = Literal["js", "python"]
 
@@ -47,7 +48,10 @@ Where one side is ours, clients of both kinds look at one agent.
 class Stage:
     """One channel of one server, and what it takes to play a scenario on it."""
 
-    def __init__(self, server: LocalServer, pairing: Pairing, *, binary: bool) -> None:
+    def __init__(
+        self, server: LocalServer, pairing: Pairing, *, binary: bool, codec: CodecName = "vercel"
+    ) -> None:
+        self.codec: CodecName = codec
         self.server = server
         self.pairing = pairing
         self.binary = binary
@@ -56,12 +60,13 @@ class Stage:
     def agent(self, client_id: str = "agent", *, may_have_unhandled: bool = False) -> Agent:
         """Return an agent, to be entered."""
         if self.pairing.agent == "python":
-            return PyAgent(self.server, client_id=client_id, binary=self.binary)
+            return PyAgent(self.server, client_id=client_id, binary=self.binary, codec=self.codec)
         return JsAgent(
             self.server,
             client_id=client_id,
             binary=self.binary,
             may_have_unhandled=may_have_unhandled,
+            codec=self.codec,
             disconnectedRetryTimeout=RETRY_MS,
         )
 
@@ -76,7 +81,12 @@ class Stage:
     def _client(self, language: Language, client_id: str, session: dict[str, object]) -> Client:
         if language == "python":
             return PyClient(
-                self.server, client_id=client_id, channel=self.channel, binary=self.binary, session=session
+                self.server,
+                client_id=client_id,
+                channel=self.channel,
+                binary=self.binary,
+                session=session,
+                codec=self.codec,
             )
         return JsClient(
             self.server,
@@ -84,6 +94,7 @@ class Stage:
             channel=self.channel,
             binary=self.binary,
             session=session,
+            codec=self.codec,
             disconnectedRetryTimeout=RETRY_MS,
         )
 

@@ -9,8 +9,8 @@ from ably_ai_transport import AITransportError, InboundMessage
 from ably_ai_transport.codec import Codec, EncoderOptions, WriteOptions
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import ai_extras
-from integration_tests.differential.ours import CODECS
 from integration_tests.differential.script import Json, Script, message_to_json
+from integration_tests.vocabularies import CODECS
 from tests.codec.fake_channel import FakeChannel, Frame
 
 RUN: Final = "run-1"

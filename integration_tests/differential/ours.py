@@ -1,11 +1,10 @@
 """Plays scripts to client sessions of ours."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
-from ably_ai_transport_openai import ResponsesCodec
 from ably_ai_transport_vercel import (
     UIMessage,
     UIMessageCodec,
@@ -22,7 +21,6 @@ from ably_ai_transport import (
     RunInfo,
     View,
 )
-from ably_ai_transport.codec import Codec
 from ably_ai_transport.conversation import OutputFolded, RunNode
 from ably_ai_transport.conversation.nodes import run_info
 from ably_ai_transport.session import SteerResult
@@ -37,11 +35,11 @@ from integration_tests.differential.script import (
     message_from_json,
     message_to_json,
 )
+from integration_tests.vocabularies import CODECS
 from tests.support.scripted_channel import ScriptedChannel, ScriptedSource
 from tests.support.showing import show_error, show_messages, show_run
 
 CODEC = UIMessageCodec()
-CODECS: Mapping[str, Codec[Any, Any, Any, Any]] = {"vercel": CODEC, "openai": ResponsesCodec()}
 AnyView: TypeAlias = Any
 AnyRun: TypeAlias = ClientRun[Any, Any, Any, Any]
 

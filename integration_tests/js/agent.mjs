@@ -9,11 +9,11 @@
 //   {"do": "gate", "name"}          wait for a gate between steps
 //   {"do": "suspend"} or {"do": "end", "reason"?, "error"?}    as the last pipe went, where no reason is given
 //   {"do": "detach"}                let go of the session, the run stays open
-import { createAgentSession } from '@ably/ai-transport/vercel';
-import { Invocation } from '@ably/ai-transport';
+import { createAgentSession, Invocation } from '@ably/ai-transport';
 import * as Ably from 'ably';
 
 import { closeClient, openClient } from './lib/ably.mjs';
+import { chosenCodec } from './lib/codecs.mjs';
 import { describeError, emit, Registry, serve } from './lib/peer.mjs';
 import { Gates, play } from './lib/script.mjs';
 
@@ -23,7 +23,7 @@ let defaults;
 
 const openSession = async (channel, { options, session: sessionOptions } = {}) => {
   const client = openClient({ ...defaults, ...options });
-  const session = createAgentSession({ client, channelName: channel, ...sessionOptions });
+  const session = createAgentSession({ client, channelName: channel, codec: chosenCodec, ...sessionOptions });
   session.on('error', (error) => emit('error', { error: describeError(error) }));
   await session.connect();
   await client.channels.get(channel).subscribe('ai-cancel', () => emit('cancel-heard'));

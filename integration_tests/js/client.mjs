@@ -1,11 +1,12 @@
 // A client of a session, driven line by line.
-import { createClientSession, createToolResultFork, createUIMessageCodec } from '@ably/ai-transport/vercel';
+import { createClientSession } from '@ably/ai-transport';
+import { createToolResultFork } from '@ably/ai-transport/vercel';
 
 import { closeClient, openClient } from './lib/ably.mjs';
+import { chosenCodec as codec } from './lib/codecs.mjs';
 import { describeError, emit, Registry, serve } from './lib/peer.mjs';
 import { showError, showView, waitUntil } from './lib/show.mjs';
 
-const codec = createUIMessageCodec();
 const runs = new Registry('run');
 const steers = new Registry('steer');
 const views = new Registry('view');
@@ -33,7 +34,7 @@ const nodeOf = (runId) => {
 const operations = {
   async connect({ options, channel, session: sessionOptions = {} }) {
     client = openClient(options);
-    session = createClientSession({ client, channelName: channel, ...sessionOptions });
+    session = createClientSession({ client, channelName: channel, codec, ...sessionOptions });
     session.on('error', (error) => emit('error', { error: describeError(error) }));
     await session.connect();
     return { connectionId: client.connection.id, clientId: client.auth.clientId };
@@ -71,6 +72,10 @@ const operations = {
         ? codec.createToolResult(messageId, { toolCallId, output })
         : codec.createToolResultError(messageId, { toolCallId, message: errorMessage });
     return present(await viewOf(view).send([input], { runId }));
+  },
+
+  async resumeWith({ view, runId, messageId, payload }) {
+    return present(await viewOf(view).send([codec.createToolResult(messageId, payload)], { runId }));
   },
 
   async approveTool({ view, runId, messageId, toolCallId, approved, reason }) {

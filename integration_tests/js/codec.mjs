@@ -1,10 +1,6 @@
 // Writes events with the codecs of the npm package onto a channel that takes everything, and tells what was written.
-import { ResponsesCodec } from '@ably/ai-transport/openai';
-import { createUIMessageCodec } from '@ably/ai-transport/vercel';
-
+import { codecs } from './lib/codecs.mjs';
 import { describeError, serve } from './lib/peer.mjs';
-
-const codecs = { vercel: createUIMessageCodec(), openai: ResponsesCodec };
 
 class Channel {
   frames = [];

@@ -2,9 +2,9 @@
 // to see. See ../differential/script.py for the steps.
 import * as Ably from 'ably';
 import { createClientSession } from '@ably/ai-transport';
-import { ResponsesCodec } from '@ably/ai-transport/openai';
-import { createToolResultFork, createUIMessageCodec } from '@ably/ai-transport/vercel';
+import { createToolResultFork } from '@ably/ai-transport/vercel';
 
+import { codecs } from './lib/codecs.mjs';
 import { Names } from './lib/names.mjs';
 import { serve } from './lib/peer.mjs';
 import { showError, showRun } from './lib/show.mjs';
@@ -62,8 +62,7 @@ class Channel {
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
-const codec = createUIMessageCodec();
-const codecs = { vercel: codec, openai: ResponsesCodec };
+const codec = codecs.vercel;
 const said = ({ id, text }) => codec.createUserMessage({ id, role: 'user', parts: [{ type: 'text', text }] });
 
 const showBranch = (view, id) => {
