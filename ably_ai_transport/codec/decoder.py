@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Never, Protocol, TypeAlias
+from typing import Final, Generic, Never, Protocol, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -18,6 +18,8 @@ StreamDeleteHook: TypeAlias = Callable[[str, StreamState | None], object]
 """Called with a deleted message's serial, and its stream where that was open."""
 
 logger = logging.getLogger("ably_ai_transport.codec")
+
+_RAISED: Final = "codec hook raised; its events are missing"
 
 
 @dataclass(slots=True)
@@ -209,7 +211,10 @@ class DecoderCore(Generic[EventT]):
         events: Sequence[EventT] = ()
         if delta:
             stream.chunks.append(delta)
-            events = _call(lambda: self._hooks.build_delta_events(stream, delta))
+            try:
+                events = self._hooks.build_delta_events(stream, delta)
+            except Exception:
+                logger.exception(_RAISED)
         status = _status(message)
         if status == "complete":
             closing = message.codec_headers
@@ -229,7 +234,7 @@ def _call(hook: Callable[[], Sequence[EventT]]) -> Sequence[EventT]:
     try:
         return hook()
     except Exception:
-        logger.exception("codec hook raised; its events are missing")
+        logger.exception(_RAISED)
         return ()
 
 

@@ -149,10 +149,36 @@ class EncoderCore:
             AITransportError: There is no such stream or the text is no text (40003), an earlier append was
                 refused beyond repair (104000), or the encoder is closed (104004).
         """
+        full = self.write_stream(stream_id, text)
+        if full is not None:
+            await self.wait_for_room(full)
+
+    def write_stream(self, stream_id: str, text: str) -> OutgoingStream | None:
+        """Append text to a stream without waiting for room.
+
+        Args:
+            stream_id: An open stream.
+            text: The text.
+
+        Returns:
+            None where the writer may go on; else what to hand to :meth:`wait_for_room` before that.
+
+        Raises:
+            AITransportError: As :meth:`append_stream`.
+        """
         stream = self._open_stream(stream_id, "append")
+        return None if self._pipeline.write(stream, check_text(text, "append")) else stream
+
+    async def wait_for_room(self, stream: OutgoingStream) -> None:
+        """Wait until a stream takes more text.
+
+        Args:
+            stream: What :meth:`write_stream` returned.
+
+        Raises:
+            AITransportError: What was written was refused beyond repair (104000).
+        """
         pipeline = self._pipeline
-        if pipeline.write(stream, check_text(text, "append")):
-            return
         await pipeline.until(lambda: pipeline.has_room(stream))
         if stream.phase is StreamPhase.DEAD:
             raise pipeline.failure([stream], "append")

@@ -13,6 +13,7 @@ from ably_ai_transport.codec.contract import (
     WriteOptions,
 )
 from ably_ai_transport.codec.encoder import EncoderCore
+from ably_ai_transport.codec.encoder_stream import OutgoingStream
 from ably_ai_transport.codec.fields import PART_TYPE, Field, write_fields
 from ably_ai_transport.codec.table_index import Tables
 from ably_ai_transport.codec.tables import (
@@ -72,7 +73,9 @@ class TableEncoder(Encoder[InT, OutT]):
         table = self._outputs
         delta = table.deltas.get(kind)
         if delta is not None:
-            await self._append(delta, kind, values)
+            full = self._append(delta, kind, values)
+            if full is not None:
+                await self._core.wait_for_room(full)
             return
         starts = table.starts.get(kind)
         if starts is not None:
@@ -87,13 +90,13 @@ class TableEncoder(Encoder[InT, OutT]):
             return
         await self._publish(kind, values, options)
 
-    async def _append(self, row: StreamRow, kind: str, values: Values) -> None:
+    def _append(self, row: StreamRow, kind: str, values: Values) -> OutgoingStream | None:
         text = values.get(row.text)
         if not isinstance(text, str):
             raise AITransportError(
                 f"unable to publish '{kind}'; '{row.text}' is not a string", ErrorCode.INVALID_ARGUMENT
             )
-        await self._core.append_stream(_stream_id(row, kind, values), text)
+        return self._core.write_stream(_stream_id(row, kind, values), text)
 
     async def _close(self, row: StreamRow, kind: str, values: Values, options: WriteOptions | None) -> None:
         if row.encode_end is not None:

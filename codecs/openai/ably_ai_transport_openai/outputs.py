@@ -5,7 +5,7 @@ content would be lost otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ably_ai_transport.codec import (
     Data,
@@ -36,6 +36,9 @@ from ably_ai_transport_openai.fields import (
     pick,
 )
 
+if TYPE_CHECKING:
+    from openai.types.responses import ResponseStreamEvent
+
 MODELLED: Final = frozenset({"message", "reasoning", "function_call"})
 """The items that travel."""
 
@@ -45,14 +48,19 @@ class ResponseEvents(DictEvents[OpenAIOutput]):
 
     def kind_of(self, event: OpenAIOutput) -> str | None:
         """Return the event's type."""
-        kind = getattr(event, "type", None) if not isinstance(event, Mapping) else event.get("type")
+        kind = self.values_of(event).get("type") if _is_json(event) else getattr(event, "type", None)
         return kind if isinstance(kind, str) else None
 
     def values_of(self, event: OpenAIOutput) -> Values:
         """Return the event as plain JSON, with the fields that the model sent."""
-        if isinstance(event, Mapping):
+        if _is_json(event):
             return cast("Values", event)
-        return event.model_dump(mode="json", exclude_unset=True)
+        return cast("ResponseStreamEvent", event).model_dump(mode="json", exclude_unset=True)
+
+
+def _is_json(event: object) -> bool:
+    # Asking an abstract class costs more than all the rest, and most events are dicts.
+    return type(event) is dict or isinstance(event, Mapping)
 
 
 def _refuse(item: Values) -> AITransportError:

@@ -164,9 +164,10 @@ def fold(
     if meta.message_id is None:
         return projection
     if isinstance(event, OutputEvent):
-        fold_event = _FOLDS.get(_EVENTS.kind_of(event.event))
+        values = _EVENTS.values_of(event.event)
+        fold_event = _FOLDS.get(values.get("type"))
         if fold_event is not None:
-            fold_event(projection, _EVENTS.values_of(event.event), meta.message_id)
+            fold_event(projection, values, meta.message_id)
     else:
         _fold_input(projection, event.event, meta.message_id)
     return projection

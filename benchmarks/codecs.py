@@ -1,0 +1,147 @@
+"""What a delta costs to write, to read and to fold, against the npm package's codecs."""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ably_ai_transport import InboundMessage
+from ably_ai_transport.codec import EncoderOptions, FoldMeta, OutputEvent, WriteOptions
+from ably_ai_transport.wire import OutboundMessage
+from benchmarks.measure import median_of, run_node, say, table
+from integration_tests.codecs.writing import HEADERS
+from integration_tests.differential.script import Json, message_to_json
+from integration_tests.vocabularies import CODECS
+from tests.codec.fake_channel import FakeChannel
+
+DELTAS = 10_000
+ROUNDS = 7
+
+
+def replies() -> dict[str, list[Json]]:
+    """Compose a long reply in each codec."""
+    words = [f"word{i % 97} " for i in range(DELTAS)]
+    where: Json = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    item: Json = {"type": "message", "id": "m1", "role": "assistant", "status": "in_progress", "content": []}
+    part: Json = {"type": "output_text", "text": "", "annotations": []}
+    return {
+        "vercel": [
+            {"type": "start"},
+            {"type": "start-step"},
+            {"type": "text-start", "id": "t"},
+            *({"type": "text-delta", "id": "t", "delta": word} for word in words),
+            {"type": "text-end", "id": "t"},
+            {"type": "finish"},
+        ],
+        "openai": [
+            {"type": "response.output_item.added", "output_index": 0, "item": item},
+            {"type": "response.content_part.added", **where, "part": part},
+            *({"type": "response.output_text.delta", **where, "delta": word} for word in words),
+            {"type": "response.output_text.done", **where, "text": "".join(words)},
+        ],
+    }
+
+
+class Sink:
+    """Takes everything and answers at once."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
+        return self._answer([self._next() for _ in messages])
+
+    def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
+        return self._answer(self._next())
+
+    def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
+        return self._answer(self._next())
+
+    def _next(self) -> str | None:
+        self._count += 1
+        return f"{self._count:09}"
+
+    def _answer(self, value: Any) -> asyncio.Future[Any]:  # noqa: ANN401
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_result(value)
+        return future
+
+
+async def encode(name: str, outputs: Sequence[Json], channel: Any) -> None:  # noqa: ANN401
+    options = EncoderOptions(headers=dict(HEADERS), merge_appends=False)
+    encoder = CODECS[name].create_encoder(channel, options)
+    write = WriteOptions(message_id="m")
+    for event in outputs:
+        await encoder.publish_output(event, write)
+    await encoder.close()
+
+
+def decode(name: str, messages: Sequence[InboundMessage]) -> list[Any]:
+    decoder = CODECS[name].create_decoder()
+    return [event for message in messages for event in decoder.decode(message).outputs]
+
+
+def fold(name: str, events: Sequence[Any]) -> Sequence[Any]:
+    codec = CODECS[name]
+    projection, meta = codec.init(), FoldMeta("s", "m")
+    for event in events:
+        projection = codec.fold(projection, OutputEvent(event), meta)
+    return codec.get_messages(projection)
+
+
+def ours(name: str, outputs: Sequence[Json], messages: Sequence[InboundMessage]) -> dict[str, list[float]]:
+    took: dict[str, list[float]] = {"encode": [], "decode": [], "fold": []}
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        asyncio.run(encode(name, outputs, Sink()))
+        encoded = time.perf_counter()
+        events = decode(name, messages)
+        decoded = time.perf_counter()
+        fold(name, events)
+        folded = time.perf_counter()
+        for step, seconds in (
+            ("encode", encoded - began),
+            ("decode", decoded - encoded),
+            ("fold", folded - decoded),
+        ):
+            took[step].append(seconds * 1e6 / len(outputs))
+    return took
+
+
+def theirs(name: str, outputs: Sequence[Json], messages: Sequence[InboundMessage]) -> dict[str, Any]:
+    told = {
+        "codec": name,
+        "outputs": outputs,
+        "headers": dict(HEADERS),
+        "messages": [message_to_json(message) for message in messages],
+        "rounds": ROUNDS,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "reply.json"
+        file.write_text(json.dumps(told), "utf-8")
+        return run_node("bench-codec.mjs", {"file": str(file)})
+
+
+def main() -> None:
+    """Measure."""
+    rows = [["", "encode", "decode", "fold", "sum", "ratio"]]
+    for name, outputs in replies().items():
+        say(f"the codec {name}")
+        channel = FakeChannel()
+        asyncio.run(encode(name, outputs, channel))
+        messages = [frame.as_change() for frame in channel.frames]
+        costs = {"here": ours(name, outputs, messages), "npm": theirs(name, outputs, messages)}
+        sums: dict[str, float] = {}
+        for side, took in costs.items():
+            steps = [median_of(took[step]) for step in ("encode", "decode", "fold")]
+            sums[side] = sum(steps)
+            ratio = f"{sums['here'] / sums['npm']:.2f}" if side == "npm" else ""
+            rows.append([f"{name}, {side}", *(f"{step:.1f}" for step in steps), f"{sums[side]:.1f}", ratio])
+    table(f"Microseconds a delta, of {DELTAS:,}: median of {ROUNDS} rounds", rows)
+
+
+if __name__ == "__main__":
+    main()
