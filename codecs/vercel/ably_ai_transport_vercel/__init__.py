@@ -28,6 +28,7 @@ from ably_ai_transport_vercel.messages import (
     user_message,
 )
 from ably_ai_transport_vercel.outcomes import VercelRunOutcome, vercel_run_outcome
+from ably_ai_transport_vercel.output_stream import RunOutputStream, create_run_output_stream
 from ably_ai_transport_vercel.projection import VercelProjection
 from ably_ai_transport_vercel.sessions import (
     UIAgentRun,
@@ -56,6 +57,7 @@ __all__ = [
     "ProviderMetadata",
     "ReasoningPart",
     "Role",
+    "RunOutputStream",
     "SeedMessage",
     "SourceDocumentPart",
     "SourceUrlPart",
@@ -81,6 +83,7 @@ __all__ = [
     "VercelProjection",
     "VercelRunOutcome",
     "approved_pending_tool_calls",
+    "create_run_output_stream",
     "create_tool_result_fork",
     "is_tool_part",
     "pending_tool_calls",

@@ -1,0 +1,113 @@
+"""The chunks of one run, for who wants the stream rather than the messages, to serve it on, say."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+from ably_ai_transport import AITransportError, ErrorCode, OutputFolded
+from ably_ai_transport.wire import RunEnd, RunLifecycleEvent
+from ably_ai_transport_vercel.chunks import UIMessageChunk
+from ably_ai_transport_vercel.messages import VercelInput
+from ably_ai_transport_vercel.sessions import UIClientRun, UIClientSession
+
+_LAST: Final = frozenset({"finish", "error", "abort"})
+KEPT: Final = 10_000
+"""How many chunks wait for a reader that is behind."""
+
+
+class RunOutputStream(AsyncIterator[UIMessageChunk]):
+    """The chunks that an input of this client leads to, live.
+
+    It ends with the first ``finish``, ``error`` or ``abort``, even where the run is only suspended, or with
+    the run. It raises what the session reports meanwhile.
+
+    Attributes:
+        closed: Whether nothing more will come but what waits.
+    """
+
+    def __init__(self, session: UIClientSession, run: UIClientRun) -> None:
+        self.closed = False
+        self._run = run
+        self._chunks: asyncio.Queue[UIMessageChunk | AITransportError | None] = asyncio.Queue()
+        self._offs = [
+            session.tree.on_output(self._take),
+            session.tree.on_run(self._take_run),
+            session.on_error(self._fail),
+        ]
+
+    def close(self) -> None:
+        """End the stream after what has come so far. May be repeated."""
+        if not self.closed:
+            self.closed = True
+            self._chunks.put_nowait(None)
+            for off in self._offs:
+                off()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> UIMessageChunk:
+        chunk = None if self.closed and self._chunks.empty() else await self._chunks.get()
+        if chunk is None:
+            raise StopAsyncIteration
+        if isinstance(chunk, AITransportError):
+            raise chunk
+        return chunk
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, event: OutputFolded[VercelInput, UIMessageChunk]) -> None:
+        if event.input_codec_message_id != self._run.input_codec_message_id:
+            return
+        for chunk in event.events:
+            if self.closed:
+                return
+            if self._chunks.qsize() >= KEPT:
+                self._fail(
+                    AITransportError(
+                        f"unable to go on with a stream; {KEPT} chunks wait for its reader",
+                        ErrorCode.STREAM_ERROR,
+                    )
+                )
+                return
+            self._chunks.put_nowait(chunk)
+            if chunk["type"] in _LAST:
+                self.close()
+
+    def _take_run(self, event: RunLifecycleEvent) -> None:
+        if isinstance(event, RunEnd) and event.run_id == self._run.run_id:
+            self.close()
+
+    def _fail(self, error: AITransportError) -> None:
+        if not self.closed:
+            self._chunks.put_nowait(error)
+            self.close()
+
+
+def create_run_output_stream(session: UIClientSession, run: UIClientRun) -> RunOutputStream:
+    """Follow the chunks of a run that this client has asked for.
+
+    Call it right after the send: what has come before is not repeated. The behaviour is that of the npm
+    package's chat transport.
+
+    Args:
+        session: The client's session.
+        run: What the send returned.
+
+    Returns:
+        The stream, to be iterated over; leaving its ``async with`` ends it, and so does ``close``.
+
+    Example:
+        >>> run = await session.view.send(codec.create_user_message(message))  # doctest: +SKIP
+        >>> async with create_run_output_stream(session, run) as chunks:  # doctest: +SKIP
+        ...     async for chunk in chunks:
+        ...         await response.send(chunk)
+    """
+    return RunOutputStream(session, run)
