@@ -1,6 +1,5 @@
 """Node and its packages are there before the first of these tests runs."""
 
-from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
@@ -31,10 +30,9 @@ def javascript(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LocalServer]:
+def server(ably_server: LocalServer) -> LocalServer:
     """A local server of this test's own."""
-    async with LocalServer() as running:
-        yield running
+    return ably_server
 
 
 @pytest.fixture(params=PAIRINGS, ids=str)

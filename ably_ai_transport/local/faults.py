@@ -57,6 +57,12 @@ class Faults:
         for connection in self._named(conn):
             connection.cut()
 
+    def cut_mid_frame(self, conn: str | None = None) -> None:
+        """Cut websockets in the middle of the next frame that is written to them."""
+        for connection in self._named(conn):
+            if connection.transport is not None:
+                connection.transport.cut_next()
+
     def disconnected(self, conn: str | None = None, code: int = 80003, status: int = 400) -> None:
         """Say DISCONNECTED and close, as Ably does when it moves connections to another server."""
         for connection in self._named(conn):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -60,9 +61,13 @@ class LocalServer:
         storage: Storage | None = None,
     ) -> None:
         self.options = options or LocalServerOptions()
-        self._engine = Engine(self.options, clock=clock, storage=storage or _storage(self.options))
-        self._apps = Apps(self._engine)
-        self.app: Starlette = create_app(self._apps)
+        self._clock = clock
+        self._given_storage = storage
+        self._observers: list[FrameObserver] = []
+        self._engine: Engine
+        self._apps: Apps
+        self.app: Starlette
+        self._create_engine()
         self.host = self.options.host
         self._port: int | None = None
         self._server: _Uvicorn | None = None
@@ -154,7 +159,27 @@ class LocalServer:
 
     def on_frame(self, callback: FrameObserver) -> None:
         """Call back with (direction, connection label, frame): `c2s` when read, `s2c` when written."""
-        self._engine.observers.append(callback)
+        self._observers.append(callback)
+
+    async def restart(self) -> None:
+        """Stop and start again on the same port with the same key, as after a crash.
+
+        What was in memory is gone; what is in a file is still there. Faults are off.
+
+        Raises:
+            RuntimeError: It is not running.
+        """
+        port, key = self.port, self.key
+        await self.__aexit__(None, None, None)
+        self.options = replace(self.options, port=port, keys=self.options.keys or (key,))
+        self._create_engine()
+        await self.__aenter__()
+
+    def _create_engine(self) -> None:
+        storage = self._given_storage or _storage(self.options)
+        self._engine = Engine(self.options, clock=self._clock, storage=storage, observers=self._observers)
+        self._apps = Apps(self._engine)
+        self.app = create_app(self._apps)
 
     async def __aenter__(self) -> Self:
         listener = socket.create_server(

@@ -44,6 +44,9 @@ class AsgiSocket:
     def abort(self) -> None:
         """Leave it to the web server to cut the connection when the endpoint returns."""
 
+    def cut(self, payload: bytes, *, text: bool) -> None:
+        """Nothing can be written by halves through an ASGI server: the connection is only cut."""
+
 
 class UvicornSocket:
     """The websocket of the server's own uvicorn: several frames in one write, and a real abort."""
@@ -77,6 +80,16 @@ class UvicornSocket:
     def abort(self) -> None:
         """Cut the connection without a closing handshake."""
         self._protocol.transport.abort()
+
+    def cut(self, payload: bytes, *, text: bool) -> None:
+        """Write half of a frame, and cut the connection."""
+        protocol = self._protocol
+        if not (protocol.disconnected or protocol.close_sent):
+            connection = protocol.conn
+            (connection.send_text if text else connection.send_binary)(payload)
+            data = b"".join(connection.data_to_send())
+            protocol.transport.write(data[: len(data) // 2])
+            protocol.transport.close()
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):

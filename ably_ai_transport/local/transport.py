@@ -51,6 +51,10 @@ class Socket(Protocol):
         """Cut the connection without a word, as a broken network would."""
         ...
 
+    def cut(self, payload: bytes, *, text: bool) -> None:
+        """Write half of a frame, and cut the connection."""
+        ...
+
 
 class Transport:
     """The websocket that a connection has at the moment."""
@@ -81,6 +85,7 @@ class Transport:
         self._wake = asyncio.Event()
         self._closing: int | None = None
         self._aborted = False
+        self._cuts = False
         self.last_written = clock.now()
 
     @property
@@ -122,6 +127,10 @@ class Transport:
             self._wake.set()
             self._socket.abort()
 
+    def cut_next(self) -> None:
+        """Cut the websocket in the middle of the next frame that is written."""
+        self._cuts = True
+
     def received(self, frame: Frame, size: int) -> None:
         """Count and show a frame that was read."""
         self._stats.frames_in += 1
@@ -134,7 +143,10 @@ class Transport:
         queue = self._queue
         try:
             while not self._aborted:
-                if queue:
+                if queue and self._cuts:
+                    self._socket.cut(queue.popleft().payload, text=self.format == "json")
+                    self.abort()
+                elif queue:
                     batch = [queue.popleft() for _ in range(min(len(queue), _BATCH))]
                     self._queued_bytes -= sum(len(packet.payload) for packet in batch)
                     await self._socket.send([p.payload for p in batch], text=self.format == "json")

@@ -40,9 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LocalServer]:
-    async with LocalServer() as server:
-        yield server
+def server(ably_server: LocalServer) -> LocalServer:
+    return ably_server
 
 
 @pytest.fixture
