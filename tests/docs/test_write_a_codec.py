@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ably_ai_transport import AgentSession, AITransportError, ClientSession
-from ably_ai_transport.codec import EventRow, define_codec
+from ably_ai_transport.codec import EventRow, Reducer, define_codec
 from ably_ai_transport.testing import MemoryHub
 
 PAGE = Path(__file__).parents[2] / "docs" / "write-a-codec.md"
@@ -48,7 +48,7 @@ def test_a_mistake_in_a_table_is_named() -> None:
     scope = run_page()
     with pytest.raises(AITransportError, match="note"):
         define_codec(
-            scope["Reducer"](dict, scope["fold"], list),
+            Reducer(dict, scope["fold"], list),
             outputs=[EventRow("note"), EventRow("note")],
             inputs=[],
         )
