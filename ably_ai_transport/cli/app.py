@@ -63,11 +63,14 @@ def serve(
         bool,
         typer.Option("--sandbox", help="Provision apps at /apps, as the test suites of Ably's SDKs ask for."),
     ] = False,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Show channels, frames and conversations on a page.")
+    ] = False,
 ) -> None:
     """Run a local server that speaks Ably's protocol, for development and tests."""
     with explained(), needs_extra("cli"):
         from ably_ai_transport.cli.serve import ServeOptions, serve_until_stopped
-    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox)
+    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox, inspect)
     run(lambda: serve_until_stopped(options))
 
 

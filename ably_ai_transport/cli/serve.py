@@ -5,6 +5,7 @@ import ipaddress
 import json
 import signal
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,9 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from ably_ai_transport.cli.live_line import live_line
 from ably_ai_transport.cli.problems import MISUSED, CliError
+from ably_ai_transport.inspector import Inspector
 from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
 
 
@@ -29,6 +32,7 @@ class ServeOptions:
         allow_remote: Whether other machines may reach the server.
         data: The file that keeps everything over restarts.
         sandbox: Whether test suites may provision apps.
+        inspect: Whether a page shows what goes on.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +42,7 @@ class ServeOptions:
     allow_remote: bool = False
     data: Path | None = None
     sandbox: bool = False
+    inspect: bool = False
 
 
 async def serve_until_stopped(options: ServeOptions, console: Console | None = None) -> int:
@@ -61,9 +66,12 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
         except OSError as error:
             raise _cannot_listen(options, error) from error
         try:
-            _introduce(server, options, console)
-            async for _ in signals:
-                break
+            async with AsyncExitStack() as stack:
+                page = await stack.enter_async_context(Inspector(server)) if options.inspect else None
+                _introduce(server, options, console, None if page is None else page.url)
+                await stack.enter_async_context(live_line(server.stats, console))
+                async for _ in signals:
+                    break
         finally:
             with anyio.CancelScope(shield=True):
                 await server.__aexit__(None, None, None)
@@ -149,7 +157,7 @@ def _cannot_listen(options: ServeOptions, error: OSError) -> CliError:
             return CliError(f"unable to listen on {where}: {error.strerror or error}")
 
 
-def _introduce(server: LocalServer, options: ServeOptions, console: Console) -> None:
+def _introduce(server: LocalServer, options: ServeOptions, console: Console, page: str | None) -> None:
     def reachable(options: Mapping[str, object]) -> dict[str, object]:
         return {**options, "endpoint": str(options["endpoint"]).replace("0.0.0.0", "127.0.0.1")}  # noqa: S104
 
@@ -159,6 +167,9 @@ def _introduce(server: LocalServer, options: ServeOptions, console: Console) -> 
     for language, line in (("Python", python), ("JavaScript", javascript)):
         console.print(Text(f"\n{language}", "bold cyan"))
         console.print(Text(line))
+    if page is not None:
+        console.print(Text("\nInspector", "bold cyan"))
+        console.print(Text(page))
     if options.sandbox:
         console.print(Text("\nTest suites of Ably's SDKs", "bold cyan"))
         console.print(Text(f"ABLY_LOCAL_SANDBOX_URL={server.url}"))

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
-
-import anyio
-import uvicorn
 
 from ably_ai_transport.local.app import create_app
 from ably_ai_transport.local.apps import Apps
@@ -19,9 +14,10 @@ from ably_ai_transport.local.engine import Engine
 from ably_ai_transport.local.options import LocalServerOptions
 from ably_ai_transport.local.sockets import SocketProtocol
 from ably_ai_transport.local.sqlite_storage import SqliteStorage
+from ably_ai_transport.local.web_listener import WebListener
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from starlette.applications import Starlette
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 
 _TOKEN_OPTIONS = frozenset({"token", "token_details", "auth_callback", "auth_url", "key"})
 _JS_TOKEN_OPTIONS = frozenset({"token", "tokenDetails", "authUrl", "key"})
-_GRACE_SECONDS = 5.0
 _READ_AHEAD = 4
 
 
@@ -69,9 +64,7 @@ class LocalServer:
         self.app: Starlette
         self._create_engine()
         self.host = self.options.host
-        self._port: int | None = None
-        self._server: _Uvicorn | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._web: WebListener | None = None
 
     @property
     def port(self) -> int:
@@ -80,9 +73,9 @@ class LocalServer:
         Raises:
             RuntimeError: It is not running.
         """
-        if self._port is None:
+        if self._web is None:
             raise RuntimeError("the local server is not running")
-        return self._port
+        return self._web.port
 
     @property
     def url(self) -> str:
@@ -182,45 +175,29 @@ class LocalServer:
         self.app = create_app(self._apps)
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(
-            (self.options.host, self.options.port),
-            family=socket.AF_INET6 if ":" in self.options.host else socket.AF_INET,
-        )
-        # asyncio does this for sockets that name their protocol, and this one does not: without it, a frame
-        # waits up to 40 ms for the acknowledgement of the one before. What is accepted inherits it.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self._engine.start()
-        except BaseException:
-            listener.close()
-            self._apps.close()
-            raise
-        self._port = listener.getsockname()[1]
-        config = uvicorn.Config(
+        web = WebListener(
             self.app,
+            self.options.host,
+            self.options.port,
             ws=SocketProtocol,
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,
-            lifespan="off",
             # Frames up to this size are answered with an error; larger ones are not even read.
             ws_max_size=_READ_AHEAD * self.options.limits.max_frame_size,
-            log_config=None,
-            access_log=False,
-            log_level="warning",
         )
-        server = self._server = _Uvicorn(config)
-        # A task instead of a task group: fixtures may enter and leave the server in different tasks.
-        self._task = asyncio.create_task(server.serve([listener]), name="ably local server")
-        self._task.add_done_callback(lambda _: server.ready.set())
         try:
-            await server.ready.wait()
+            self._engine.start()
+        except BaseException:
+            web.close()
+            self._apps.close()
+            raise
+        self._web = web
+        try:
+            await web.start()
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
-        if self._task.done():
-            listener.close()
-            await self._task
         return self
 
     async def __aexit__(
@@ -229,15 +206,10 @@ class LocalServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        server, task = self._server, self._task
-        self._server = self._task = None
+        web, self._web = self._web, None
         self._apps.close()
-        if server is not None and task is not None:
-            server.stop()
-            # Also when the program is being cancelled, nothing is left behind.
-            with anyio.CancelScope(shield=True):
-                await task
-        self._port = None
+        if web is not None:
+            await web.stop()
 
 
 async def serve(options: LocalServerOptions | None = None) -> None:
@@ -251,52 +223,3 @@ def _storage(options: LocalServerOptions) -> Storage | None:
         return None
     kept_ms = options.retention_ms + options.connection_state_ttl_ms
     return SqliteStorage(options.data, kept_ms=kept_ms)
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without signals, and without waiting by sleeping."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        self._stop = asyncio.Event()
-
-    def stop(self) -> None:
-        """Let `serve` return."""
-        self._stop.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to the program that the server runs in."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        """Wait for the end; once a second the Date header is renewed."""
-        while not self._stop.is_set():
-            await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close listeners and connections and wait for the tasks that serve them."""
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        if self.server_state.tasks:
-            _, pending = await asyncio.wait(self.server_state.tasks, timeout=_GRACE_SECONDS)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
-        for server in self.servers:
-            await server.wait_closed()
-        for listener in sockets or []:
-            listener.close()

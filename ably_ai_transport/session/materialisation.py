@@ -227,6 +227,11 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
         self._runs = Emitter[RunLifecycleEvent](on_exception)
         self._outputs = Emitter[OutputFolded[InT, OutT]](on_exception)
 
+    @property
+    def nodes(self) -> list[ConversationNode[ProjT]]:
+        """All inputs and runs that have been seen, on whatever branch, in the order of the channel."""
+        return list(self._source().tree.index)
+
     def get_run_node(self, run_id: str) -> RunNode[ProjT] | None:
         """Return a run; None when it has not been seen."""
         return self._source().tree.get_run_node(run_id)

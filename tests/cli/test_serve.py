@@ -1,4 +1,5 @@
 import ast
+import io
 import os
 import re
 import signal
@@ -12,8 +13,11 @@ import anyio
 import httpx
 import pytest
 from ably import AblyRealtime
+from rich.console import Console
 
+from ably_ai_transport.cli.live_line import describe, live_line
 from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
+from ably_ai_transport.local import Stats
 from tests.cli.command import run_command, start_command
 
 if TYPE_CHECKING:
@@ -164,3 +168,32 @@ def test_the_lines_are_code() -> None:
     line = python_line(options)
     assert line == 'AblyRealtime(endpoint="h:1/", tls=False, params={"client_id": "a\\"b", "x": True})'
     assert javascript_line({"port": 1, "tls": False}) == "new Ably.Realtime({ port: 1, tls: false })"
+
+
+def test_with_inspect_there_is_a_page() -> None:
+    with serving("--port", "0", "--inspect") as (process, shown):
+        [url] = re.findall(r"^Inspector\n(http://127\.0\.0\.1:\d+/)$", shown, re.MULTILINE)
+        assert "<title>Inspector</title>" in httpx.get(url, trust_env=False).text
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
+
+
+def test_a_terminal_is_told_what_the_server_does() -> None:
+    before = Stats().snapshot()
+    now = {**before, "connections": 3, "channels": 1200, "messages": 2, "appends": 5, "frames_out": 41}
+    assert (
+        describe(before, now).plain
+        == "3 connections  1,200 channels  7/s messages in  41/s frames out  0/s requests"
+    )
+
+
+async def test_the_live_line_is_gone_at_the_end_and_not_there_without_a_terminal() -> None:
+    plain, terminal = io.StringIO(), io.StringIO()
+    async with live_line(Stats(), Console(file=plain)):
+        pass
+    async with live_line(Stats(connections=7), Console(file=terminal, force_terminal=True, width=100)):
+        pass
+    assert plain.getvalue() == ""
+    shown, erased = "7\x1b", "\x1b[2K"
+    assert -1 < terminal.getvalue().find(shown) < terminal.getvalue().rfind(erased)

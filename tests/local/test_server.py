@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import socket
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -201,9 +202,8 @@ async def test_options_for_the_sdks(server: LocalServer) -> None:
 
 async def test_small_frames_do_not_wait_for_each_other(server: LocalServer) -> None:
     async with raw_client(server):
-        uvicorn = server._server  # type: ignore[reportPrivateUsage] - no public way to the sockets
-        assert uvicorn is not None
-        [connection] = uvicorn.server_state.connections
+        # There is no public way to the sockets.
+        [connection] = cast("Any", server)._web._server.server_state.connections
         option = connection.transport.get_extra_info("socket").getsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY
         )

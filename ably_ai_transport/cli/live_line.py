@@ -1,0 +1,71 @@
+"""One line at the bottom of a terminal that says what a server does now."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ably_ai_transport.local import Stats
+
+PERIOD_SECONDS: Final = 1.0
+"""Rates are told over this time."""
+
+
+@asynccontextmanager
+async def live_line(stats: Stats, console: Console) -> AsyncGenerator[None]:
+    """Show connections, channels and rates for as long as the block lasts, where there is a terminal.
+
+    Args:
+        stats: The server's counters.
+        console: Where to write.
+    """
+    if not console.is_terminal:
+        yield
+        return
+    now = stats.snapshot()
+    with Live(describe(now, now), console=console, auto_refresh=False, transient=True) as live:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_refresh, stats, live)
+            yield
+            tasks.cancel_scope.cancel()
+
+
+def describe(before: Mapping[str, int], now: Mapping[str, int]) -> Text:
+    """Put what a server did in one period into a line.
+
+    Args:
+        before: Its counters when the period began.
+        now: Its counters when it ended.
+
+    Returns:
+        The line.
+    """
+
+    def rate(*names: str) -> str:
+        return f"{sum(now[name] - before[name] for name in names) / PERIOD_SECONDS:,.0f}/s"
+
+    return Text.assemble(
+        (f"{now['connections']:,}", "bold"),
+        " connections  ",
+        (f"{now['channels']:,}", "bold"),
+        " channels  ",
+        (rate("messages", "appends", "updates"), "bold"),
+        " messages in  ",
+        (rate("frames_out"), "bold"),
+        " frames out  ",
+        (rate("requests"), "bold"),
+        " requests",
+    )
+
+
+async def _refresh(stats: Stats, live: Live) -> None:
+    before = stats.snapshot()
+    while True:
+        await anyio.sleep(PERIOD_SECONDS)
+        now = stats.snapshot()
+        live.update(describe(before, now), refresh=True)
+        before = now

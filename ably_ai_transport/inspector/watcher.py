@@ -1,0 +1,144 @@
+"""Watches the frames of a server: what passed of late, and which channels there are."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, TypeAlias, cast
+
+from ably_ai_transport.local import Direction
+
+Json: TypeAlias = dict[str, Any]
+
+KEPT: Final = 500
+"""Frames that a page shows at most; older ones are gone."""
+KEPT_CHANNELS: Final = 1000
+"""Channels that a page lists at most; those that were new longest ago are gone."""
+SHOWN_TEXT: Final = 4000
+"""Characters of one text in a frame that are shown."""
+
+_ACTIONS: Final = (
+    "HEARTBEAT", "ACK", "NACK", "CONNECT", "CONNECTED", "DISCONNECT", "DISCONNECTED", "CLOSE", "CLOSED",
+    "ERROR", "ATTACH", "ATTACHED", "DETACH", "DETACHED", "PRESENCE", "MESSAGE", "SYNC", "AUTH",
+)  # fmt: skip
+_MESSAGE: Final = 15
+_ATTACH: Final = 10
+
+
+@dataclass
+class ChannelInfo:
+    """A channel that frames have named.
+
+    Attributes:
+        name: Its name.
+        adapter: The codec that its sessions speak, by the name that it gives itself.
+        messages: Messages that went over it, each delivery counted.
+        is_session: Whether a session's messages were among them.
+    """
+
+    name: str
+    adapter: str | None = None
+    messages: int = 0
+    is_session: bool = False
+
+    def to_json(self) -> Json:
+        """Return it for the page."""
+        return {
+            "name": self.name,
+            "adapter": self.adapter,
+            "messages": self.messages,
+            "isSession": self.is_session,
+        }
+
+
+@dataclass
+class FrameLog:
+    """The last frames, numbered.
+
+    Attributes:
+        own: Labels of connections that are the inspector's own; their frames are not shown.
+        frames: What passed of late.
+        channels: The channels, by name.
+        last: The number of the newest frame.
+    """
+
+    own: frozenset[str]
+    frames: deque[Json] = field(default_factory=lambda: deque[Json](maxlen=KEPT))
+    channels: dict[str, ChannelInfo] = field(default_factory=dict[str, ChannelInfo])
+    last: int = 0
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    def take(self, direction: Direction, label: str, frame: Mapping[str, Any]) -> None:
+        """Note a frame that passed."""
+        if label in self.own:
+            return
+        action = int(frame.get("action", -1))
+        name = frame.get("channel")
+        if isinstance(name, str) and name:
+            self._note_channel(name, action, direction, frame)
+        self.last = next(self._numbers)
+        kind = _ACTIONS[action] if 0 <= action < len(_ACTIONS) else str(action)
+        self.frames.append(
+            {
+                "n": self.last,
+                "direction": direction,
+                "connection": label,
+                "kind": kind,
+                "channel": name if isinstance(name, str) else None,
+                "summary": _summary(frame),
+                "frame": _shortened(dict(frame)),
+            }
+        )
+
+    def since(self, number: int) -> list[Json]:
+        """Return the frames after one, as far as they are still there."""
+        return [frame for frame in self.frames if frame["n"] > number]
+
+    def _note_channel(self, name: str, action: int, direction: Direction, frame: Mapping[str, Any]) -> None:
+        channel = self.channels.setdefault(name, ChannelInfo(name))
+        if len(self.channels) > KEPT_CHANNELS:
+            del self.channels[next(iter(self.channels))]
+        if action == _ATTACH and direction == "c2s":
+            agents = str(cast("Json", frame.get("params") or {}).get("agent", "")).split()
+            tags = [agent.partition("/")[0] for agent in agents]
+            tags = [tag for tag in tags if not tag.startswith(("ai-transport", "ably"))]
+            channel.adapter = tags[-1] if tags else channel.adapter
+        if action == _MESSAGE and direction == "c2s":
+            messages = cast("list[Json]", frame.get("messages") or [])
+            channel.messages += len(messages)
+            if any(str(message.get("name", "")).startswith("ai-") for message in messages):
+                channel.is_session = True
+
+
+def _summary(frame: Mapping[str, Any]) -> str:
+    """Say in a few words what a frame is about."""
+    messages = frame.get("messages")
+    if not isinstance(messages, list):
+        error = frame.get("error")
+        return str(cast("Json", error).get("message", "")) if isinstance(error, dict) else ""
+    said: list[str] = []
+    for message in cast("list[Json]", messages):
+        extras = cast("Json", message.get("extras") or {})
+        codec = cast("Json", cast("Json", extras.get("ai") or {}).get("codec") or {})
+        words = [str(message.get("name") or "append"), str(codec.get("kind") or "")]
+        data = message.get("data")
+        if isinstance(data, str) and data:
+            words.append(data[:60])
+        said.append(" ".join(word for word in words if word))
+    return "; ".join(said)[:200]
+
+
+def _shortened(value: object) -> Any:  # noqa: ANN401 - any JSON
+    """Cut long texts, and say so; bytes become their number."""
+    match value:
+        case str() if len(value) > SHOWN_TEXT:
+            return f"{value[:SHOWN_TEXT]}… ({len(value):,} characters)"
+        case bytes() | bytearray():
+            return f"({len(value):,} bytes)"
+        case dict():
+            entries = cast("dict[object, object]", value).items()
+            return {str(key): _shortened(inner) for key, inner in entries}
+        case list():
+            return [_shortened(inner) for inner in cast("list[object]", value)]
+        case _:
+            return value

@@ -1,0 +1,123 @@
+"""Serves an ASGI application for as long as the program that owns it wants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from starlette.types import ASGIApp
+
+_GRACE_SECONDS = 5.0
+
+
+class WebListener:
+    """An application on a port, without signals and without waiting by sleeping.
+
+    The port is taken at once; what connects is served from `start` to `stop`.
+
+    Args:
+        app: What is served.
+        host: The address to listen on.
+        port: The port; 0 picks a free one.
+        options: Further options of uvicorn.
+
+    Attributes:
+        port: The port that it has.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, **options: Any) -> None:  # noqa: ANN401 - uvicorn's
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
+        # asyncio does this for sockets that name their protocol, and this one does not: without it, a frame
+        # waits up to 40 ms for the acknowledgement of the one before. What is accepted inherits it.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port: int = self._listener.getsockname()[1]
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, log_level="warning", **options
+        )
+        self._server = _Uvicorn(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Give the port back; for listeners that have not been started."""
+        self._listener.close()
+
+    async def start(self) -> None:
+        """Serve until `stop` is called; returns when what connects is answered."""
+        server = self._server
+        # A task instead of a task group: fixtures may enter and leave a server in different tasks.
+        self._task = asyncio.create_task(server.serve([self._listener]), name="web listener")
+        self._task.add_done_callback(lambda _: server.ready.set())
+        await server.ready.wait()
+        if self._task.done():
+            self.close()
+            await self._task
+
+    async def stop(self) -> None:
+        """Close what is connected and give the port back, also when the program is being cancelled."""
+        if self._task is None:
+            self.close()
+            return
+        self._server.stop()
+        with anyio.CancelScope(shield=True):
+            await self._task
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signals, and without waiting by sleeping."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `serve` return."""
+        self._stop.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to the program that the server runs in."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; once a second the Date header is renewed."""
+        while not self._stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close listeners and connections and wait for the tasks that serve them."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            _, pending = await asyncio.wait(self.server_state.tasks, timeout=_GRACE_SECONDS)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        for server in self.servers:
+            await server.wait_closed()
+        for listener in sockets or []:
+            listener.close()
