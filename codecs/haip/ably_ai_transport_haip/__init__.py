@@ -1,1 +1,63 @@
-"""HAIP 1.1.2: the Human-Agent Interaction Protocol, for agents and people in Python."""
+"""The Human-Agent Interaction Protocol 1.1.2: clients; servers are in ``ably_ai_transport_haip.server``."""
+
+from ably_ai_transport_haip.client import (
+    HaipClient,
+    HaipClientConfig,
+    HaipConnectionState,
+    HaipPerformanceMetrics,
+    HaipTransport,
+    HTTPStreamingTransport,
+    HTTPStreamingTransportOptions,
+    SSETransport,
+    SSETransportOptions,
+    WebSocketTransport,
+    WebSocketTransportOptions,
+    create_haip_client,
+)
+from ably_ai_transport_haip.constants import HaipConstants
+from ably_ai_transport_haip.protocol import (
+    FlowControlConfig,
+    HaipAuthenticationError,
+    HaipChannel,
+    HaipConnectionError,
+    HaipEnvelope,
+    HaipError,
+    HaipErrorCode,
+    HaipEventType,
+    HaipFlowControlError,
+    HaipMessage,
+    HaipProtocolError,
+    HaipRun,
+)
+from ably_ai_transport_haip.tools import HaipTool, HaipToolCall, HaipToolResult
+
+__all__ = [
+    "FlowControlConfig",
+    "HTTPStreamingTransport",
+    "HTTPStreamingTransportOptions",
+    "HaipAuthenticationError",
+    "HaipChannel",
+    "HaipClient",
+    "HaipClientConfig",
+    "HaipConnectionError",
+    "HaipConnectionState",
+    "HaipConstants",
+    "HaipEnvelope",
+    "HaipError",
+    "HaipErrorCode",
+    "HaipEventType",
+    "HaipFlowControlError",
+    "HaipMessage",
+    "HaipPerformanceMetrics",
+    "HaipProtocolError",
+    "HaipRun",
+    "HaipTool",
+    "HaipToolCall",
+    "HaipToolResult",
+    "HaipTransport",
+    "SSETransport",
+    "SSETransportOptions",
+    "WebSocketTransport",
+    "WebSocketTransportOptions",
+    "create_haip_client",
+]

@@ -1,5 +1,6 @@
 """Credits: how many messages and bytes a side may send on a channel before it is granted more."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -68,12 +69,14 @@ class CreditAccount:
         announced_messages: What the other side grants at first, once that is known.
         announced_bytes: The same in bytes.
         paused: Channels on which nothing may be sent now.
+        is_lifted: Whether credits are no limit, because the other side does not grant any.
     """
 
     config: FlowControlConfig = field(default_factory=FlowControlConfig)
     announced_messages: Amount | None = None
     announced_bytes: Amount | None = None
     paused: set[str] = field(default_factory=set[str])
+    is_lifted: bool = False
     _pools: dict[str, _Pool] = field(default_factory=dict[str, _Pool])
 
     def begin(self, messages: Amount | None, bytes_: Amount | None) -> None:
@@ -85,6 +88,7 @@ class CreditAccount:
         """
         self.announced_messages, self.announced_bytes = messages, bytes_
         self.paused.clear()
+        self.is_lifted = False
         self._pools.clear()
 
     def messages(self, channel: str) -> int:
@@ -100,7 +104,8 @@ class CreditAccount:
         if messages == 0:
             return True
         pool = self._pool(channel)
-        return channel not in self.paused and pool.messages >= messages and pool.bytes >= size
+        covered = self.is_lifted or (pool.messages >= messages and pool.bytes >= size)
+        return channel not in self.paused and covered
 
     def take(self, channel: str, messages: int, size: int) -> None:
         """Spend credits.
@@ -121,6 +126,8 @@ class CreditAccount:
                 f"unable to send on {channel}; the other side has paused it", HaipErrorCode.CHANNEL_PAUSED
             )
         pool = self._pool(channel)
+        if self.is_lifted:
+            return
         if pool.messages < messages or pool.bytes < size:
             raise HaipFlowControlError(
                 f"unable to send on {channel}; {messages} message credits and {size} byte credits are needed,"
@@ -138,14 +145,21 @@ class CreditAccount:
             messages: How many more messages.
             size: How many more bytes.
         """
+        self.is_lifted = False
         pool = self._pool(channel)
         pool.messages = self._clamped(pool.messages + messages, self.config.max_credits, channel)
         pool.bytes = self._clamped(pool.bytes + size, self.config.max_credit_bytes, channel)
 
-    def is_too_large(self, channel: str, size: int) -> bool:
-        """Tell whether something could never be sent, however much is granted."""
-        limit = _amount(self.config.max_credit_bytes, channel)
-        return limit is not None and size > limit
+    def most(self, channel: str) -> tuple[float, float]:
+        """Return how many messages and bytes there can be credits for, however much is granted."""
+        config = self.config
+        limits = (_amount(config.max_credits, channel), _amount(config.max_credit_bytes, channel))
+        messages, size = (math.inf if limit is None else limit for limit in limits)
+        return messages, size
+
+    def asks_for(self, channel: str) -> tuple[int, int]:
+        """Return how many messages and bytes to ask for, to have as many again as at first."""
+        return max(1, self._first_messages(channel)), max(1, self._first_bytes(channel))
 
     def snapshot(self) -> tuple[dict[str, int], dict[str, int]]:
         """Return messages and bytes by channel, those of the protocol's own channels at least."""

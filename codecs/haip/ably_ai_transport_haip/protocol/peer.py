@@ -1,8 +1,9 @@
 """One side of a HAIP session, without input and output: frames in, events out; messages in, frames out."""
 
+import base64
+import binascii
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -24,28 +25,29 @@ from ably_ai_transport_haip.protocol.events import (
     Received,
     Violated,
 )
-from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text, write_text
+from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text
 from ably_ai_transport_haip.protocol.names import (
     PROTOCOL_MAJOR,
     PROTOCOL_VERSION,
-    Dialect,
     HaipChannel,
     HaipEventType,
     accepted_names,
     dialect_of,
     event_named,
 )
+from ably_ai_transport_haip.protocol.outbox import Outbox, channel_of
 from ably_ai_transport_haip.protocol.payloads import (
     AudioChunk,
     ChannelControl,
     FlowUpdate,
     Hai,
     ReplayRequest,
-    check_payload,
     read_payload,
 )
-from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
+from ably_ai_transport_haip.protocol.sequence import ReceiveOrder
 
+LENIENT_PATIENCE_SECONDS: Final = 1.0
+"""How long a lenient peer may leave a request for credits unanswered."""
 _AT_ONCE: Final = frozenset(
     {
         HaipEventType.PING,
@@ -68,6 +70,8 @@ class PeerConfig:
         receive_credit_bytes: Bytes a channel.
         max_concurrent_runs: Runs that may be open at once.
         binary_frames: Whether bytes travel in binary frames where the other side takes them.
+        refills_on_read: Whether the other side is granted more only when :meth:`HaipPeer.note_read` says that
+            messages have been read, rather than when they have come.
         clock: The time: seconds since 1970.
     """
 
@@ -78,16 +82,7 @@ class PeerConfig:
     receive_credit_bytes: int = 16 * 1024 * 1024
     max_concurrent_runs: int = 5
     binary_frames: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    message: HaipMessage
-    frame: SentFrame
-
-    @property
-    def size(self) -> int:
-        return len(self.frame.text.encode()) + len(self.frame.binary or b"")
+    refills_on_read: bool = False
 
 
 class HaipPeer:
@@ -103,7 +98,6 @@ class HaipPeer:
 
     Attributes:
         session_id: The session.
-        credits: What may be sent.
         remote: What the other side said in its handshake.
         acked: The number of this side's newest message that the other one says to have.
     """
@@ -111,23 +105,24 @@ class HaipPeer:
     def __init__(self, config: PeerConfig, session_id: str | None = None) -> None:
         self.config = config
         self.session_id = session_id or new_id()
-        self.credits = CreditAccount(config.flow_control)
         self.remote: Hai | None = None
         self.acked: str | None = None
         self._ledger = CreditLedger(config.receive_credits, config.receive_credit_bytes)
-        self._sent = SendLog()
         self._order = ReceiveOrder()
-        self._out: deque[Frame] = deque()
-        self._waiting: dict[str, deque[HaipMessage]] = {}
+        self._outbox = Outbox(self.session_id, config.flow_control, config.clock, self._acknowledged)
         self._bodies = BinaryBodies()
-        self._accepted: frozenset[HaipEventType] | None = None
-        self._dialect: Dialect = "text"
         self._handshaken = False
         self._greeted = False
         self._goes_on = False
         self._last_before = 0
+        self._asked: dict[str, float] = {}
 
     # What goes out
+
+    @property
+    def credits(self) -> CreditAccount:
+        """What may be sent."""
+        return self._outbox.credits
 
     @property
     def is_handshaken(self) -> bool:
@@ -144,10 +139,20 @@ class HaipPeer:
         """The number of the newest message that has arrived with all before it."""
         return str(self._order.delivered)
 
+    @property
+    def backlog(self) -> int:
+        """How many frames are to be sent now."""
+        return self._outbox.backlog
+
+    def next_outgoing(self) -> Frame | None:
+        """Return the next frame that is to be sent, once; None where there is none."""
+        return self._outbox.next_frame()
+
     def take_outgoing(self) -> list[Frame]:
         """Return what is to be sent now, in order, once."""
-        frames = list(self._out)
-        self._out.clear()
+        frames: list[Frame] = []
+        while (frame := self._outbox.next_frame()) is not None:
+            frames.append(frame)
         return frames
 
     def greet(self) -> None:
@@ -163,7 +168,7 @@ class HaipPeer:
         payload: dict[str, object] = {
             "haip_version": PROTOCOL_VERSION,
             "accept_major": [PROTOCOL_MAJOR],
-            "accept_events": accepted_names(self._dialect),
+            "accept_events": accepted_names(self._outbox.dialect),
             "capabilities": {
                 "binary_frames": config.binary_frames,
                 "flow_control": flow,
@@ -174,7 +179,7 @@ class HaipPeer:
         }
         if self._goes_on and not self._order.lenient:
             payload["last_rx_seq"] = self.received
-        self._write(HaipMessage(HaipEventType.HAI, payload, HaipEnvelope(channel=HaipChannel.SYSTEM)))
+        self._outbox.write(HaipMessage(HaipEventType.HAI, payload, HaipEnvelope(channel=HaipChannel.SYSTEM)))
 
     def send(self, message: HaipMessage, *, queue: bool = False) -> HaipMessage | None:
         """Send a message.
@@ -191,40 +196,55 @@ class HaipPeer:
                 messages (UNSUPPORTED_TYPE).
             HaipFlowControlError: There are no credits for it, or it is larger than credits can ever be.
         """
-        self._check(message)
-        channel = message.envelope.channel or HaipChannel.SYSTEM
-        waiting = self._waiting.get(channel)
-        cost = self.config.flow_control.message_cost(message)
-        if waiting and cost:
-            if queue:
-                waiting.append(message)
-                return None
-            raise HaipFlowControlError(
-                f"unable to send on {channel}; {len(waiting)} messages wait there for credits already"
-            )
-        frame = self._prepare(message)
-        if self.credits.is_too_large(channel, frame.size):
-            raise HaipFlowControlError(
-                f"unable to send on {channel}; {frame.size} bytes are more than credits can ever cover"
-                " (raise max_credit_bytes, or send less at once)"
-            )
-        if queue and not self.credits.covers(channel, cost, frame.size):
-            self._waiting.setdefault(channel, deque()).append(message)
-            return None
-        self.credits.take(channel, cost, frame.size)
-        return self._commit(frame)
+        sent = self.send_all([message], queue=queue)
+        return sent[0] if sent else None
 
-    def can_send(self, message: HaipMessage) -> bool:
-        """Tell whether :meth:`send` would send a message right now."""
-        channel = message.envelope.channel or HaipChannel.SYSTEM
-        cost = self.config.flow_control.message_cost(message)
-        if cost and self._waiting.get(channel):
-            return False
-        return self.credits.covers(channel, cost, self._prepare(message).size)
+    def send_all(self, messages: Sequence[HaipMessage], *, queue: bool = False) -> list[HaipMessage]:
+        """Send messages that make sense only together, such as the parts of a text: all of them or none.
+
+        Args:
+            messages: Messages of one channel.
+            queue: Whether they wait their turn where there are not enough credits for all.
+
+        Returns:
+            The messages as they were sent; none where they wait.
+
+        Raises:
+            HaipProtocolError: As in :meth:`send`; nothing was sent.
+            HaipFlowControlError: As in :meth:`send`; nothing was sent.
+        """
+        return self._outbox.send_all(messages, queue=queue)
+
+    def can_send(self, messages: Sequence[HaipMessage]) -> bool:
+        """Tell whether :meth:`send_all` would send messages of one channel right now."""
+        return self._outbox.can_send(messages)
+
+    def check(self, messages: Sequence[HaipMessage]) -> None:
+        """Refuse what could not be sent however long one waits.
+
+        Args:
+            messages: Messages of one channel.
+
+        Raises:
+            HaipProtocolError: The schema refuses one, or the other side does not take it.
+            HaipFlowControlError: Together they are larger than credits can ever be.
+        """
+        self._outbox.check(messages)
+
+    def send_unchecked(self, message: HaipMessage) -> None:
+        """Send what the schema refuses, to a peer that is known to want it so. It costs no credits."""
+        self._outbox.write(message)
+
+    def ask_for_credits(self, channel: str) -> None:
+        """Ask the other side for as much as there is at first: it may not know how little is left."""
+        messages, size = self.credits.asks_for(channel)
+        self._grant(channel, messages, size)
+        if self.is_lenient:
+            self._asked.setdefault(channel, self.config.clock())
 
     def send_binary(self, data: bytes) -> None:
         """Send a binary frame that belongs to no message."""
-        self._out.append(Frame(None, data))
+        self._outbox.write_binary(data)
 
     def send_error(self, error: HaipError, related_id: str | None = None) -> None:
         """Tell the other side of an error."""
@@ -235,23 +255,23 @@ class HaipPeer:
             payload["detail"] = json.loads(json.dumps(dict(error.details), default=str))
         message = HaipMessage(HaipEventType.ERROR, payload, HaipEnvelope(channel=HaipChannel.SYSTEM))
         try:
-            self._check(message)
+            self._outbox.check_one(message)
         except HaipProtocolError:
             # The id that the error is about need not be one.
             payload.pop("related_id", None)
-        self._write(message)
+        self._outbox.write(message)
 
     def waiting(self, channel: str) -> int:
         """Return how many messages wait for credits on a channel."""
-        return len(self._waiting.get(channel, ()))
+        return self._outbox.waiting(channel)
 
     def reconnect(self) -> None:
         """Get ready for a new connection: the session goes on, and what was under way is sent again."""
-        self._out.clear()
+        self._outbox.clear()
         self._bodies.clear()
         self._handshaken = self._greeted = False
         self._goes_on = self.config.role == "client" and self.remote is not None
-        self._last_before = self._sent.last
+        self._last_before = self._outbox.last
 
     def refuse_resume(self) -> None:
         """Tell the other side that the session which it wants to go on with is not known: it begins anew."""
@@ -299,24 +319,45 @@ class HaipPeer:
             return [self._refuse(error, None)]
         return [] if message is None else self._deliver(message)
 
-    def tick(self) -> None:
-        """Do what has become due: ask for what is missing."""
+    def tick(self) -> list[PeerEvent]:
+        """Do what has become due: ask for what is missing, and lose patience with who grants nothing.
+
+        Returns:
+            What happened.
+        """
         # What waits for its bytes is late, not missing.
         missing = None if self._bodies.is_awaited else self._order.missing(self.config.clock())
         if missing is not None:
             first, last = missing
-            self._write(
+            self._outbox.write(
                 HaipMessage(
                     HaipEventType.REPLAY_REQUEST,
                     {"from_seq": str(first), "to_seq": str(last)},
                     HaipEnvelope(channel=HaipChannel.SYSTEM),
                 )
             )
+        return self._lift_credits()
+
+    def _lift_credits(self) -> list[PeerEvent]:
+        """Do without credits where a peer of the reference's make does not answer a request for some.
+
+        The reference client announces ten and never grants more: who held to that could not end a sentence.
+        """
+        now = self.config.clock()
+        if not any(now - since >= LENIENT_PATIENCE_SECONDS for since in self._asked.values()):
+            return []
+        channels = tuple(self._asked)
+        self._asked.clear()
+        self.credits.is_lifted = True
+        for channel in channels:
+            self._outbox.send_waiting(channel)
+        return [CreditsChanged(channel) for channel in channels]
 
     @property
     def due(self) -> float | None:
         """When :meth:`tick` is to be called next; None where nothing is to come."""
-        return self._order.asks_at
+        asked = (since + LENIENT_PATIENCE_SECONDS for since in self._asked.values())
+        return min((at for at in (self._order.asks_at, *asked) if at is not None), default=None)
 
     def _take(self, message: HaipMessage, size: int) -> list[PeerEvent]:
         if message.envelope.ack is not None:
@@ -336,7 +377,7 @@ class HaipPeer:
 
     def _charge(self, message: HaipMessage, size: int) -> list[PeerEvent]:
         """Take the price of a message from what was granted; what came before costs nothing again."""
-        channel = message.envelope.channel or HaipChannel.SYSTEM
+        channel = channel_of(message)
         number = message.envelope.sequence or ""
         if not self._order.lenient and number.isdecimal() and int(number) <= self._order.delivered:
             return []
@@ -368,13 +409,13 @@ class HaipPeer:
                     self.credits.paused.add(payload.channel)
                 else:
                     self.credits.paused.discard(payload.channel)
-                    self._send_waiting(payload.channel)
+                    self._outbox.send_waiting(payload.channel)
                 yield CreditsChanged(payload.channel)
             case ReplayRequest():
                 last = None if payload.to_seq is None else int(payload.to_seq)
                 self._replay(int(payload.from_seq), last)
             case _ if message.type is HaipEventType.PING:
-                self._write(
+                self._outbox.write(
                     HaipMessage(
                         HaipEventType.PONG,
                         dict(message.payload),
@@ -388,12 +429,22 @@ class HaipPeer:
                 )
                 yield self._refuse(error, message.id)
                 return
+            case AudioChunk() if payload.data is not None:
+                try:
+                    message = replace(message, binary=base64.b64decode(payload.data, validate=True))
+                except binascii.Error:
+                    error = HaipProtocolError(
+                        "unable to read AUDIO_CHUNK; its data is no base64", HaipErrorCode.INVALID_MESSAGE
+                    )
+                    yield self._refuse(error, message.id)
+                    return
             case _ if message.type is HaipEventType.ERROR:
                 yield from self._hear_of_error(message)
             case _:
                 pass
         yield Received(message)
-        self._refill(message.envelope.channel)
+        if not self.config.refills_on_read:
+            self._refill(message.envelope.channel)
 
     def _hear_of_error(self, message: HaipMessage) -> Iterable[PeerEvent]:
         if message.payload.get("code") != HaipErrorCode.REPLAY_TOO_OLD:
@@ -403,6 +454,10 @@ class HaipPeer:
             yield Lost(*lost)
         for one in ready:
             yield from self._open(one)
+
+    def note_read(self, message: HaipMessage) -> None:
+        """Note that a message has been dealt with, so that more may come."""
+        self._refill(message.envelope.channel)
 
     def _refill(self, channel: str | None) -> None:
         if channel is None or channel == HaipChannel.SYSTEM:
@@ -415,8 +470,8 @@ class HaipPeer:
             payload["add_messages"] = messages
         if size:
             payload["add_bytes"] = size
-        if len(payload) > 1 and self._accepts(HaipEventType.FLOW_UPDATE):
-            self._write(
+        if len(payload) > 1 and self._outbox.accepts(HaipEventType.FLOW_UPDATE):
+            self._outbox.write(
                 HaipMessage(HaipEventType.FLOW_UPDATE, payload, HaipEnvelope(channel=HaipChannel.SYSTEM))
             )
 
@@ -427,24 +482,13 @@ class HaipPeer:
 
     def _take_grant(self, update: FlowUpdate) -> Iterable[PeerEvent]:
         messages, size = update.add_messages or 0, update.add_bytes or 0
+        self._asked.clear()
         self.credits.add(update.channel, messages, size)
-        self._send_waiting(update.channel)
+        self._outbox.send_waiting(update.channel)
         yield CreditsChanged(update.channel)
         if self.config.role == "server":
             # A client that grants also asks: the flow-control guide calls it a request for more.
             self._grant(update.channel, *self._ledger.answer(update.channel, messages, size))
-
-    def _send_waiting(self, channel: str) -> None:
-        waiting = self._waiting.get(channel)
-        while waiting:
-            message = waiting[0]
-            cost = self.config.flow_control.message_cost(message)
-            frame = self._prepare(message)
-            if not self.credits.covers(channel, cost, frame.size):
-                return
-            waiting.popleft()
-            self.credits.take(channel, cost, frame.size)
-            self._commit(frame)
 
     # The handshake
 
@@ -469,9 +513,9 @@ class HaipPeer:
             self._order.begin_at(message)
         ready = self._order.note(message, self.config.clock()) or []
         self.remote, self._handshaken = hai, True
-        self._dialect = dialect_of(hai.accept_events)
+        self._outbox.dialect = dialect_of(hai.accept_events)
         named = (event_named(name) for name in hai.accept_events)
-        self._accepted = frozenset(event for event in named if event is not None)
+        self._outbox.accepted = frozenset(event for event in named if event is not None)
         if not resumed:
             flow = _mapping(_mapping(hai.capabilities).get("flow_control"))
             self.credits.begin(
@@ -495,52 +539,12 @@ class HaipPeer:
 
     def _replay(self, first: int, last: int | None) -> None:
         try:
-            frames = self._sent.between(first, last)
+            self._outbox.replay(first, last)
         except HaipProtocolError as error:
             self.send_error(error)
-            return
-        self._out.extend(Frame(frame.text, frame.binary) for frame in frames)
 
-    # Writing
-
-    def _accepts(self, event: HaipEventType) -> bool:
-        return self._accepted is None or event in self._accepted
-
-    def _check(self, message: HaipMessage) -> None:
-        check_payload(message.type, message.payload)
-        if not self._accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
-            raise HaipProtocolError(
-                f"unable to send {message.type}; the other side does not take such messages",
-                HaipErrorCode.UNSUPPORTED_TYPE,
-            )
-
-    def _write(self, message: HaipMessage) -> None:
-        self._commit(self._prepare(message))
-
-    def _prepare(self, message: HaipMessage) -> "_Prepared":
-        """Write a message as it will be if it is the next one."""
-        number = self._sent.last + 1
-        ack = None if self._order.lenient or not self._order.delivered else self.received
-        now = self.config.clock()
-        envelope = replace(
-            message.envelope,
-            session_id=self.session_id,
-            channel=message.envelope.channel or HaipChannel.SYSTEM,
-            timestamp=str(int(now * 1000)),
-            sequence=str(number),
-            ack=ack,
-        )
-        finished = replace(message, id=message.id or new_id(), envelope=envelope)
-        if message.binary is not None:
-            finished = replace(finished, bin_len=len(message.binary))
-        text = write_text(finished, self._dialect)
-        return _Prepared(finished, SentFrame(number, text, message.binary, now))
-
-    def _commit(self, prepared: "_Prepared") -> HaipMessage:
-        self._sent.next_number()
-        self._sent.keep(prepared.frame)
-        self._out.append(Frame(prepared.frame.text, prepared.frame.binary))
-        return prepared.message
+    def _acknowledged(self) -> str | None:
+        return None if self._order.lenient or not self._order.delivered else self.received
 
     def _refuse(self, error: HaipError, related_id: str | None) -> Violated:
         self.send_error(error, related_id)

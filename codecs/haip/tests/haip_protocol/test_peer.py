@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ably_ai_transport_haip.protocol import (
     BinaryReceived,
+    CreditsChanged,
     FlowControlConfig,
     HaipChannel,
     HaipEnvelope,
@@ -179,6 +180,30 @@ def test_peers_that_count_in_their_own_way_are_heard(seqs: list[str]) -> None:
         wire.server.events += wire.server.peer.receive_text(frame(part(f"t{i}"), seq))
     assert wire.server.said == ["t0", "t1"]
     assert wire.server.peer.is_lenient
+
+
+def test_a_peer_of_the_references_make_that_grants_nothing_is_not_waited_for_in_vain() -> None:
+    wire = Wire()
+    peer = wire.server.peer
+    capabilities = {"flow_control": {"initial_credit_messages": 2, "initial_credit_bytes": 10_000}}
+    accepted = ["TEXT_MESSAGE_START", "TEXT_MESSAGE_PART", "FLOW_UPDATE"]
+    said = hai("1795000000000", accept_events=accepted, capabilities=capabilities)
+    peer.receive_text(said)
+    peer.take_outgoing()
+    sent = [peer.send(part(str(n)), queue=True) is not None for n in range(4)]
+    assert sent == [True, True, False, False]
+    peer.ask_for_credits(USER)
+    assert peer.due == wire.clock.now + 1
+    wire.clock.now += 0.9
+    assert (peer.tick(), peer.waiting(USER)) == ([], 2)
+    wire.clock.now += 0.1
+    assert [type(event) for event in peer.tick()] == [CreditsChanged]
+    assert (peer.waiting(USER), peer.due) == (0, None)
+    # A grant shows that the peer does take part after all.
+    payload = {"channel": "USER", "add_messages": 1}
+    update = HaipMessage(HaipEventType.FLOW_UPDATE, payload, HaipEnvelope(channel=SYSTEM))
+    peer.receive_text(frame(update, "1795000000001"))
+    assert [peer.send(part("x"), queue=True) is not None for _ in range(2)] == [True, False]
 
 
 # Lost connections
@@ -373,6 +398,10 @@ def test_data_in_the_payload_waits_for_no_frame() -> None:
     message = replace(audio(b""), payload={**audio(b"").payload, "data": "YWJj"}, binary=None)
     wire.server.events += wire.server.peer.receive_text(frame(message, "2", bin_len=3))
     assert wire.server.received[-1].payload["data"] == "YWJj"
+    assert wire.server.received[-1].binary == b"abc"
+    nonsense = replace(message, payload={**message.payload, "data": "?"})
+    wire.server.events += wire.server.peer.receive_text(frame(nonsense, "3"))
+    assert [violated.error.code for violated in wire.server.happened(Violated)] == ["INVALID_MESSAGE"]
 
 
 def test_bytes_of_nobody_are_handed_on() -> None:

@@ -1,0 +1,341 @@
+"""The client."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Literal, Self, Unpack, cast, overload
+
+import anyio
+from typing_extensions import TypedDict
+
+from ably_ai_transport_haip.client.config import (
+    HaipClientConfig,
+    HTTPStreamingTransportOptions,
+    SSETransportOptions,
+    Token,
+    TransportName,
+    TransportOptions,
+    WebSocketTransportOptions,
+)
+from ably_ai_transport_haip.client.emitter import Emitter
+from ably_ai_transport_haip.client.http import HTTPStreamingTransport, SSETransport
+from ably_ai_transport_haip.client.link import Link, Patience
+from ably_ai_transport_haip.client.state import HaipConnectionState, HaipPerformanceMetrics
+from ably_ai_transport_haip.client.transport import HaipTransport
+from ably_ai_transport_haip.client.websocket import WebSocketTransport
+from ably_ai_transport_haip.protocol import (
+    BinaryReceived,
+    CreditsChanged,
+    FlowControlConfig,
+    HaipError,
+    HaipErrorCode,
+    HaipEventType,
+    HaipMessage,
+    HaipPeer,
+    Handshaken,
+    Lost,
+    PeerConfig,
+    PeerEvent,
+    Received,
+    Violated,
+)
+from ably_ai_transport_haip.speaker import HaipSpeaker
+
+PART_CHARACTERS: Final = 1000
+KEPT_FOR_ITERATOR: Final = 10_000
+
+ToolProgress = Literal["QUEUED", "RUNNING", "CANCELLING"]
+
+
+class ClientOptions(TypedDict, total=False):
+    """The fields of :class:`HaipClientConfig`, as keywords."""
+
+    url: str
+    token: Token
+    transport: TransportName
+    flow_control: FlowControlConfig
+    max_concurrent_runs: int
+    max_reconnect_attempts: int
+    reconnect_delay: float
+    heartbeat_interval: float
+    connect_timeout: float
+    options: TransportOptions | None
+
+
+class HaipClient(HaipSpeaker):
+    """Speaks HAIP with a server: runs, texts, tools, sound.
+
+    A lost connection is made again, and the session goes on: nothing is lost and nothing comes twice, where
+    the server keeps sessions. Whoever sends meanwhile waits.
+
+    Args:
+        config: Where to connect, and how to behave.
+        transport: What carries the frames; made from the configuration where it is left out.
+        clock: The time: seconds since 1970.
+
+    Example:
+        >>> config = HaipClientConfig(url="ws://localhost:8080", token="…")  # doctest: +SKIP
+        >>> async with HaipClient(config) as client:  # doctest: +SKIP
+        ...     run_id = await client.start_run()
+        ...     await client.send_text_message("USER", "Hello", run_id=run_id)
+        ...     async for message in client.messages():
+        ...         print(message.type, message.payload)
+    """
+
+    def __init__(
+        self,
+        config: HaipClientConfig,
+        *,
+        transport: HaipTransport | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._events = Emitter(on_exception=self._tell_error)
+        super().__init__(
+            HaipPeer(
+                PeerConfig(
+                    "client", clock, config.flow_control, max_concurrent_runs=config.max_concurrent_runs
+                )
+            )
+        )
+        self._transport = transport or make_transport(config)
+        options = config.options
+        attempts = None if options is None else options.max_reconnect_attempts
+        delay = None if options is None else options.reconnect_delay
+        heartbeat = options.heartbeat_interval if isinstance(options, WebSocketTransportOptions) else None
+        self._link = Link(
+            self._peer,
+            self._transport,
+            Patience(
+                config.max_reconnect_attempts if attempts is None else attempts,
+                config.reconnect_delay if delay is None else delay,
+                config.heartbeat_interval if heartbeat is None else heartbeat,
+                config.connect_timeout,
+            ),
+            on_event=self._take,
+            on_up=lambda: self._events.emit("connect"),
+            on_down=lambda reason: self._events.emit("disconnect", reason),
+            on_error=self._tell_error,
+            on_end=lambda: self._events.emit("closed"),
+        )
+
+    # Connection
+
+    async def connect(self) -> None:
+        """Connect, and wait for the server to introduce itself.
+
+        Raises:
+            HaipConnectionError: The server cannot be reached.
+            HaipAuthenticationError: The token was refused.
+            HaipProtocolError: The server speaks another version (VERSION_INCOMPATIBLE).
+        """
+        await self._link.open()
+
+    async def disconnect(self) -> None:
+        """Disconnect. What has been sent is written before. May be repeated."""
+        with anyio.CancelScope(shield=True):
+            if self._link.is_up:
+                await self._link.flush()
+            await self._link.close()
+        self._wake()
+
+    def is_connected(self) -> bool:
+        """Tell whether there is a connection on which both sides have introduced themselves."""
+        return self._link.is_up
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.disconnect()
+
+    # State
+
+    def get_connection_state(self) -> HaipConnectionState:
+        """Return where the connection stands, with the credits of each channel."""
+        messages, size = self._peer.credits.snapshot()
+        return HaipConnectionState(
+            connected=self._transport.is_connected(),
+            handshake_completed=self._link.is_up,
+            session_id=self._peer.session_id,
+            last_ack=self._peer.acked or "",
+            reconnect_attempts=self._link.attempts,
+            credits=messages,
+            byte_credits=size,
+        )
+
+    def get_performance_metrics(self) -> HaipPerformanceMetrics:
+        """Return what went over the wire so far."""
+        return replace(self._link.metrics, connection_time=self._link.connection_time)
+
+    # Events
+
+    @overload
+    def on(self, event: Literal["connect"], listener: Callable[[], object]) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: Literal["disconnect"], listener: Callable[[str], object]) -> Callable[[], None]: ...
+    @overload
+    def on(
+        self, event: Literal["handshake"], listener: Callable[[Mapping[str, object]], object]
+    ) -> Callable[[], None]: ...
+    @overload
+    def on(
+        self, event: Literal["message"], listener: Callable[[HaipMessage], object]
+    ) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: Literal["binary"], listener: Callable[[bytes], object]) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: Literal["error"], listener: Callable[[Exception], object]) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: Literal["credits"], listener: Callable[[str], object]) -> Callable[[], None]: ...
+    def on(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
+        """Listen to what happens.
+
+        Args:
+            event: ``connect``; ``disconnect`` with the reason; ``handshake`` with what the server said;
+                ``message`` with each message, in order; ``binary`` with bytes that belong to no message;
+                ``error`` with what went wrong; ``credits`` with a channel whose credits have changed.
+            listener: A plain function. What it raises is logged and told as ``error``.
+
+        Returns:
+            A function that takes the listener away again.
+        """
+        return self._events.on(event, listener)
+
+    async def messages(self) -> AsyncIterator[HaipMessage]:
+        """Iterate over what comes from now on, until the client is disconnected for good.
+
+        Yields:
+            Each message, in order.
+
+        Raises:
+            HaipError: More than 10,000 messages wait for the reader.
+
+        Example:
+            >>> async for message in client.messages():  # doctest: +SKIP
+            ...     print(message.type)
+        """
+        send, receive = anyio.create_memory_object_stream[HaipMessage](KEPT_FOR_ITERATOR)
+        overrun = False
+
+        def keep(message: HaipMessage) -> None:
+            nonlocal overrun
+            try:
+                send.send_nowait(message)
+            except anyio.WouldBlock:
+                overrun = True
+                send.close()
+            except anyio.ClosedResourceError:
+                pass
+
+        offs = [self.on("message", keep), self._events.on("closed", send.close)]
+        try:
+            async with aclosing(receive):
+                async for message in receive:
+                    yield message
+        finally:
+            for off in offs:
+                off()
+            send.close()
+        if overrun:
+            raise HaipError(
+                f"unable to go on; {KEPT_FOR_ITERATOR} messages wait for who reads them",
+                HaipErrorCode.FLOW_CONTROL,
+            )
+
+    # Inside
+
+    async def _ready(self) -> None:
+        await self._link.ready()
+
+    async def _flush(self) -> None:
+        await self._link.flush()
+
+    def _take(self, event: PeerEvent) -> None:
+        match event:
+            case Handshaken():
+                self._events.emit("handshake", event.payload.model_dump(exclude_none=True))
+                if not event.resumed:
+                    self._wake()
+            case Received():
+                self._note_run(event.message)
+                self._tell_refusal(event.message)
+                self._events.emit("message", event.message)
+            case BinaryReceived():
+                self._events.emit("binary", event.data)
+            case CreditsChanged():
+                self._take_grant(event)
+                self._events.emit("credits", event.channel)
+            case Violated():
+                self._tell_error(event.error)
+            case Lost():
+                self._tell_error(
+                    HaipError(
+                        f"messages {event.first} to {event.last} of the server are lost",
+                        HaipErrorCode.REPLAY_TOO_OLD,
+                    )
+                )
+
+    def _tell_refusal(self, message: HaipMessage) -> None:
+        if message.type is not HaipEventType.ERROR:
+            return
+        said, code = str(message.payload.get("message")), str(message.payload.get("code"))
+        detail = message.payload.get("detail")
+        details = cast("Mapping[str, object]", detail) if isinstance(detail, dict) else None
+        self._tell_error(HaipError(f"the server says: {said}", code, details))
+
+    def _tell_error(self, error: Exception) -> None:
+        self._events.emit("error", error)
+
+
+def make_transport(config: HaipClientConfig) -> HaipTransport:
+    """Make the transport that a configuration names.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        The transport, not connected yet.
+
+    Raises:
+        HaipConnectionError: The address is none for this transport.
+        HaipError: The options belong to another transport.
+    """
+    options = config.options
+    match config.transport:
+        case "websocket" if options is None or isinstance(options, WebSocketTransportOptions):
+            return WebSocketTransport(config.url, config.token, options)
+        case "sse" if options is None or isinstance(options, SSETransportOptions):
+            return SSETransport(config.url, config.token, options)
+        case "http-streaming" if options is None or isinstance(options, HTTPStreamingTransportOptions):
+            return HTTPStreamingTransport(config.url, config.token, options)
+        case _:
+            raise HaipError(
+                f"unable to make a transport; {type(options).__name__} are no options of '{config.transport}'"
+            )
+
+
+def create_haip_client(
+    config: HaipClientConfig | None = None, /, **options: Unpack[ClientOptions]
+) -> HaipClient:
+    """Make a client, from a configuration or from its fields.
+
+    Args:
+        config: The configuration.
+        **options: Fields of :class:`HaipClientConfig`; they override those of ``config``.
+
+    Returns:
+        The client, not connected yet.
+
+    Example:
+        >>> client = create_haip_client(url="ws://localhost:8080", token="…")
+        >>> client.is_connected()
+        False
+    """
+    fields = cast("dict[str, Any]", options)
+    return HaipClient(HaipClientConfig(**fields) if config is None else replace(config, **fields))

@@ -1,0 +1,173 @@
+"""Frames over HTTP: a response that does not end brings them, requests take them along."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+
+import httpx
+from httpx_sse import EventSource
+
+from ably_ai_transport_haip.client.config import (
+    HTTPStreamingTransportOptions,
+    SSETransportOptions,
+    Token,
+)
+from ably_ai_transport_haip.client.transport import BaseTransport, refusal
+from ably_ai_transport_haip.client.websocket import with_query
+from ably_ai_transport_haip.protocol import HaipConnectionError, new_id
+
+DONE = "[DONE]"
+
+
+class HttpTransport(BaseTransport):
+    """What the two transports over HTTP have in common: how frames go up, and how a response is opened.
+
+    Args:
+        url: ``http://…`` or ``https://…``.
+        token: A JWT, or what fetches one.
+        headers: Headers to send besides the protocol's.
+        cookies: Cookies to send.
+        timeout: How long a request may take to be answered, in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Token,
+        *,
+        headers: Mapping[str, str],
+        cookies: Mapping[str, str],
+        timeout: float,
+    ) -> None:
+        super().__init__(url, token)
+        self._headers = dict(headers)
+        self._cookies = dict(cookies)
+        self._timeout = timeout
+        self._bearer = ""
+        self._stream_id = ""
+        self._stack = AsyncExitStack()
+        self._client: httpx.AsyncClient | None = None
+        self._response: httpx.Response | None = None
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a frame; see :class:`~ably_ai_transport_haip.HaipTransport`."""
+        if self._client is None:
+            raise HaipConnectionError("unable to send; there is no connection")
+        headers = _authorization(self._bearer) | {"X-HAIP-Stream": self._stream_id}
+        if isinstance(data, str):
+            body = data.encode()
+            headers |= {"Content-Type": "application/json", "X-HAIP-Message": "true"}
+        else:
+            body = base64.b64encode(data)
+            headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
+        try:
+            response = await self._client.post(self.url, content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise HaipConnectionError(f"unable to send; {error or type(error).__name__}") from error
+        if response.is_error:
+            raise refusal(response.status_code, response.text)
+
+    async def _open_stream(self, token: str, accept: str, **params: str) -> None:
+        self._bearer = token
+        # Requests name the stream that they belong to; a token alone may have several.
+        self._stream_id = new_id()
+        limits = httpx.Timeout(self._timeout, read=None)
+        self._client = await self._stack.enter_async_context(
+            httpx.AsyncClient(headers=self._headers, cookies=self._cookies, timeout=limits)
+        )
+        headers = _authorization(token) | {"Accept": accept, "Cache-Control": "no-store"}
+        request = self._client.stream(
+            "GET", with_query(self.url, token=token, stream_id=self._stream_id, **params), headers=headers
+        )
+        try:
+            self._response = await self._stack.enter_async_context(request)
+        except httpx.HTTPError as error:
+            await self._shut()
+            raise HaipConnectionError(f"unable to connect to {self.url}; {error}") from error
+        if self._response.is_error:
+            text = (await self._response.aread()).decode(errors="replace")
+            status = self._response.status_code
+            await self._shut()
+            raise refusal(status, text)
+
+    async def _events(self) -> AsyncIterator[str | bytes]:
+        """Read frames out of server-sent events."""
+        if self._response is None:
+            return
+        try:
+            async for event in EventSource(self._response).aiter_sse():
+                if event.data == DONE:
+                    return
+                if event.event == "haip-binary":
+                    yield base64.b64decode(event.data)
+                elif event.event in ("message", "haip-message", "haip-error") and event.data:
+                    yield event.data
+        except httpx.HTTPError as error:
+            raise HaipConnectionError(f"the connection was lost: {error or type(error).__name__}") from error
+
+    async def _shut(self) -> None:
+        self._client = self._response = None
+        stack, self._stack = self._stack, AsyncExitStack()
+        await stack.aclose()
+
+
+class SSETransport(HttpTransport):
+    """Server-sent events down, requests up.
+
+    Args:
+        url: Where the events are.
+        token: A JWT, or what fetches one.
+        options: Options.
+    """
+
+    def __init__(self, url: str, token: Token, options: SSETransportOptions | None = None) -> None:
+        chosen = options or SSETransportOptions()
+        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+
+    async def _open(self, token: str) -> None:
+        await self._open_stream(token, "text/event-stream")
+
+    def _frames(self) -> AsyncIterator[str | bytes]:
+        return self._events()
+
+
+class HTTPStreamingTransport(HttpTransport):
+    """A streamed response down, and requests up.
+
+    Servers that stream one JSON object a line instead of events are understood as well.
+
+    Args:
+        url: Where the stream is.
+        token: A JWT, or what fetches one.
+        options: Options.
+    """
+
+    def __init__(self, url: str, token: Token, options: HTTPStreamingTransportOptions | None = None) -> None:
+        chosen = options or HTTPStreamingTransportOptions()
+        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+
+    async def _open(self, token: str) -> None:
+        await self._open_stream(token, "text/event-stream, application/x-ndjson;q=0.5", stream="true")
+
+    def _frames(self) -> AsyncIterator[str | bytes]:
+        if self._response is not None and "event-stream" in self._response.headers.get("content-type", ""):
+            return self._events()
+        return self._lines()
+
+    async def _lines(self) -> AsyncIterator[str | bytes]:
+        if self._response is None:
+            return
+        try:
+            async for line in self._response.aiter_lines():
+                text = line.removeprefix("data: ").strip()
+                if text == DONE:
+                    return
+                if text:
+                    yield text
+        except httpx.HTTPError as error:
+            raise HaipConnectionError(f"the connection was lost: {error or type(error).__name__}") from error
+
+
+def _authorization(token: str) -> dict[str, str]:
+    # A header cannot end in a space.
+    return {"Authorization": f"Bearer {token}"} if token else {}
