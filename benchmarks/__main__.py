@@ -1,6 +1,16 @@
 """All measurements."""
 
-from benchmarks import codecs, conversation, fan_out, import_time, latency, throughput
+from benchmarks import (
+    codecs,
+    connections,
+    conversation,
+    fan_out,
+    import_time,
+    latency,
+    memory,
+    reconnects,
+    throughput,
+)
 
 if __name__ == "__main__":
     import_time.main()
@@ -9,3 +19,6 @@ if __name__ == "__main__":
     codecs.main()
     conversation.main()
     fan_out.main()
+    memory.main()
+    connections.main()
+    reconnects.main()

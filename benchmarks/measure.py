@@ -45,7 +45,7 @@ def process(module: str, *arguments: str) -> Generator[dict[str, Any]]:
 
 
 @contextmanager
-def server_process(data: Path | None = None) -> Generator[LocalServer]:
+def server_process(data: Path | None = None) -> Generator["Address"]:
     """Run a local server in another process.
 
     Args:
@@ -55,15 +55,21 @@ def server_process(data: Path | None = None) -> Generator[LocalServer]:
         A server object that is not entered: it knows the other's address and key, for client options.
     """
     with process("benchmarks.server", *([str(data)] if data else [])) as told:
-        yield Address(told["port"], told["key"])
+        yield Address(told["port"], told["key"], told["pid"])
 
 
 class Address(LocalServer):
-    """A local server that runs elsewhere."""
+    """A local server that runs in a process of its own."""
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, pid: int) -> None:
         super().__init__(LocalServerOptions(keys=(key,)))
-        self._port = port
+        self._elsewhere = port
+        self.pid = pid
+
+    @property
+    def port(self) -> int:
+        """The port that the other one listens on."""
+        return self._elsewhere
 
 
 @asynccontextmanager
@@ -74,6 +80,14 @@ async def client(server: LocalServer, client_id: str, **options: object) -> Asyn
         yield realtime
     finally:
         await realtime.close()
+
+
+def resident(pid: int) -> int:
+    """Return the memory that a process has, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"process {pid} does not tell its memory")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

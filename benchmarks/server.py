@@ -1,10 +1,12 @@
 """A local server in a process of its own, in memory or on the file named by its argument.
 
-Prints port and key as JSON, ends with its standard input.
+Prints port, key and process as JSON, ends with its standard input.
 """
 
 import asyncio
 import json
+import os
+import resource
 import sys
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from ably_ai_transport.local import LocalServer, LocalServerOptions
 
 
 async def main() -> None:
+    # A descriptor for each connection, as many as there may be.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     async with LocalServer(LocalServerOptions(data=data)) as server:
-        print(json.dumps({"port": server.port, "key": server.key}), flush=True)
+        print(json.dumps({"port": server.port, "key": server.key, "pid": os.getpid()}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
