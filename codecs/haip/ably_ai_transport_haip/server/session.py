@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ import anyio
 from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
+    FinishStatus,
     Frame,
     HaipEnvelope,
     HaipError,
@@ -20,6 +21,7 @@ from ably_ai_transport_haip.protocol import (
     HaipMessage,
     HaipPeer,
     HaipProtocolError,
+    HaipRun,
     Handshaken,
     PeerConfig,
     PeerEvent,
@@ -123,6 +125,7 @@ class HaipServerSession(HaipSpeaker):
         self._work = asyncio.Event()
         self._written = asyncio.Event()
         self._violations: Counter[str] = Counter()
+        self._others: set[str] = set()
         self._inbox, self._unread = anyio.create_memory_object_stream[HaipMessage | bytes](
             options.max_waiting
         )
@@ -154,6 +157,51 @@ class HaipServerSession(HaipSpeaker):
             if isinstance(frame, HaipMessage):
                 self._note_read(frame)
             yield frame
+
+    async def announce_run(
+        self, run_id: str, thread_id: str | None = None, metadata: Mapping[str, object] | None = None
+    ) -> None:
+        """Tell the client of a run that somebody else has started. It may cancel it.
+
+        Args:
+            run_id: The run, a UUID.
+            thread_id: The conversation.
+            metadata: What else the client should know.
+        """
+        self._others.add(run_id)
+        payload: dict[str, object] = {"run_id": run_id, **({"metadata": dict(metadata)} if metadata else {})}
+        await self._send(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
+
+    async def end_run(self, run_id: str, status: FinishStatus, thread_id: str | None = None) -> None:
+        """Tell the client that a run has ended, whoever started it. One that has ended stays as it ended.
+
+        Args:
+            run_id: The run.
+            status: How it ended.
+            thread_id: The conversation.
+        """
+        if self._closes(run_id, status):
+            run = self._runs.get(run_id) or HaipRun(run_id, thread_id, start_time=self._clock())
+            self._peer.send_unchecked(self._end_of(run, {"status": status}))
+            await self._flush()
+
+    async def fail_run(self, run_id: str, error: HaipError, thread_id: str | None = None) -> None:
+        """Tell the client that a run has failed, whoever started it.
+
+        Args:
+            run_id: The run.
+            error: Why.
+            thread_id: The conversation.
+        """
+        if self._closes(run_id, "ERROR"):
+            payload = {"code": str(error.code), "message": error.message}
+            await self._send(HaipEventType.RUN_ERROR, payload, None, run_id, thread_id)
+
+    def _closes(self, run_id: str, status: FinishStatus) -> bool:
+        if run_id in self._others:
+            self._others.discard(run_id)
+            return True
+        return self._runs.finish(run_id, self._clock(), status) is not None
 
     # For the server
 
@@ -334,6 +382,8 @@ class HaipServerSession(HaipSpeaker):
             # The reference client knows of its own run only when it hears of it.
             self._answer([_about_run(message, run_id)])
             return not is_new
+        if message.type is HaipEventType.RUN_CANCEL and run_id in self._others:
+            return False
         if self._runs.get(run_id) is None:
             raise HaipProtocolError(
                 f"unable to take {message.type}; run {run_id} is not known", HaipErrorCode.RUN_NOT_FOUND

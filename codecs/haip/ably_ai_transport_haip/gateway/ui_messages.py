@@ -1,0 +1,150 @@
+"""Conversations in UI messages."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, cast
+
+from ably_ai_transport_vercel import (
+    FilePart,
+    UIMessage,
+    UIMessageChunk,
+    UIMessageCodec,
+    UIMessagePart,
+    VercelInput,
+    VercelProjection,
+    is_tool_part,
+    user_message,
+)
+
+from ably_ai_transport.codec import Codec
+from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
+
+AUDIO_DATA: Final = "data-haip-audio"
+"""The transient chunk in which agents send sound: ``mime``, ``data`` in base64 and ``durationMs``."""
+_DATA_URL: Final = re.compile(r"data:(?P<mime>[^;,]+)[^,]*;base64,(?P<data>.*)", re.DOTALL)
+_STATUS: Final[Mapping[str, Literal["OK", "CANCELLED", "ERROR"]]] = {
+    "output-available": "OK",
+    "output-error": "ERROR",
+    "output-denied": "CANCELLED",
+}
+
+
+class UIMessages:
+    """Reads and writes UI messages for a gateway.
+
+    Sound of people travels as file parts; agents send sound as file parts, or as transient
+    ``data-haip-audio`` chunks, which nobody keeps.
+    """
+
+    def __init__(self) -> None:
+        self._codec = UIMessageCodec()
+
+    @property
+    def codec(self) -> Codec[VercelInput, UIMessageChunk, VercelProjection, UIMessage]:
+        """The codec of the conversations."""
+        return self._codec
+
+    def user_message(self, message_id: str, text: str, sounds: Sequence[Sound]) -> VercelInput:
+        """Build what a person says."""
+        files: list[FilePart] = [
+            {
+                "type": "file",
+                "mediaType": sound.mime,
+                "url": f"data:{sound.mime};base64,{base64.b64encode(sound.data).decode()}",
+            }
+            for sound in sounds
+        ]
+        message = user_message(text, *files, message_id=message_id)
+        if not text and files:
+            message["parts"] = [part for part in message["parts"] if part["type"] != "text"]
+        return self._codec.create_user_message(message)
+
+    def message_id(self, message: UIMessage) -> str | None:
+        """Return the id that the one who wrote a message gave it."""
+        return message["id"]
+
+    def is_from_person(self, message: UIMessage) -> bool:
+        """Tell whether a person said it, rather than an agent."""
+        return message["role"] == "user"
+
+    def pieces(self, message: UIMessage) -> Sequence[Piece]:
+        """Return what a message is made of, in order."""
+        return [piece for part in message["parts"] if (piece := _piece(part)) is not None]
+
+    def passing(self, output: UIMessageChunk) -> Sound | None:
+        """Return the sound in an output that is in no message, or None where there is none."""
+        chunk = cast("Mapping[str, Any]", output)
+        if chunk.get("type") != AUDIO_DATA or not chunk.get("transient"):
+            return None
+        return _sound_of(chunk.get("data"))
+
+    def answer(
+        self,
+        codec_message_id: str,
+        piece: ToolPiece,
+        status: Literal["OK", "CANCELLED", "ERROR"],
+        result: object,
+    ) -> VercelInput:
+        """Build what answers a call; for one that asks whether it may run, ``OK`` is yes."""
+        if piece.asks:
+            payload: dict[str, object] = {"toolCallId": piece.call_id, "approved": status == "OK"}
+            if isinstance(result, str):
+                payload["reason"] = result
+            return self._codec.create_tool_approval_response(codec_message_id, payload)
+        if status == "OK":
+            payload = {"toolCallId": piece.call_id, "output": result}
+            return self._codec.create_tool_result(codec_message_id, payload)
+        said = "cancelled" if status == "CANCELLED" and result is None else result
+        message = said if isinstance(said, str) else json.dumps(said)
+        payload = {"toolCallId": piece.call_id, "message": message}
+        return self._codec.create_tool_result_error(codec_message_id, payload)
+
+
+def _piece(part: UIMessagePart) -> Piece | None:
+    values = cast("Mapping[str, Any]", part)
+    if values["type"] == "text":
+        return TextPiece(values["text"], values.get("state") != "streaming")
+    if is_tool_part(part):
+        return _tool(values)
+    if values["type"] == "file" and str(values["mediaType"]).startswith("audio/"):
+        match = _DATA_URL.match(str(values["url"]))
+        return None if match is None else _decoded(match["mime"], match["data"], None)
+    return None
+
+
+def _tool(values: Mapping[str, Any]) -> ToolPiece:
+    name = values.get("toolName") or str(values["type"]).removeprefix("tool-")
+    state = values["state"]
+    params = None if state == "input-streaming" else values.get("input")
+    is_over = state in _STATUS and not values.get("preliminary")
+    result = values.get("errorText") if state == "output-error" else values.get("output")
+    return ToolPiece(
+        values["toolCallId"],
+        str(name),
+        params,
+        _STATUS[state] if is_over else None,
+        result,
+        state == "approval-requested",
+    )
+
+
+def _sound_of(data: object) -> Sound | None:
+    if not isinstance(data, dict):
+        return None
+    values = cast("dict[str, Any]", data)
+    duration = values.get("durationMs")
+    return _decoded(
+        str(values.get("mime", "audio/unknown")),
+        str(values.get("data", "")),
+        duration if isinstance(duration, int) else None,
+    )
+
+
+def _decoded(mime: str, data: str, duration_ms: int | None) -> Sound | None:
+    try:
+        return Sound(mime, base64.b64decode(data, validate=True), duration_ms)
+    except binascii.Error:
+        return None

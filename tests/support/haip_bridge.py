@@ -1,0 +1,79 @@
+"""A gateway in front of sessions in memory, an agent behind it, and clients of either kind around it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeAlias
+
+from ably_ai_transport_haip import HaipClient
+from ably_ai_transport_haip.client.config import TransportName
+from ably_ai_transport_haip.gateway import HaipGateway, UIMessages
+from ably_ai_transport_haip.server import HaipServerOptions, JwtAuthenticator
+from ably_ai_transport_vercel import UIAgentRun, UIClientSession, UIMessageCodec, text_message
+
+from ably_ai_transport import AgentSession, ClientSession, Invocation
+from ably_ai_transport.channel import ChannelClient
+from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.testing import MemoryHub
+from tests.support.haip_stand import SECRET, Stand
+from tests.support.tcp_proxy import tcp_proxy
+
+CODEC = UIMessageCodec()
+Answer: TypeAlias = Callable[[UIAgentRun], Awaitable[None]]
+
+
+class Bridge:
+    """The gateway, and who is around it."""
+
+    def __init__(self, hub: MemoryHub, stand: Stand, stack: AsyncExitStack) -> None:
+        self.hub = hub
+        self.stand = stand
+        self._stack = stack
+
+    async def haip(
+        self,
+        who: str = "alice",
+        transport: TransportName = "websocket",
+        **options: Any,  # noqa: ANN401 - fields of the configuration
+    ) -> HaipClient:
+        return await self._stack.enter_async_context(self.stand.client(transport, who=who, **options))
+
+    async def person(self, who: str, thread: str = "1") -> UIClientSession:
+        session = ClientSession(self.hub.client(who), f"haip:{thread}", codec=CODEC)
+        return await self._stack.enter_async_context(session)
+
+
+@asynccontextmanager
+async def bridged(answer: Answer, options: HaipServerOptions | None = None) -> AsyncGenerator[Bridge]:
+    """Put a gateway in front of sessions in memory, whose agent answers as it is told."""
+    hub = MemoryHub()
+
+    @asynccontextmanager
+    async def connect(client_id: str) -> AsyncGenerator[ChannelClient]:
+        yield hub.client(client_id)
+
+    async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+
+        async def work(invocation: Invocation) -> None:
+            client = hub.client("agent")
+            async with (
+                AgentSession(client, invocation.session_name, codec=CODEC) as session,
+                session.create_run(invocation) as run,
+            ):
+                await answer(run)
+
+        async def invoke(invocation: Invocation) -> None:
+            tasks.create_task(work(invocation))
+
+        gateway = HaipGateway(connect, UIMessages(), JwtAuthenticator(SECRET), invoke, options=options)
+        listener = WebListener(gateway, "127.0.0.1", 0)
+        await stack.enter_async_context(gateway)
+        proxy = await stack.enter_async_context(tcp_proxy(listener.port))
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+        stack.push_async_exit(gateway)
+        yield Bridge(hub, Stand(gateway.server, listener.port, proxy), stack)
+
+
+def said(text: str) -> Any:  # noqa: ANN401 - an input of the codec
+    return CODEC.create_user_message(text_message(text))
