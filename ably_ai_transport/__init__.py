@@ -11,6 +11,7 @@ codec, :mod:`ably_ai_transport.conversation` for those who want the conversation
 import logging
 from typing import TYPE_CHECKING
 
+from ably_ai_transport.channel import ChannelClient
 from ably_ai_transport.codec.contract import Codec, CodecMessage
 from ably_ai_transport.conversation import (
     BranchHandle,
@@ -73,6 +74,7 @@ __all__ = [
     "AgentSession",
     "BranchHandle",
     "CancelRequest",
+    "ChannelClient",
     "ClientRun",
     "ClientSession",
     "ClientView",

@@ -9,6 +9,7 @@ from ably_ai_transport.cli.problems import explained, needs_extra, run
 from ably_ai_transport.version import __version__
 
 DEFAULT_PORT = 8099
+GATEWAY_PORT = 8100
 
 app = typer.Typer(
     name="ably-ai-transport",
@@ -96,3 +97,48 @@ def demo(
         from ably_ai_transport.cli.demo.run import DemoOptions, run_demo
     options = DemoOptions(script=script, recordings=recordings, model=model, speed=speed, log=log)
     run(lambda: run_demo(options))
+
+
+@app.command(name="haip-gateway")
+def haip_gateway(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = GATEWAY_PORT,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where agents take invocations; a built-in one replies if left out."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="APP.KEY:SECRET",
+            envvar="ABLY_KEY",
+            help="Ably key; a local server is started if left out.",
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="ABLY_ENDPOINT",
+            help="A local server that runs; Ably's own if left out.",
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HAIP_JWT_SECRET", help="What tokens are signed with (HS256); made up if left out."
+        ),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach.")
+    ] = False,
+) -> None:
+    """Put HAIP clients into sessions, beside AI-transport clients and agents."""
+    with explained(), needs_extra("cli,haip"):
+        from ably_ai_transport.cli.haip_gateway import GatewayOptions, run_gateway
+    options = GatewayOptions(host, port, agent, key, endpoint, secret, allow_remote)
+    run(lambda: run_gateway(options))

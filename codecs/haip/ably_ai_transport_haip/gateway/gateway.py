@@ -9,7 +9,7 @@ from typing import Final, Generic, Self, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-from ably_ai_transport.channel import ChannelClient
+from ably_ai_transport import ChannelClient
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport_haip.gateway.invoke import Invoke
 from ably_ai_transport_haip.gateway.participant import Participant

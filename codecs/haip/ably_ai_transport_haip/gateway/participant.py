@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, cast
 
-from ably_ai_transport import AITransportError, ClientRun, ClientSession, ErrorCode
-from ably_ai_transport.channel import ChannelClient
+from ably_ai_transport import AITransportError, ChannelClient, ClientRun, ClientSession, ErrorCode
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport_haip.gateway.follower import Follower
 from ably_ai_transport_haip.gateway.invoke import Invoke

@@ -1,0 +1,184 @@
+"""The ``haip-gateway`` command."""
+
+import secrets
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
+
+import anyio
+import httpx
+import jwt
+from ably import AblyRealtime
+from ably_ai_transport_haip.gateway import HaipGateway, PostToAgent, UIMessages
+from ably_ai_transport_haip.server import JwtAuthenticator
+from rich.console import Console
+from rich.text import Text
+
+from ably_ai_transport import ChannelClient
+from ably_ai_transport.cli.demo.agent import Agent, serving
+from ably_ai_transport.cli.demo.answers import Playback
+from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.figures import Figures
+from ably_ai_transport.cli.demo.participant import connected
+from ably_ai_transport.cli.problems import MISUSED, CliError
+from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
+from ably_ai_transport.local import LocalServer, Stats
+from ably_ai_transport.local.web_listener import WebListener
+
+TOKEN_SECONDS: Final = 24 * 60 * 60
+SHORTEST_SECRET: Final = 32
+
+OptionsOf: TypeAlias = Callable[[str], dict[str, Any]]
+"""Returns the options of the Ably client that speaks as somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """What the command was given.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        agent: Where agents take invocations; a built-in one replies where there is none.
+        key: The Ably key; None starts a local server.
+        endpoint: Host and port of a local server that runs already.
+        secret: What tokens are signed with; made up where there is none.
+        allow_remote: Whether other machines may reach the gateway.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    agent: str | None = None
+    key: str | None = None
+    endpoint: str | None = None
+    secret: str | None = None
+    allow_remote: bool = False
+
+
+async def run_gateway(options: GatewayOptions, console: Console | None = None) -> int:
+    """Run a gateway until the process is told to stop.
+
+    Args:
+        options: What the command was given.
+        console: Where to write; standard output by default.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The options cannot be used, or the address cannot be had.
+    """
+    _check(options)
+    console = console or Console(highlight=False, soft_wrap=True)
+    secret = options.secret or secrets.token_urlsafe(48)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with AsyncExitStack() as stack:
+            server = None
+            if options.key is None:
+                server = await stack.enter_async_context(LocalServer())
+            options_of = _options_of(options, server)
+            agent = options.agent or await stack.enter_async_context(_built_in_agent(options_of("agent")))
+            http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+            gateway = HaipGateway(
+                _connect(options_of), UIMessages(), JwtAuthenticator(secret), PostToAgent(agent, http)
+            )
+            await stack.enter_async_context(gateway)
+            listener = _listen(gateway, options)
+            await listener.start()
+            # The gateway says goodbye to its clients before the listener lets go of them.
+            stack.push_async_callback(listener.stop)
+            stack.push_async_exit(gateway)
+            _introduce(console, f"{options.host}:{listener.port}", options, secret, server)
+            async for _ in signals:
+                break
+    console.print("Stopped.")
+    return 0
+
+
+def _check(options: GatewayOptions) -> None:
+    if not (options.allow_remote or is_loopback(options.host)):
+        raise CliError(
+            f"{options.host} can be reached from other machines, and the gateway encrypts nothing:"
+            " put it behind something that does, and add --allow-remote.",
+            MISUSED,
+        )
+    if options.secret is not None and len(options.secret.encode()) < SHORTEST_SECRET:
+        raise CliError(
+            f"The secret is shorter than {SHORTEST_SECRET} bytes; tokens signed with it could be forged.",
+            MISUSED,
+        )
+    if options.endpoint is not None and options.key is None:
+        raise CliError("An endpoint needs a key: add --key APP.KEY:SECRET.", MISUSED)
+
+
+def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsOf:
+    def of(client_id: str) -> dict[str, Any]:
+        if server is not None:
+            return server.python_options(client_id)
+        basic: dict[str, Any] = {"key": options.key, "client_id": client_id}
+        if options.endpoint is None:
+            return basic
+        return {
+            **basic,
+            "endpoint": options.endpoint.rstrip("/") + "/",
+            "tls": False,
+            "use_token_auth": True,
+            "default_token_params": {"client_id": client_id},
+        }
+
+    return of
+
+
+def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManager[ChannelClient]]:
+    @asynccontextmanager
+    async def connect(client_id: str) -> AsyncGenerator[AblyRealtime]:
+        async with connected(options_of(client_id)) as client:
+            yield client
+
+    return connect
+
+
+@asynccontextmanager
+async def _built_in_agent(options: dict[str, Any]) -> AsyncGenerator[str]:
+    answers = Playback("built-in replies", built_in_answers())
+    agent = Agent(options, answers, Figures(Stats(), follower=""))
+    async with serving(agent.app()) as address:
+        yield f"{address}/api/chat"
+
+
+def _listen(gateway: object, options: GatewayOptions) -> WebListener:
+    try:
+        return WebListener(cast("Any", gateway), options.host, options.port)
+    except OSError as error:
+        raise CliError(
+            f"unable to listen on {options.host}:{options.port}: {error.strerror or error}"
+            " (choose another port with --port, or any free one with --port 0)"
+        ) from error
+
+
+def _introduce(
+    console: Console, address: str, options: GatewayOptions, secret: str, server: LocalServer | None
+) -> None:
+    shown = address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    claims = {"sub": "me", "exp": int(time.time()) + TOKEN_SECONDS}
+    token = cast("Any", jwt).encode(claims, secret, algorithm="HS256")
+    console.print(Text.assemble("HAIP 1.1.2, in front of sessions: ", (f"ws://{shown}/", "bold green")))
+    console.print(f"Also over http://{shown}/haip/sse and http://{shown}/haip/stream.")
+    console.print(Text("\nA HAIP client, with a token that is good for a day", "bold cyan"))
+    console.print(Text(f'create_haip_client(url="ws://{shown}/", token="{token}")'))
+    if options.secret is None:
+        console.print(Text("\nThe secret that tokens are signed with, made up for this run", "bold cyan"))
+        console.print(Text(secret))
+    if server is not None:
+        console.print(
+            Text("\nOthers on the same local server; the thread NAME is the session haip:NAME", "bold cyan")
+        )
+        console.print(Text(python_line(server.python_options(client_id="you"))))
+        console.print(Text(javascript_line(server.javascript_options(client_id="you"))))
+    console.print(
+        Text(f"\nAgent: {options.agent or 'a built-in one with prepared replies (see --agent)'}", "yellow")
+    )
+    console.print(Text("Ctrl-C stops it.", "dim"))
