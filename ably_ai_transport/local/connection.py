@@ -264,5 +264,7 @@ class Connection:
         def expire() -> None:
             self.disconnect(RefusedError(40142, 401, "Token expired"))
 
-        self._renewal = self.engine.clock.call_later(max(left - _RENEWAL_LEAD_MS, left / 2), ask)
+        if left > _RENEWAL_LEAD_MS:
+            # Tokens of a shorter life just expire, and clients renew them when they are told so.
+            self._renewal = self.engine.clock.call_later(left - _RENEWAL_LEAD_MS, ask)
         self._expiry = self.engine.clock.call_later(left, expire)

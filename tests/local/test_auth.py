@@ -217,6 +217,17 @@ async def test_a_token_is_renewed_before_it_expires(timed_server: LocalServer, c
         assert frame["error"]["code"] == 40142
 
 
+async def test_a_token_of_a_short_life_just_expires(timed_server: LocalServer, clock: ManualClock) -> None:
+    """A client that cannot renew it is told so at its end (40142), not before."""
+    token = timed_server.token("alice", ttl=5)
+    async with raw_client(timed_server, credentials=False, access_token=token) as client:
+        clock.advance(4_999)
+        assert Action.AUTH not in [frame["action"] for frame in await client.settled()]
+        clock.advance(1)
+        frame = await client.until(Action.DISCONNECTED)
+        assert frame["error"]["code"] == 40142
+
+
 # REST
 
 
