@@ -1,6 +1,7 @@
 """Follows a channel that carries a session, and draws its conversation."""
 
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Final, Self, TypeAlias
 
@@ -103,7 +104,7 @@ class Conversation:
             "visible": any(message.codec_message_id in visible for message in messages),
             "alternatives": len(self._session.tree.get_sibling_nodes(node.key)),
             "messages": [
-                {"id": message.codec_message_id, "message": message.message} for message in messages
+                {"id": message.codec_message_id, "message": _plain(message.message)} for message in messages
             ],
         }
         if isinstance(node, RunNode):
@@ -126,3 +127,8 @@ class Conversation:
     def _note(self, error: AITransportError) -> None:
         self._error = str(error)
         self._on_change()
+
+
+def _plain(message: object) -> object:
+    """Return a message as JSON can have it."""
+    return asdict(message) if is_dataclass(message) and not isinstance(message, type) else message

@@ -1,0 +1,91 @@
+"""Conversations in HAIP events, for agents that speak HAIP themselves."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from ably_ai_transport.codec import Codec
+from ably_ai_transport_haip.codec import (
+    HaipCodec,
+    HaipEntry,
+    HaipInput,
+    HaipProjection,
+    haip_user_message,
+)
+from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
+from ably_ai_transport_haip.protocol import HaipErrorCode, HaipEventType, HaipMessage, HaipProtocolError
+
+
+class HaipEventMessages:
+    """Reads and writes HAIP events for a gateway. Agents' sound passes; that of people has no place here."""
+
+    def __init__(self) -> None:
+        self._codec = HaipCodec()
+
+    @property
+    def codec(self) -> Codec[HaipInput, HaipMessage, HaipProjection, HaipEntry]:
+        """The codec of the conversations."""
+        return self._codec
+
+    def user_message(self, message_id: str, text: str, sounds: Sequence[Sound]) -> HaipInput:
+        """Build what a person says."""
+        if sounds:
+            raise HaipProtocolError(
+                "unable to take sound; conversations in HAIP events carry that of agents only",
+                HaipErrorCode.UNSUPPORTED_TYPE,
+            )
+        return self._codec.create_user_message(haip_user_message(text, message_id=message_id))
+
+    def message_id(self, message: HaipEntry) -> str | None:
+        """Return the id that the one who wrote a message gave it."""
+        return message.texts[0].message_id if message.texts else None
+
+    def is_from_person(self, message: HaipEntry) -> bool:
+        """Tell whether a person said it, rather than an agent."""
+        return message.role == "user"
+
+    def pieces(self, message: HaipEntry) -> Sequence[Piece]:
+        """Return what a message is made of: calls after texts."""
+        return [
+            *(TextPiece(text.text, text.is_done) for text in message.texts),
+            *(
+                ToolPiece(
+                    tool.call_id,
+                    tool.tool,
+                    tool.params or {},
+                    tool.status,
+                    tool.partial if tool.status is None else tool.result,
+                )
+                for tool in message.tools
+            ),
+        ]
+
+    def passing(self, output: HaipMessage) -> Sound | None:
+        """Return the sound in an output, or None where there is none."""
+        if output.type is not HaipEventType.AUDIO_CHUNK:
+            return None
+        try:
+            data = base64.b64decode(str(output.payload.get("data", "")), validate=True)
+        except binascii.Error:
+            return None
+        duration = output.payload.get("duration_ms")
+        return Sound(str(output.payload.get("mime")), data, None if duration is None else int(str(duration)))
+
+    def answer(
+        self,
+        codec_message_id: str,
+        piece: ToolPiece,
+        status: Literal["OK", "CANCELLED", "ERROR"],
+        result: object,
+    ) -> HaipInput:
+        """Build what answers a call."""
+        if status == "OK":
+            payload = {"call_id": piece.call_id, "result": result}
+            return self._codec.create_tool_result(codec_message_id, payload)
+        said = "cancelled" if status == "CANCELLED" and result is None else result
+        message = said if isinstance(said, str) else json.dumps(said)
+        return self._codec.create_tool_result_error(
+            codec_message_id, {"call_id": piece.call_id, "message": message}
+        )
