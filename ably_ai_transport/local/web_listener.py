@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 5.0
+_KEPT_ALIVE_SECONDS = 75
+"""How long a connection waits for its next request. Who pauses for uvicorn's own five seconds, such as for
+a token of that age, would meet it as it closes, and the request would fail."""
 
 
 class WebListener:
@@ -44,7 +47,13 @@ class WebListener:
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         config = uvicorn.Config(
-            app, lifespan="off", log_config=None, access_log=False, log_level="warning", **options
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+            timeout_keep_alive=_KEPT_ALIVE_SECONDS,
+            **options,
         )
         self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None

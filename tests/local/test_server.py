@@ -210,6 +210,12 @@ async def test_small_frames_do_not_wait_for_each_other(server: LocalServer) -> N
     assert option
 
 
+async def test_idle_connections_outlive_the_pauses_of_clients(server: LocalServer) -> None:
+    """A request that meets its connection as it closes fails with a hang-up."""
+    config = cast("Any", server)._web._server.config  # There is no public way to it.
+    assert config.timeout_keep_alive >= 60
+
+
 def test_the_public_names() -> None:
     assert set(package.__all__) == {
         "ChannelStorage",

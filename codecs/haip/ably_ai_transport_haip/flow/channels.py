@@ -1,0 +1,65 @@
+"""Waits for channels that the other side has paused."""
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from ably_ai_transport_haip.client import HaipClient
+from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage
+
+
+class ChannelManager:
+    """Knows which channels are paused, and holds back what is to be sent on them.
+
+    Args:
+        client: The client.
+
+    Example:
+        >>> with ChannelManager(client) as channels:  # doctest: +SKIP
+        ...     await channels.send_with_channel_check(
+        ...         "USER", lambda: client.send_text_message("USER", "Hello"))
+    """
+
+    def __init__(self, client: HaipClient) -> None:
+        self._client = client
+        self._resumed: dict[str, anyio.Event] = {}
+        self._off: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._off = self._client.on("message", self._take)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._off()
+        for resumed in self._resumed.values():
+            resumed.set()
+
+    def is_channel_paused(self, channel: str) -> bool:
+        """Tell whether the other side has paused a channel."""
+        return channel in self._resumed
+
+    async def send_with_channel_check(self, channel: str, send: Callable[[], Awaitable[object]]) -> None:
+        """Send when the channel is not paused.
+
+        Args:
+            channel: The channel.
+            send: Sends.
+        """
+        while (resumed := self._resumed.get(channel)) is not None:
+            await resumed.wait()
+            if self._resumed.get(channel) is resumed:
+                break
+        await send()
+
+    def _take(self, message: HaipMessage) -> None:
+        channel = str(message.payload.get("channel"))
+        if message.type is HaipEventType.PAUSE_CHANNEL:
+            self._resumed.setdefault(channel, anyio.Event())
+        elif message.type is HaipEventType.RESUME_CHANNEL:
+            resumed = self._resumed.pop(channel, None)
+            if resumed is not None:
+                resumed.set()

@@ -1,0 +1,51 @@
+"""Stands in for flow control in tests."""
+
+from ably_ai_transport_haip.flow.monitor import ChannelCredits
+from ably_ai_transport_haip.protocol import CreditAccount, FlowControlConfig, HaipFlowControlError
+
+
+class MockFlowControl:
+    """The accounts of a client without a client: ten messages and a mebibyte on each channel at first.
+
+    Args:
+        config: How to account.
+
+    Example:
+        >>> flow = MockFlowControl()
+        >>> [flow.consume_credits("USER") for _ in range(11)].count(True)
+        10
+    """
+
+    def __init__(self, config: FlowControlConfig | None = None) -> None:
+        self._account = CreditAccount(config or FlowControlConfig())
+
+    def consume_credits(self, channel: str, message_credits: int = 1, byte_credits: int = 0) -> bool:
+        """Spend credits; all of them or none.
+
+        Args:
+            channel: The channel.
+            message_credits: Messages.
+            byte_credits: Bytes.
+
+        Returns:
+            Whether there were enough.
+        """
+        try:
+            self._account.take(channel, message_credits, byte_credits)
+        except HaipFlowControlError:
+            return False
+        return True
+
+    def add_credits(self, channel: str, message_credits: int = 0, byte_credits: int = 0) -> None:
+        """Grant credits.
+
+        Args:
+            channel: The channel.
+            message_credits: Messages.
+            byte_credits: Bytes.
+        """
+        self._account.add(channel, message_credits, byte_credits)
+
+    def get_credits(self, channel: str) -> ChannelCredits:
+        """Return what is left on a channel."""
+        return ChannelCredits(self._account.messages(channel), self._account.bytes(channel))

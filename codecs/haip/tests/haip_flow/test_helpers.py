@@ -1,0 +1,231 @@
+"""Tools for flow control, and the strategies of the examples."""
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import anyio
+import pytest
+from ably_ai_transport_haip import FlowControlConfig, HaipClient, HaipFlowControlError
+from ably_ai_transport_haip.flow import (
+    ChannelCredits,
+    ChannelManager,
+    CreditAwareQueue,
+    FlowControlMetrics,
+    FlowControlMonitor,
+    MockFlowControl,
+)
+from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+
+from tests.support.haip_stand import Inbox, standing
+
+EXAMPLE = Path(__file__).parents[4] / "examples" / "haip_flow_control.py"
+FEW = FlowControlConfig(initial_credits=6, max_credits=1000)
+
+
+@pytest.fixture
+def strategies() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("haip_flow_control", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Listener:
+    """What a server heard."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.session: HaipServerSession
+        self._news = anyio.Event()
+
+    async def listen(self, session: HaipServerSession) -> None:
+        self.session = session
+        async for message in session.messages():
+            if message.type == "MESSAGE_PART":
+                self.said.append(str(message.payload["text"]))
+                self._news.set()
+                self._news = anyio.Event()
+
+    async def until(self, number: int) -> list[str]:
+        with anyio.fail_after(10):
+            while len(self.said) < number:
+                await self._news.wait()
+        return self.said
+
+
+@asynccontextmanager
+async def talking(flow: FlowControlConfig = FEW) -> AsyncGenerator[tuple[HaipClient, Listener]]:
+    listener = Listener()
+    options = HaipServerOptions(receive_credits=1000)
+    async with (
+        standing(listener.listen, options=options) as stand,
+        stand.client(flow_control=flow, on_exhausted="raise") as client,
+    ):
+        yield client, listener
+
+
+async def say(client: HaipClient, text: str) -> None:
+    await client.send_text_message("USER", text)
+
+
+async def test_without_help_the_third_text_is_refused() -> None:
+    async with talking() as (client, _):
+        await say(client, "one")
+        await say(client, "two")
+        with pytest.raises(HaipFlowControlError, match="FLOW_CONTROL"):
+            await say(client, "three")
+
+
+async def test_credits_by_text_as_the_guide_counts_them() -> None:
+    by_text = FlowControlConfig(
+        initial_credits=2, message_cost=lambda message: int(message.type == "MESSAGE_START")
+    )
+    async with talking(by_text) as (client, _):
+        await say(client, "Message 1")
+        await say(client, "Message 2")
+        with pytest.raises(HaipFlowControlError, match="FLOW_CONTROL"):
+            await say(client, "Message 3")
+
+
+async def test_the_queue_sends_in_order_as_credits_allow() -> None:
+    failed: list[Exception] = []
+
+    async def break_down() -> None:
+        raise ValueError("not sent")
+
+    async with talking() as (client, listener):
+        async with CreditAwareQueue(client, failed.append) as queue:
+            for n in range(5):
+                queue.enqueue("USER", lambda n=n: say(client, str(n)))
+            queue.enqueue("USER", break_down)
+            assert await listener.until(2) == ["0", "1"]
+            assert queue.get_queue_length("USER") == 4
+            for _ in range(5):
+                # Less than a text costs, and still nothing is lost.
+                await listener.session.send_flow_update("USER", 2)
+            await queue.join()
+            assert await listener.until(5) == ["0", "1", "2", "3", "4"]
+            queue.enqueue("USER", lambda: say(client, "never"))
+            queue.clear_queue("USER")
+            assert queue.get_queue_length("USER") == 0
+        assert [str(error) for error in failed] == ["not sent"]
+
+
+async def test_the_monitor_tells_of_grants() -> None:
+    grants: list[tuple[str, int, int]] = []
+    async with talking() as (client, listener):
+        inbox = Inbox(client)
+
+        def note(channel: str, messages: int, size: int) -> None:
+            grants.append((channel, messages, size))
+
+        with FlowControlMonitor(client, note) as monitor:
+            assert monitor.state()["USER"].messages == 6
+            await say(client, "one")
+            await listener.until(1)
+            assert monitor.state()["USER"].messages == 3
+            await listener.session.send_flow_update("USER", 10, 100)
+            await inbox.until(1, "FLOW_UPDATE")
+            assert monitor.state()["USER"].messages == 13
+        assert grants == [("USER", 10, 100)]
+        assert monitor.granted == {"USER": ChannelCredits(10, 100)}
+
+
+async def test_the_channel_manager_holds_back_what_is_paused() -> None:
+    async with talking() as (client, listener):
+        inbox = Inbox(client)
+        with ChannelManager(client) as channels:
+            await say(client, "one")
+            await listener.until(1)
+            await listener.session.pause_channel("USER")
+            await inbox.until(1, "PAUSE_CHANNEL")
+            assert channels.is_channel_paused("USER")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(channels.send_with_channel_check("USER", lambda: say(client, "two")))
+                await listener.session.resume_channel("USER")
+            assert not channels.is_channel_paused("USER")
+            assert await listener.until(2) == ["one", "two"]
+
+
+def test_the_mock_counts_as_a_client_does() -> None:
+    flow = MockFlowControl()
+    assert flow.consume_credits("USER", 1, 100)
+    assert flow.get_credits("USER") == ChannelCredits(9, 1024 * 1024 - 100)
+    for _ in range(10):
+        flow.consume_credits("USER", 1)
+    assert not flow.consume_credits("USER", 1)
+    assert flow.get_credits("USER").messages == 0
+    flow.add_credits("USER", 5, 100)
+    assert flow.get_credits("USER") == ChannelCredits(5, 1024 * 1024)
+    assert not flow.consume_credits("USER", 1, 2 * 1024 * 1024)
+    assert flow.get_credits("AGENT").messages == 10
+
+
+def test_the_metrics() -> None:
+    metrics = FlowControlMetrics()
+    metrics.record_credit_request()
+    metrics.record_credit_received(20)
+    metrics.record_message_blocked(0.5)
+    metrics.record_message_blocked(1.5)
+    figures = metrics.get_metrics()
+    assert (figures.messages_blocked, figures.total_wait_time, figures.average_wait_time) == (2, 2.0, 1.0)
+    assert figures.credit_utilization == 5
+    metrics.reset()
+    assert metrics.get_metrics().average_wait_time == 0
+
+
+async def test_the_automatic_strategy_never_runs_out(strategies: ModuleType) -> None:
+    async with talking() as (client, listener):
+        automatic = strategies.AutomaticFlowControl(client)
+        inbox = Inbox(client)
+        for n in range(20):
+            await automatic.ensure_credits("USER")
+            # The answer to the request has to be there before the next text.
+            if client.get_connection_state().credits["USER"] < 3:
+                await inbox.until(len(inbox.of("FLOW_UPDATE")) + 1, "FLOW_UPDATE")
+            await automatic.send_text_message("USER", str(n))
+        assert await listener.until(20) == [str(n) for n in range(20)]
+        assert inbox.of("FLOW_UPDATE")
+
+
+async def test_the_conservative_strategy_asks_when_half_is_spent(strategies: ModuleType) -> None:
+    # Of twenty that are granted, this client keeps six: more than half is spent at once.
+    async with talking(FlowControlConfig(initial_credits=6, max_credits=6)) as (client, listener):
+        inbox = Inbox(client)
+        await say(client, "hello")
+        await listener.until(1)
+        async with strategies.ConservativeFlowControl(client, delay=0).running():
+            await listener.session.send_flow_update("USER", 20)
+            _, answer, *_ = await inbox.until(2, "FLOW_UPDATE")
+            assert answer.payload["add_messages"] == 20
+
+
+async def test_the_aggressive_strategy_asks_for_a_lot_at_once(strategies: ModuleType) -> None:
+    listener = Listener()
+    async with standing(listener.listen) as stand:
+        client = stand.client(flow_control=FEW)
+        inbox = Inbox(client)
+        async with strategies.AggressiveFlowControl(client).running(), client:
+            await inbox.until(1, "FLOW_UPDATE")
+            assert client.get_connection_state().credits["USER"] >= 100
+
+
+async def test_the_adaptive_strategy_asks_where_much_is_said(strategies: ModuleType) -> None:
+    async with talking() as (client, listener):
+        inbox = Inbox(client)
+        await say(client, "hello")
+        await listener.until(1)
+        async with strategies.AdaptiveFlowControl(client, period=0.01, pause=60).running():
+            for _ in range(10):
+                await listener.session.send_text_message("AGENT", "x")
+            [granted] = await inbox.until(1, "FLOW_UPDATE")
+        assert granted.payload["channel"] == "AGENT"
+        assert granted.payload["add_messages"] == 50
