@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from ably_ai_transport.local import LocalServer, LocalServerOptions
 from ably_ai_transport.local.protocol import Action
 from tests.local.manual_clock import START, ManualClock
 from tests.local.raw_client import pack, raw_client, unpack
-
-if TYPE_CHECKING:
-    from ably_ai_transport.local import LocalServer
 
 MSGPACK = {"Accept": "application/x-msgpack", "Content-Type": "application/x-msgpack"}
 
@@ -236,3 +233,31 @@ async def test_what_is_not_here_says_so(rest: httpx.AsyncClient) -> None:
         response = await rest.get(path)
         assert response.status_code == 404
         assert response.json()["error"]["message"] == f"{what} are not supported by the local server"
+
+
+async def test_browsers_may_ask_with_credentials(rest: httpx.AsyncClient) -> None:
+    """The JavaScript SDK does, for history; a wildcard or a header that is not exposed would fail it."""
+    origin = "http://localhost:3000"
+    asks = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization,x-ably-version",
+    }
+    preflight = await rest.options("/channels/c/messages", headers=asks)
+    answer = await rest.get("/channels/c/messages", headers={"Origin": origin})
+    for response in (preflight, answer):
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-origin"] == origin
+        assert response.headers["access-control-allow-credentials"] == "true"
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+    assert "Link" in answer.headers["access-control-expose-headers"]
+
+
+async def test_only_pages_that_are_named_may_ask() -> None:
+    async with (
+        LocalServer(LocalServerOptions(cors_origins=("http://localhost:3000",))) as server,
+        httpx.AsyncClient(base_url=server.url, trust_env=False) as http,
+    ):
+        for origin, allowed in (("http://localhost:3000", True), ("http://elsewhere.example", False)):
+            answer = await http.get("/time", headers={"Origin": origin})
+            assert ("access-control-allow-origin" in answer.headers) is allowed
