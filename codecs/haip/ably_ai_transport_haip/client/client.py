@@ -1,11 +1,10 @@
 """The client."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack, cast, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 import anyio
 from typing_extensions import TypedDict
@@ -21,6 +20,7 @@ from ably_ai_transport_haip.client.config import (
 )
 from ably_ai_transport_haip.client.emitter import Emitter
 from ably_ai_transport_haip.client.http import HTTPStreamingTransport, SSETransport
+from ably_ai_transport_haip.client.incoming import IncomingMessages
 from ably_ai_transport_haip.client.link import Link, Patience
 from ably_ai_transport_haip.client.state import HaipConnectionState, HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import HaipTransport
@@ -42,11 +42,6 @@ from ably_ai_transport_haip.protocol import (
     Violated,
 )
 from ably_ai_transport_haip.speaker import HaipSpeaker
-
-PART_CHARACTERS: Final = 1000
-KEPT_FOR_ITERATOR: Final = 10_000
-
-ToolProgress = Literal["QUEUED", "RUNNING", "CANCELLING"]
 
 
 class ClientOptions(TypedDict, total=False):
@@ -207,46 +202,18 @@ class HaipClient(HaipSpeaker):
         """
         return self._events.on(event, listener)
 
-    async def messages(self) -> AsyncIterator[HaipMessage]:
+    def messages(self) -> IncomingMessages:
         """Iterate over what comes from now on, until the client is disconnected for good.
 
-        Yields:
-            Each message, in order.
-
-        Raises:
-            HaipError: More than 10,000 messages wait for the reader.
+        Returns:
+            An asynchronous iterator over each message, in order. It raises a :class:`HaipError` when more
+            than 10,000 messages have waited for who reads them.
 
         Example:
             >>> async for message in client.messages():  # doctest: +SKIP
             ...     print(message.type)
         """
-        send, receive = anyio.create_memory_object_stream[HaipMessage](KEPT_FOR_ITERATOR)
-        overrun = False
-
-        def keep(message: HaipMessage) -> None:
-            nonlocal overrun
-            try:
-                send.send_nowait(message)
-            except anyio.WouldBlock:
-                overrun = True
-                send.close()
-            except anyio.ClosedResourceError:
-                pass
-
-        offs = [self.on("message", keep), self._events.on("closed", send.close)]
-        try:
-            async with aclosing(receive):
-                async for message in receive:
-                    yield message
-        finally:
-            for off in offs:
-                off()
-            send.close()
-        if overrun:
-            raise HaipError(
-                f"unable to go on; {KEPT_FOR_ITERATOR} messages wait for who reads them",
-                HaipErrorCode.FLOW_CONTROL,
-            )
+        return IncomingMessages(self._events)
 
     # Inside
 

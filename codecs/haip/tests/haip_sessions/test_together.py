@@ -1,15 +1,27 @@
 """Client and server together, over each transport: all that the client can do."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
-from ably_ai_transport_haip import HaipChannel, HaipProtocolError, HaipTool
+from ably_ai_transport_haip import (
+    FlowControlConfig,
+    HaipChannel,
+    HaipClient,
+    HaipClientConfig,
+    HaipProtocolError,
+    HaipTool,
+    WebSocketTransport,
+)
 from ably_ai_transport_haip.client.config import TransportName
+from ably_ai_transport_haip.protocol import new_id
 from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession, ServerTool, ToolCall
 
-from tests.support.haip_stand import TRANSPORTS, Inbox, Stand, parrot, standing
+from tests.support.haip_stand import TRANSPORTS, Inbox, Stand, parrot, standing, token
+from tests.support.haip_wire import schema_check
 
 ADD_SCHEMA = {
     "type": "object",
@@ -37,6 +49,22 @@ TOOLS = (
     ServerTool("forever", forever),
     ServerTool("broken", broken),
 )
+
+
+class Noting:
+    """A transport that notes the text frames that pass, both ways."""
+
+    def __init__(self, inner: WebSocketTransport, frames: list[str]) -> None:
+        self._inner = inner
+        self._frames = frames
+        self.connect, self.disconnect, self.is_connected = inner.connect, inner.disconnect, inner.is_connected
+        inner.on("message", frames.append)
+        self.on: Any = inner.on
+
+    async def send(self, data: str | bytes) -> None:
+        if isinstance(data, str):
+            self._frames.append(data)
+        await self._inner.send(data)
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -231,6 +259,42 @@ async def test_a_thousand_texts_at_once(stand: Stand, transport: TransportName) 
         assert inbox.errors == []
         messages, size = client.get_connection_state().credits, client.get_connection_state().byte_credits
         assert min(*messages.values(), *size.values()) >= 0
+
+
+async def test_all_frames_fit_the_schema(stand: Stand) -> None:
+    check = schema_check()
+    if check is None:
+        pytest.skip("the published schema is not at hand")
+    frames: list[str] = []
+    url = f"ws://127.0.0.1:{stand.port}/"
+    config = HaipClientConfig(url, token(), flow_control=FlowControlConfig(on_exhausted="wait"))
+    async with HaipClient(config, transport=Noting(WebSocketTransport(url, token()), frames)) as noting:
+        inbox = Inbox(noting)
+        run_id = await noting.start_run("chat:1", {"why": "test"})
+        await noting.send_text_message("USER", "Hello", "alice", run_id, "chat:1")
+        await noting.call_tool("AGENT", "add", {"a": 2, "b": 3}, run_id)
+        await noting.call_tool("AGENT", "no such tool")
+        call_id = await noting.call_tool("AGENT", "forever")
+        await inbox.until(2, "TOOL_UPDATE")
+        await noting.cancel_tool("AGENT", call_id, "never mind")
+        await noting.update_tool("USER", call_id, "RUNNING", 10, {"half": 1})
+        await noting.list_tools("USER", [HaipTool("ask", "Asks", {"type": "object"})])
+        await noting.get_tool_schema("AGENT", "add")
+        await noting.send_audio_chunk("AUDIO_IN", new_id(), "audio/opus", b"abc", 20, run_id)
+        await noting.send_flow_update("USER", 10, 0)
+        await noting.pause_channel("AGENT")
+        await noting.resume_channel("AGENT")
+        await noting.request_replay("1", "2")
+        await noting.finish_run(run_id, "OK", "done")
+        await noting.cancel_run(await noting.start_run())
+        await inbox.until(2, "TOOL_DONE")
+        await inbox.until(1, "AUDIO_CHUNK")
+    kinds = set[str]()
+    for text in frames:
+        frame = json.loads(text)
+        kinds.add(frame["type"])
+        check(frame)
+    assert len(kinds) > 18
 
 
 async def test_state_and_figures(stand: Stand, transport: TransportName) -> None:
