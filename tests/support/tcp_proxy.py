@@ -12,6 +12,8 @@ class TcpProxy:
     Attributes:
         port: Where to connect to.
         connections: How many there have been.
+        refuses: Whether new connections are aborted.
+        is_silent: Whether what comes is kept back, as when a machine in between has gone.
     """
 
     def __init__(self, target: int) -> None:
@@ -20,6 +22,7 @@ class TcpProxy:
         self.port = 0
         self.connections = 0
         self.refuses = False
+        self.is_silent = False
 
     def cut(self) -> None:
         """Abort all connections, both ends, as when a cable is pulled."""
@@ -35,19 +38,19 @@ class TcpProxy:
         ends = {writer.transport, far_writer.transport}
         self._open |= ends
         try:
-            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
         finally:
             self._open -= ends
             for end in ends:
                 end.abort()
 
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.is_silent:
+                    writer.write(data)
+                    await writer.drain()
+        writer.close()
 
 
 @asynccontextmanager

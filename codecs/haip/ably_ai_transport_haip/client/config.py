@@ -20,12 +20,14 @@ class WebSocketTransportOptions:
         reconnect_delay: Overrides the client's, in seconds.
         heartbeat_interval: Overrides the client's, in seconds.
         max_frame_size: The largest frame to take, in bytes.
+        close_timeout: How long to wait for a goodbye when the connection is closed, in seconds.
     """
 
     max_reconnect_attempts: int | None = None
     reconnect_delay: float | None = None
     heartbeat_interval: float | None = None
     max_frame_size: int = 128 * 1024 * 1024
+    close_timeout: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class HttpTransport(BaseTransport):
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
         try:
-            response = await self._client.post(self.url, content=body, headers=headers)
+            response = await self._client.post(self.url, content=body, headers=headers, timeout=self._timeout)
         except httpx.HTTPError as error:
             raise HaipConnectionError(f"unable to send; {error or type(error).__name__}") from error
         if response.is_error:

@@ -1,13 +1,15 @@
 """Messages to iterate over."""
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
 from ably_ai_transport_haip.client.emitter import Emitter
 from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, HaipMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEPT: Final = 10_000
 """Messages that may wait for who reads them."""

@@ -262,7 +262,8 @@ class Link:
             if time.monotonic() - self._heard > MISSED_HEARTBEATS * self._patience.heartbeat:
                 self._lose("the server does not answer")
             self._peer.send(HaipMessage(HaipEventType.PING, {"nonce": str(time.monotonic_ns())}))
-            await self.flush()
+            # Somebody else writes it: who listens for a sign of life must not be stuck in writing.
+            self._work.set()
 
     def _hear_of(self, error: Exception) -> None:
         if isinstance(error, HaipAuthenticationError | HaipProtocolError):

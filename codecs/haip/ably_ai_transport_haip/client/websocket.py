@@ -42,7 +42,12 @@ class WebSocketTransport(BaseTransport):
     async def _open(self, token: str) -> None:
         address = with_query(self.url, token=token)
         try:
-            self._socket = await connect(address, max_size=self._options.max_frame_size, open_timeout=None)
+            self._socket = await connect(
+                address,
+                max_size=self._options.max_frame_size,
+                open_timeout=None,
+                close_timeout=self._options.close_timeout,
+            )
         except InvalidStatus as error:
             raise refusal(error.response.status_code, error.response.body.decode(errors="replace")) from error
         except (OSError, InvalidHandshake, EOFError) as error:

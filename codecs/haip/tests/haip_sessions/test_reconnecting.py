@@ -116,3 +116,19 @@ async def test_a_session_that_is_gone_begins_anew(transport: TransportName) -> N
         assert inbox.text() == "onetwo"
         assert "RESUME_FAILED" in [error.payload["code"] for error in inbox.of("ERROR")]
         assert len(sessions) == 2
+
+
+async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
+    transport: TransportName,
+) -> None:
+    async with (
+        standing(parrot) as stand,
+        stand.client(transport, through_proxy=True, heartbeat_interval=0.05, connect_timeout=0.5) as client,
+    ):
+        inbox = Inbox(client)
+        stand.proxy.is_silent = True
+        await inbox.until_down()
+        stand.proxy.is_silent = False
+        await client.send_text_message("USER", "anybody there?")
+        await inbox.until(1, "MESSAGE_END")
+        assert inbox.text() == "anybody there?"

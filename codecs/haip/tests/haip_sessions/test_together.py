@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -295,6 +295,18 @@ async def test_all_frames_fit_the_schema(stand: Stand) -> None:
         kinds.add(frame["type"])
         check(frame)
     assert len(kinds) > 18
+
+
+@pytest.mark.parametrize("on_exhausted", ["wait", "queue"])
+async def test_without_any_credits_at_first_nothing_is_stuck(stand: Stand, on_exhausted: str) -> None:
+    flow = FlowControlConfig(initial_credits=0, max_credits=3, on_exhausted=cast("Any", on_exhausted))
+    async with stand.client(flow_control=flow) as client:
+        inbox = Inbox(client)
+        for n in range(10):
+            await client.send_text_message("USER", str(n))
+        await inbox.until(10, "MESSAGE_END")
+        assert inbox.text() == "0123456789"
+        assert 0 <= client.get_connection_state().credits["USER"] <= 3
 
 
 async def test_state_and_figures(stand: Stand, transport: TransportName) -> None:
