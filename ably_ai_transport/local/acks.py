@@ -49,9 +49,10 @@ class AckQueue:
         return self._results.get(msg_serial)
 
     def recall(self, results: dict[int, list[str | None]]) -> None:
-        """Know what a process before has answered."""
-        self._results.update(results)
-        self._order.extend(sorted(results))
+        """Know what a process before has answered, the newest of it."""
+        kept = sorted(results)[-self._retained :]
+        self._results.update((msg_serial, results[msg_serial]) for msg_serial in kept)
+        self._order.extend(kept)
 
     def is_next(self, msg_serial: int) -> bool:
         """Tell whether a publish comes after all that are being processed, as it should."""

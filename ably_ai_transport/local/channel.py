@@ -17,7 +17,7 @@ from ably_ai_transport.local.serials import MAX_BATCH, message_serial, random_id
 from ably_ai_transport.local.storage import LogEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ably_ai_transport.local.attachment import Attachment
     from ably_ai_transport.local.auth import Identity
@@ -88,6 +88,7 @@ class Channel:
         mutable: bool,
         retention_ms: int,
         max_members: int,
+        on_step: Callable[[ChannelStorage], None],
         rate: RateLimit | None = None,
         origin: str | None = None,
     ) -> None:
@@ -103,6 +104,7 @@ class Channel:
         self.rate = rate
         self._mutable = mutable
         self._retention_ms = retention_ms
+        self._on_step = on_step
         self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
         self._recall()
 
@@ -245,6 +247,7 @@ class Channel:
     def _record(self, entry: LogEntry) -> None:
         self.storage.append(entry)
         self.storage.trim(before=entry.timestamp - self._retention_ms)
+        self._on_step(self.storage)
 
     def _remember(self, id_: str, serials: list[str | None]) -> None:
         self._remembered[id_] = serials

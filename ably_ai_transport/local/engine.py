@@ -26,6 +26,7 @@ from ably_ai_transport.local.refusals import (
 from ably_ai_transport.local.serials import SerialMinter
 from ably_ai_transport.local.stats import Stats
 from ably_ai_transport.local.storage import ConnectionRecord, MemoryStorage, Storage
+from ably_ai_transport.local.sweeping import Sweep
 from ably_ai_transport.local.token_requests import TokenDesk
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Engine:
         self.tokens = TokenDesk(self.authority, self.clock)
         self.quota = Quota(options.limits)
         self.commits = Commits(self.storage)
+        self.sweep = Sweep(self.clock, options.retention_ms)
         self.stats = stats if stats is not None else Stats()
         self.observers: list[FrameObserver] = observers if observers is not None else []
         self.faults = Faults(self)
@@ -100,6 +102,7 @@ class Engine:
             self._bid_farewell(connection)
         for name in storage.names():
             channel = self.channel(name)
+            self.sweep.note(channel.storage)
             for connection_id in channel.presence.connections() - self.connections.keys():
                 self.publishing.leave(connection_id, channel)
         self.commits.flush()
@@ -123,6 +126,7 @@ class Engine:
                 mutable=self.options.is_mutable(name),
                 retention_ms=self.options.retention_ms,
                 max_members=limits.max_members,
+                on_step=self.sweep.note,
                 rate=self._rate(limits.channel_rate, 42913, "channel.maxRate"),
                 # All that was ever on a channel of this storage came after its beginning.
                 origin=self.minter.origin if self.storage.is_durable else None,
@@ -238,6 +242,7 @@ class Engine:
         for timer in self._revocations:
             timer.cancel()
         self._revocations.clear()
+        self.sweep.close()
         self.connections.clear()
         self._live.clear()
         self.commits.flush()

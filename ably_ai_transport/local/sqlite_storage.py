@@ -165,6 +165,10 @@ class SqliteStorage:
         for channel, serial, timestamp, kind, body in db.execute(rows):
             entry = by_id[channel].load_step(serial, timestamp, kind, _unpack(body))
             self._recall(entry)
+        # Only a connection that can be resumed sends its publishes again.
+        resumable = {id_ for (id_,) in db.execute("SELECT id FROM connections")}
+        for id_ in self._results.keys() - resumable:
+            del self._results[id_]
         latest = 0
         for channel_storage in by_id.values():
             latest = max(latest, time_of(channel_storage.latest))

@@ -112,8 +112,8 @@ class ChannelStorage(Protocol):
         """Return the channel serial of the last message created before the given point."""
         ...
 
-    def trim(self, before: int) -> None:
-        """Forget steps (never messages) older than this time."""
+    def trim(self, before: int) -> bool:
+        """Forget steps (never messages) older than this time; returns whether there are others."""
         ...
 
     def forget_until(self, channel_serial: str) -> None:
@@ -193,7 +193,7 @@ class Storage(Protocol):
 
 
 _BY_CHANNEL_SERIAL = attrgetter("channel_serial")
-_COMPACT_AT = 1024
+_COMPACT_AT = 32
 _MAX_PRESENCE = 10_000
 
 
@@ -251,16 +251,18 @@ class MemoryChannelStorage:
         self._start = 0
         self._trimmed_to = channel_serial
 
-    def trim(self, before: int) -> None:
-        """Forget steps (never messages) older than this time."""
+    def trim(self, before: int) -> bool:
+        """Forget steps (never messages) older than this time; returns whether there are others."""
         log, start = self._log, self._start
         while start < len(log) and log[start].timestamp < before:
             self._trimmed_to = log[start].channel_serial
             start += 1
-        if start > _COMPACT_AT and start * 2 > len(log):
+        # Half of the list at a time, so that each step is moved once on average; the rest when all are old.
+        if start == len(log) or (start > _COMPACT_AT and start * 2 > len(log)):
             del log[:start]
             start = 0
         self._start = start
+        return bool(log)
 
 
 class MemoryStorage:

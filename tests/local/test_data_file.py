@@ -11,6 +11,7 @@ import pytest
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
 from ably_ai_transport.local.protocol import Action, Flag, PresenceAction
+from ably_ai_transport.local.sqlite_storage import SqliteStorage
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:
@@ -302,3 +303,24 @@ async def test_what_cannot_be_stored_is_refused(data: Path) -> None:
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as rest:
             response = await rest.post("/channels/c/messages", json={"data": "x"}, params={"key": server.key})
         assert (response.status_code, response.json()["error"]["code"]) == (500, 50000)
+
+
+async def test_answers_of_connections_that_nobody_resumes_are_not_read(
+    data: Path, clock: ManualClock
+) -> None:
+    async with serving(data, clock) as server:
+        async with raw_client(server) as gone:
+            await gone.publish("c", {"data": "x"})
+            gone_id = gone.id
+        clock.advance(server.options.connection_state_ttl_ms + 1)
+        async with raw_client(server) as here:
+            await here.publish("c", {"data": "y"})
+            here_id = here.id
+            server.faults.drop()
+    storage = SqliteStorage(data, kept_ms=10**9)
+    storage.open()
+    try:
+        assert storage.results(gone_id) == {}
+        assert list(storage.results(here_id)) == [0]
+    finally:
+        storage.close()

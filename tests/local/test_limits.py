@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions, Namespace
 from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.storage import LogEntry
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:
@@ -208,3 +210,29 @@ async def test_names_that_no_channel_can_have(server: LocalServer, name: str) ->
         await client.send({"action": Action.ATTACH, "channel": name})
         frame = await client.until(Action.ERROR)
         assert (frame["channel"], frame["error"]["code"]) == (name, 40010)
+
+
+def steps_held() -> int:
+    gc.collect()
+    return sum(isinstance(held, LogEntry) for held in gc.get_objects())
+
+
+async def test_what_channels_keep_for_those_who_resume_is_forgotten_in_time(
+    timed_server: LocalServer, clock: ManualClock
+) -> None:
+    """Also where nothing is published any more, as in most conversations."""
+    before = steps_held()
+    async with raw_client(timed_server) as client:
+        for channel in ("a", "b"):
+            serial = await client.publish(channel, {"data": ""})
+            for _ in range(100):
+                await client.append(channel, serial, "x")
+        assert steps_held() == before + 202
+        clock.advance(timed_server.options.retention_ms / 2)
+        await client.settled()
+        await client.publish("b", {"data": "later"})
+        assert steps_held() == before + 203
+        for _ in range(3):
+            clock.advance(timed_server.options.retention_ms)
+            await client.settled()
+        assert steps_held() == before
