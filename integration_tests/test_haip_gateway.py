@@ -92,7 +92,7 @@ async def test_everybody_sees_one_conversation(stage: Stage) -> None:
         served = await agent.serve(run.invocation, streams.reply("Hello, Alice."))
         await alice.wait_for(ended=served["runId"])
         await inbox.until(2, "RUN_FINISHED")
-        assert inbox.text() == "Hello, Hanna. 世界" + "And hello from Ably" + "Hello, Alice."
+        assert inbox.texts() == ["Hello, Hanna. 世界", "And hello from Ably", "Hello, Alice."]
         assert inbox.errors == []
 
 

@@ -59,7 +59,7 @@ class Example:
                 Route("/", self._page),
                 Route("/config", self._config),
                 Route("/api/chat", self._chat, methods=["POST"]),
-                Mount("/npm", StaticFiles(directory=PACKAGES)),
+                Mount("/npm", StaticFiles(directory=PACKAGES, check_dir=False)),
                 Mount("/haip-gateway", self.gateway),
             ]
         )
@@ -116,7 +116,10 @@ async def speak_haip(port: int) -> None:
     ) as client:
         client.on("message", show)
         run_id = await client.start_run(THREAD)
-        print(f"The same conversation in a browser: http://127.0.0.1:{port}/\nType here, and see it there.\n")
+        if not PACKAGES.exists():
+            print(f"The browser needs Ably's packages in {PACKAGES}: run 'make test', or npm there.")
+        print(f"The same conversation in a browser: http://127.0.0.1:{port}/")
+        print("Type here, and see it there.\n", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             await client.send_text_message("USER", line.strip(), run_id=run_id)
             run_id = await client.start_run(THREAD)

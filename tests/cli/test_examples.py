@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from tests.cli.command import environment
 from tests.cli.test_serve import python_options, serving
 
@@ -54,3 +56,30 @@ def test_the_agent_and_the_client_talk_to_each_other() -> None:
             first, second = ask("Hello", env), ask("Hello again", env)
     assert first == "There are 1 messages, and the last one says: Hello \n(complete)\n"
     assert second == "There are 3 messages, and the last one says: Hello again \n(complete)\n"
+
+
+def test_a_haip_client_and_a_browser_in_one_conversation() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "haip_and_browser" / "main.py"), str(port)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            while "Type here" not in (line := process.stdout.readline()):
+                assert line
+            page = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+            assert "One conversation" in page.text
+            config = httpx.get(f"http://127.0.0.1:{port}/config", trust_env=False).json()
+            assert config["channel"] == "haip:example"
+            process.stdin.write("Hello\n")
+            process.stdin.flush()
+            while not (line := process.stdout.readline()).startswith("agent: "):
+                assert line
+            assert line.strip() == "agent: That is message 1 of ours, and you said: Hello"
+            process.stdin.close()
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()

@@ -145,6 +145,23 @@ class Inbox:
             while self.ups < number:
                 await self._news.wait()
 
+    def texts(self) -> list[str]:
+        """Return each text that was said; its messages must come in their order."""
+        open_: dict[object, str] = {}
+        ended: dict[object, str] = {}
+        for message in self.of("MESSAGE_START", "MESSAGE_PART", "MESSAGE_END"):
+            id_ = message.payload["message_id"]
+            match message.type:
+                case "MESSAGE_START":
+                    assert id_ not in open_
+                    assert id_ not in ended
+                    open_[id_] = ""
+                case "MESSAGE_PART":
+                    open_[id_] += str(message.payload["text"])
+                case _:
+                    ended[id_] = open_.pop(id_)
+        return [*ended.values(), *open_.values()]
+
     def text(self) -> str:
         return "".join(str(message.payload["text"]) for message in self.of("MESSAGE_PART"))
 

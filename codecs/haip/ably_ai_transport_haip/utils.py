@@ -19,6 +19,7 @@ from ably_ai_transport_haip.protocol import (
     exponential_backoff,
     new_id,
 )
+from ably_ai_transport_haip.protocol.messages import check_envelope
 from ably_ai_transport_haip.protocol.payloads import check_payload
 
 __all__ = [
@@ -173,9 +174,8 @@ def validate_envelope(envelope: HaipEnvelope) -> bool:
     """
     if None in (envelope.session_id, envelope.channel, envelope.sequence, envelope.timestamp):
         return False
-    probe = HaipMessage(HaipEventType.PING, {}, envelope, id=new_id())
     try:
-        HaipMessage.from_wire(probe.to_wire())
+        check_envelope(envelope)
     except HaipError:
         return False
     return True

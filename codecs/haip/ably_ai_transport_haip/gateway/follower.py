@@ -40,6 +40,7 @@ class _Told:
     text: str = ""
     is_over: bool = False
     partial: object = None
+    envelope: HaipEnvelope | None = None
 
 
 class Follower(Generic[InT, OutT, ProjT, MsgT]):
@@ -110,36 +111,48 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             self._passing.close()
 
     async def _tell(self, messages: list[CodecMessage[MsgT]]) -> None:
+        there: set[tuple[str, int]] = set()
         for entry in messages:
             if entry.codec_message_id not in self._over:
-                await self._tell_message(entry)
+                number = await self._tell_message(entry)
+                there.update((entry.codec_message_id, place) for place in range(number))
+        await self._end_what_is_gone(there)
         for run in self._view.runs():
             if run.status in _ENDS and run.run_id not in self._ended:
                 self._ended.add(run.run_id)
                 await self._tell_end(run)
 
-    async def _tell_message(self, entry: CodecMessage[MsgT]) -> None:
+    async def _end_what_is_gone(self, there: set[tuple[str, int]]) -> None:
+        """End texts that have been taken back, or are on a branch that is not shown any more."""
+        for key, told in self._told.items():
+            if told.envelope is not None and not told.is_over and key not in there:
+                await self._end_text(told, told.envelope)
+
+    async def _tell_message(self, entry: CodecMessage[MsgT]) -> int:
+        """Tell what is new of a message; returns how many pieces it has."""
         vocabulary, message = self._vocabulary, entry.message
         if vocabulary.is_from_person(message):
             self._over.add(entry.codec_message_id)
             said_by = vocabulary.message_id(message)
             if said_by is not None and self._is_own(said_by):
                 self._messages[said_by] = entry.codec_message_id
-                return
-            channel, author, run_id, is_over = HaipChannel.USER, "user", None, True
+                return 0
+            channel, author, run_id, is_over, rests = HaipChannel.USER, "user", None, True, True
         else:
             run = self._view.run_of(entry.codec_message_id)
             run_id = None if run is None else await self._tell_start(run)
             is_over = run is None or run.status in _ENDS
+            rests = is_over or (run is not None and run.status == "suspended")
             channel, author = HaipChannel.AGENT, "agent"
         envelope = HaipEnvelope(channel=channel, run_id=run_id, thread_id=self._thread_id)
         pieces = vocabulary.pieces(message)
         for place, piece in enumerate(pieces):
             is_last = place == len(pieces) - 1
             key = (entry.codec_message_id, place)
-            await self._tell_piece(key, piece, envelope, author, is_over=is_over or not is_last)
+            await self._tell_piece(key, piece, envelope, author, is_over=rests or not is_last)
         if is_over:
             self._over.add(entry.codec_message_id)
+        return len(pieces)
 
     async def _tell_start(self, run: RunInfo) -> str:
         """Tell of a run, once; returns the client's name for it."""
@@ -182,20 +195,29 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             # What was said has been taken back, by a step that was done again: say the new text as another.
             await self._end_text(told, envelope)
             told = None
+        if told is not None and told.is_over and told.text != piece.text:
+            # A message that has ended cannot go on: the rest is another.
+            told = await self._begin_text(key, told.text, envelope, author)
         if told is None:
             if not piece.text and not is_over:
                 return
-            told = _Told(_name_of(key) if key not in self._told else str(uuid.uuid4()))
-            self._told[key] = told
-            self._messages[told.id] = key[0]
-            start = {"message_id": told.id, "author": author}
-            await self._send(HaipEventType.MESSAGE_START, start, envelope)
+            told = await self._begin_text(key, "", envelope, author)
         while len(told.text) < len(piece.text):
             text = piece.text[len(told.text) : len(told.text) + PART_CHARACTERS]
             await self._send(HaipEventType.MESSAGE_PART, {"message_id": told.id, "text": text}, envelope)
             told.text += text
         if is_over:
             await self._end_text(told, envelope)
+
+    async def _begin_text(
+        self, key: tuple[str, int], known: str, envelope: HaipEnvelope, author: str
+    ) -> _Told:
+        name = _name_of(key) if key not in self._told else str(uuid.uuid4())
+        told = _Told(name, known, envelope=envelope)
+        self._told[key] = told
+        self._messages[told.id] = key[0]
+        await self._send(HaipEventType.MESSAGE_START, {"message_id": told.id, "author": author}, envelope)
+        return told
 
     async def _end_text(self, told: _Told, envelope: HaipEnvelope) -> None:
         if not told.is_over:

@@ -106,7 +106,7 @@ class UIMessages:
 def _piece(part: UIMessagePart) -> Piece | None:
     values = cast("Mapping[str, Any]", part)
     if values["type"] == "text":
-        return TextPiece(values["text"], values.get("state") != "streaming")
+        return TextPiece(values["text"], values.get("state") == "done")
     if is_tool_part(part):
         return _tool(values)
     if values["type"] == "file" and str(values["mediaType"]).startswith("audio/"):

@@ -14,7 +14,7 @@ class TextPiece:
 
     Attributes:
         text: The text.
-        is_done: Whether all of it is there.
+        is_done: Whether all of it is known to be there; the last text of a run that goes on may grow.
     """
 
     text: str

@@ -11,6 +11,11 @@ from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolEr
 from ably_ai_transport_haip.protocol.names import Dialect, HaipEventType, event_named, wire_name
 
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
+_UUID: Final = re.compile(
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+)
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_LONGEST_THREAD: Final = 128
 _KNOWN: Final = frozenset(
     {
         "id", "session", "seq", "ack", "ts", "channel", "type", "payload", "pv", "crit", "bin_len",
@@ -215,7 +220,30 @@ def _number(said: Mapping[str, object], key: str) -> int | None:
     raise _invalid(key, "a whole number that is not negative")
 
 
-def _invalid(key: str, wanted: str) -> HaipProtocolError:
+def _invalid(key: str, wanted: str, doing: str = "read") -> HaipProtocolError:
     return HaipProtocolError(
-        f"unable to read message; {key} must be {wanted}", HaipErrorCode.INVALID_MESSAGE, {"field": key}
+        f"unable to {doing} message; {key} must be {wanted}", HaipErrorCode.INVALID_MESSAGE, {"field": key}
     )
+
+
+def check_envelope(envelope: HaipEnvelope) -> None:
+    """Refuse what the schema refuses in an envelope; what is left out is filled in by a session.
+
+    Args:
+        envelope: The envelope of a message that is to be sent.
+
+    Raises:
+        HaipProtocolError: A field is not as the schema wants it (INVALID_MESSAGE); the error names it.
+    """
+    for name, value, form, wanted in (
+        ("session", envelope.session_id, _UUID, "a UUID"),
+        ("run_id", envelope.run_id, _UUID, "a UUID"),
+        ("channel", envelope.channel, _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
+        ("seq", envelope.sequence, _NUMBER, "1 to 20 decimal digits"),
+        ("ts", envelope.timestamp, _NUMBER, "1 to 20 decimal digits"),
+        ("ack", envelope.ack, _NUMBER, "1 to 20 decimal digits"),
+    ):
+        if value is not None and not form.fullmatch(value):
+            raise _invalid(name, wanted, "send")
+    if envelope.thread_id is not None and len(envelope.thread_id) > _LONGEST_THREAD:
+        raise _invalid("thread_id", f"at most {_LONGEST_THREAD} characters", "send")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ably_ai_transport_haip.protocol.credits import CreditAccount, FlowControlConfig
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError, HaipProtocolError
 from ably_ai_transport_haip.protocol.events import Frame
-from ably_ai_transport_haip.protocol.messages import HaipMessage, new_id, write_text
+from ably_ai_transport_haip.protocol.messages import HaipMessage, check_envelope, new_id, write_text
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType
 from ably_ai_transport_haip.protocol.payloads import check_payload
 from ably_ai_transport_haip.protocol.sequence import SendLog, SentFrame
@@ -119,6 +119,7 @@ class Outbox:
 
     def check_one(self, message: HaipMessage) -> None:
         """Refuse a message that the schema refuses, or that the other side does not take."""
+        check_envelope(message.envelope)
         check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
             raise HaipProtocolError(

@@ -471,6 +471,22 @@ def test_what_the_schema_refuses_is_not_sent(
     assert not wire.client.peer.take_outgoing()
 
 
+@pytest.mark.parametrize(
+    ("envelope", "field"),
+    [
+        (HaipEnvelope(channel="USER", run_id="run-1"), "run_id"),
+        (HaipEnvelope(channel="no channel"), "channel"),
+        (HaipEnvelope(channel="USER", thread_id="t" * 129), "thread_id"),
+    ],
+)
+def test_an_envelope_that_the_schema_refuses_is_not_sent(envelope: HaipEnvelope, field: str) -> None:
+    wire = Wire()
+    wire.connect()
+    with pytest.raises(HaipProtocolError, match=f"INVALID_MESSAGE.* {field} must be"):
+        wire.client.peer.send(replace(part("x"), envelope=envelope))
+    assert wire.client.peer.take_outgoing() == []
+
+
 def test_a_message_is_written_flat_and_read_back() -> None:
     message = replace(audio(b"x"), id=new_id(), pv=1, crit=False, bin_len=1)
     assert HaipMessage.from_wire(json.loads(write_text(message))) == replace(message, binary=None)

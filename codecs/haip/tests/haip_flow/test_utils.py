@@ -1,0 +1,103 @@
+"""Small tools around messages."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from ably_ai_transport_haip import (
+    HaipConstants,
+    HaipEnvelope,
+    HaipError,
+    HaipEventType,
+    HaipProtocolError,
+    utils,
+)
+
+from tests.support.haip_stand import token
+
+
+def test_messages_are_made_and_checked() -> None:
+    text = utils.create_text_message("USER", "Hello", "alice", thread_id="1")
+    assert (text.type, text.payload["text"], text.payload["author"]) == ("MESSAGE_START", "Hello", "alice")
+    assert (text.envelope.channel, text.envelope.thread_id) == ("USER", "1")
+    call = utils.create_tool_call("AGENT", "add", {"a": 1})
+    assert (call.type, call.payload["params"]) == ("TOOL_CALL", {"a": 1})
+    grant = utils.create_flow_update("USER", 0, 5)
+    assert grant.payload == {"channel": "USER", "add_bytes": 5}
+    assert utils.create_message("PING", {"nonce": "1"}).type is HaipEventType.PING
+    with pytest.raises(HaipProtocolError, match="INVALID_MESSAGE"):
+        utils.create_message("TOOL_CALL", {"tool": "add"})
+    with pytest.raises(ValueError, match="NONSENSE"):
+        utils.create_message("NONSENSE", {})
+
+
+def test_a_message_is_valid_when_it_could_be_sent() -> None:
+    message = utils.create_text_message("USER", "Hello")
+    assert not utils.validate_message(message)
+    envelope = HaipEnvelope(
+        session_id=utils.generate_uuid(),
+        channel="USER",
+        sequence=utils.generate_sequence_number(),
+        timestamp=utils.generate_timestamp(),
+    )
+    complete = replace(message, id=utils.generate_uuid(), envelope=envelope)
+    assert utils.validate_message(complete)
+    assert not utils.validate_message(replace(complete, payload={}))
+    for broken in ({"session_id": "x"}, {"channel": "no channel"}, {"sequence": "x"}, {"timestamp": ""}):
+        assert not utils.validate_envelope(replace(envelope, **broken))
+
+
+def test_what_is_generated() -> None:
+    assert abs(int(utils.generate_timestamp()) - time.time() * 1000) < 5000
+    first, second = int(utils.generate_sequence_number()), int(utils.generate_sequence_number())
+    assert second > first
+    assert utils.generate_uuid() != utils.generate_uuid()
+
+
+def test_tokens_are_read_and_not_trusted() -> None:
+    assert utils.parse_jwt(token("alice"))["sub"] == "alice"
+    for nonsense in ("", "a.b", "a.b.c", "a.WzFd.c"):
+        with pytest.raises(HaipError, match="unable to read token"):
+            utils.parse_jwt(nonsense)
+
+
+def test_bytes_and_credits() -> None:
+    assert utils.decode_base64(utils.encode_base64(b"\x00\xff")) == b"\x00\xff"
+    with pytest.raises(HaipError, match="base64"):
+        utils.decode_base64("?")
+    assert utils.calculate_byte_credits("é") == utils.calculate_byte_credits(b"12") == 2
+    assert utils.calculate_message_credits(utils.create_text_message("USER", "x")) == 1
+    assert utils.calculate_message_credits(utils.create_flow_update("USER", 1)) == 0
+    assert [utils.exponential_backoff(n, 1, 30) for n in (0, 3, 60)] == [1, 8, 30]
+
+
+async def test_of_calls_in_quick_succession_the_last_counts() -> None:
+    called: list[int] = []
+
+    async def note(number: int) -> None:
+        called.append(number)
+
+    later = utils.debounce(note, 0)
+    await asyncio.gather(later(1), later(2), later(3))
+    await later(4)
+    assert called == [3, 4]
+
+
+async def test_of_calls_in_a_while_the_first_counts() -> None:
+    called: list[int] = []
+
+    async def note(number: int) -> None:
+        called.append(number)
+
+    seldom = utils.throttle(note, 60)
+    assert [await seldom(1), await seldom(2)] == [True, False]
+    often = utils.throttle(note, 0)
+    assert [await often(3), await often(4)] == [True, True]
+    assert called == [1, 3, 4]
+
+
+def test_the_constants() -> None:
+    assert HaipConstants.PROTOCOL_VERSION == "1.1.2"
+    assert (HaipConstants.DEFAULT_CREDITS, HaipConstants.DEFAULT_CREDIT_BYTES) == (10, 1024 * 1024)
+    assert HaipConstants.WEBSOCKET_READY_STATE["OPEN"] == 1
