@@ -44,7 +44,9 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridged(answer: Answer, options: HaipServerOptions | None = None) -> AsyncGenerator[Bridge]:
+async def bridged(
+    answer: Answer, options: HaipServerOptions | None = None, *, reachable: bool = True
+) -> AsyncGenerator[Bridge]:
     """Put a gateway in front of sessions in memory, whose agent answers as it is told."""
     hub = MemoryHub()
 
@@ -63,6 +65,8 @@ async def bridged(answer: Answer, options: HaipServerOptions | None = None) -> A
                 await answer(run)
 
         async def invoke(invocation: Invocation) -> None:
+            if not reachable:
+                raise ConnectionError("nobody there")
             tasks.create_task(work(invocation))
 
         gateway = HaipGateway(connect, UIMessages(), JwtAuthenticator(SECRET), invoke, options=options)

@@ -99,10 +99,13 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
     async def _take_safely(self, message: HaipMessage) -> None:
         try:
             await self._take(message)
-        except HaipError as error:
-            self._haip.fail(error)
-        except AITransportError as error:
-            self._haip.fail(_said(error))
+        except (HaipError, AITransportError) as error:
+            said = _said(error) if isinstance(error, AITransportError) else error
+            if message.type is HaipEventType.RUN_STARTED:
+                run_id = message.envelope.run_id or str(message.payload.get("run_id"))
+                await self._haip.fail_run(run_id, said, message.envelope.thread_id)
+            else:
+                self._haip.fail(said)
 
     async def _take(self, message: HaipMessage) -> None:
         payload = message.payload
@@ -250,7 +253,8 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             await self._invoke(asked.to_invocation())
         except Exception as error:
             logger.exception("Unable to call the agent for run %s", run.id)
-            said = f"unable to call the agent; {type(error).__name__}: {error}"
+            # The text of an exception may hold secrets; it is in the log.
+            said = f"unable to call the agent ({type(error).__name__})"
             await self._haip.fail_run(run.id, HaipError(said, HaipErrorCode.SERVER_ERROR), run.thread_id)
 
     async def _cancel(self, run_id: str) -> None:

@@ -332,14 +332,29 @@ async def test_sound_goes_both_ways() -> None:
         }
 
 
-async def test_an_agent_that_cannot_be_called() -> None:
+async def test_a_thread_that_cannot_be_entered_fails_the_run() -> None:
     async with bridged(greet) as bridge:
         alice = await bridge.haip("alice")
         inbox = Inbox(alice)
-        await alice.start_run("not/a thread")
-        [error] = await inbox.until(1, "ERROR")
-        assert error.payload["code"] == "PROTOCOL_VIOLATION"
-        assert alice.is_connected()
+        run_id = await alice.start_run("not/a thread")
+        [error] = await inbox.until(1, "RUN_ERROR")
+        assert (error.envelope.run_id, error.payload["code"]) == (run_id, "PROTOCOL_VIOLATION")
+        await alice.start_run("1")
+        await alice.send_text_message("USER", "Hello")
+        await inbox.until(1, "RUN_FINISHED")
+        assert inbox.texts() == ["You said: Hello"]
+
+
+async def test_an_agent_that_cannot_be_called_fails_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    async with bridged(greet, reachable=False) as bridge:
+        alice = await bridge.haip("alice")
+        inbox = Inbox(alice)
+        run_id = await alice.start_run("1")
+        await alice.send_text_message("USER", "Hello")
+        [error] = await inbox.until(1, "RUN_ERROR")
+        assert (error.envelope.run_id, error.payload["code"]) == (run_id, "SERVER_ERROR")
+        assert str(error.payload["message"]) == "unable to call the agent (ConnectionError)"
+        assert "nobody there" in caplog.text
 
 
 async def test_credits_of_a_client_that_counts_them() -> None:
