@@ -1,5 +1,6 @@
 """Who may do what: tokens, other people's sessions, limits."""
 
+import asyncio
 import base64
 import json
 import time
@@ -13,11 +14,13 @@ import pytest
 from ably_ai_transport_haip import HaipAuthenticationError
 from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.protocol import new_id
-from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession, JwtAuthenticator
+from ably_ai_transport_haip.server import HaipServer, HaipServerOptions, HaipServerSession, JwtAuthenticator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from ably_ai_transport.local.web_listener import WebListener
 from tests.support.haip_stand import SECRET, TRANSPORTS, Inbox, Stand, parrot, standing, token
+from tests.support.tcp_proxy import tcp_proxy
 
 Json = dict[str, Any]
 
@@ -262,3 +265,31 @@ async def test_health_and_figures(stand: Stand) -> None:
         address = f"http://127.0.0.1:{stand.port}"
         assert (await http.get(f"{address}/health")).json() == {"status": "ok", "haip_version": "1.1.2"}
         assert (await http.get(f"{address}/stats")).json() == {"sessions": 2, "connections": 2, "streams": 1}
+
+
+async def test_the_application_lives_as_long_as_its_server_says() -> None:
+    said, told = asyncio.Queue[Json](), asyncio.Queue[Json]()
+    ended = asyncio.Event()
+
+    async def note(session: HaipServerSession) -> None:
+        await parrot(session)
+        ended.set()
+
+    server = HaipServer(JwtAuthenticator(SECRET), note)
+
+    async def send(event: Any) -> None:  # noqa: ANN401 - an ASGI event
+        await told.put(event)
+
+    listener = WebListener(server, "127.0.0.1", 0)
+    async with asyncio.TaskGroup() as tasks, tcp_proxy(listener.port) as proxy:
+        living = tasks.create_task(server({"type": "lifespan"}, said.get, send))
+        await said.put({"type": "lifespan.startup"})
+        assert (await told.get())["type"] == "lifespan.startup.complete"
+        await listener.start()
+        async with Stand(server, listener.port, proxy).client(max_reconnect_attempts=0) as client:
+            assert client.is_connected()
+            await said.put({"type": "lifespan.shutdown"})
+            assert (await told.get())["type"] == "lifespan.shutdown.complete"
+            assert ended.is_set()
+        await living
+        await listener.stop()
