@@ -4,16 +4,19 @@ Prints port, key and process as JSON, ends with its standard input.
 """
 
 import asyncio
+import gc
 import json
 import os
 import resource
 import sys
 from pathlib import Path
 
+from ably_ai_transport.cli.serve import GC_THRESHOLDS
 from ably_ai_transport.local import LocalServer, LocalServerOptions
 
 
 async def main() -> None:
+    gc.set_threshold(*GC_THRESHOLDS)
     # A descriptor for each connection, as many as there may be.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

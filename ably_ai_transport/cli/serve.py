@@ -1,6 +1,7 @@
 """The ``serve`` command."""
 
 import errno
+import gc
 import ipaddress
 import json
 import signal
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import anyio
 from rich.console import Console
@@ -18,6 +19,9 @@ from ably_ai_transport.cli.live_line import live_line
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from ably_ai_transport.inspector import Inspector
 from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
+
+GC_THRESHOLDS: Final = (100_000, 20, 10)
+"""Full collections of a server that holds millions of objects take a second; they need not come often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
         CliError: The address or a key cannot be used.
     """
     console = console or Console(highlight=False, soft_wrap=True)
+    gc.set_threshold(*GC_THRESHOLDS)
     server = _create_server(options)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         try:
