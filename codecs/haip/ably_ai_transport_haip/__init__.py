@@ -15,6 +15,7 @@ from ably_ai_transport_haip.client import (
     create_haip_client,
 )
 from ably_ai_transport_haip.constants import HaipConstants
+from ably_ai_transport_haip.message_options import HaipMessageOptions
 from ably_ai_transport_haip.protocol import (
     FlowControlConfig,
     HaipAuthenticationError,
@@ -48,6 +49,7 @@ __all__ = [
     "HaipEventType",
     "HaipFlowControlError",
     "HaipMessage",
+    "HaipMessageOptions",
     "HaipPerformanceMetrics",
     "HaipProtocolError",
     "HaipRun",

@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
+import anyio
+
+from ably_ai_transport_haip.message_options import HaipMessageOptions
 from ably_ai_transport_haip.protocol import (
     CreditsChanged,
     FinishStatus,
     HaipChannel,
+    HaipConnectionError,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
@@ -169,18 +173,28 @@ class HaipSpeaker:
         await self._send_all(messages)
         return message_id
 
-    async def send_message(self, message: HaipMessage) -> None:
+    async def send_message(self, message: HaipMessage, options: HaipMessageOptions | None = None) -> None:
         """Send any message.
 
         Args:
             message: The message; what its envelope leaves out is filled in.
+            options: What to add to it, and how long to wait.
 
         Raises:
             HaipProtocolError: The schema refuses it, or the server does not take such messages.
             HaipFlowControlError: There are not enough credits, and the configuration says ``raise``.
-            HaipConnectionError: There is no connection.
+            HaipConnectionError: There is no connection, or it took longer than it may (TIMEOUT).
         """
-        await self._send_all([message])
+        wishes = options or HaipMessageOptions()
+        try:
+            with anyio.fail_after(wishes.timeout):
+                await self._send_all([wishes.apply_to(message)])
+        except TimeoutError:
+            raise HaipConnectionError(
+                f"unable to send {message.type} within {wishes.timeout} s; there was no connection, or there"
+                " were no credits",
+                HaipErrorCode.TIMEOUT,
+            ) from None
 
     async def send_binary(self, data: bytes) -> None:
         """Send a binary frame that belongs to no message.

@@ -12,6 +12,9 @@ from ably_ai_transport_haip import (
     HaipChannel,
     HaipClient,
     HaipClientConfig,
+    HaipConnectionError,
+    HaipMessage,
+    HaipMessageOptions,
     HaipProtocolError,
     HaipTool,
     WebSocketTransport,
@@ -19,6 +22,7 @@ from ably_ai_transport_haip import (
 from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.protocol import new_id
 from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession, ServerTool, ToolCall
+from ably_ai_transport_haip.utils import create_message, create_text_message
 
 from tests.support.haip_stand import TRANSPORTS, Inbox, Stand, parrot, standing, token
 from tests.support.haip_wire import schema_check
@@ -307,6 +311,49 @@ async def test_without_any_credits_at_first_nothing_is_stuck(stand: Stand, on_ex
         await inbox.until(10, "MESSAGE_END")
         assert inbox.text() == "0123456789"
         assert 0 <= client.get_connection_state().credits["USER"] <= 3
+
+
+async def test_a_message_with_options() -> None:
+    heard: list[HaipMessage] = []
+
+    async def listen(session: HaipServerSession) -> None:
+        async for message in session.messages():
+            heard.append(message)
+            if message.type == "MESSAGE_END":
+                await session.send_text_message("AGENT", "heard")
+
+    async with standing(listen, options=HaipServerOptions(receive_credits=2)) as stand:
+        async with stand.client() as client:
+            inbox = Inbox(client)
+            run_id = await client.start_run("1")
+            start = create_text_message("USER", "Hello")
+            await client.send_message(
+                start, HaipMessageOptions(run_id=run_id, thread_id="2", pv=1, crit=True)
+            )
+            end = create_message("MESSAGE_END", {"message_id": start.payload["message_id"]}, start.envelope)
+            await client.send_message(end, HaipMessageOptions(timeout=10))
+            await inbox.until(1, "MESSAGE_PART")
+    _, first, second = heard
+    assert (first.envelope.run_id, first.envelope.thread_id, first.pv, first.crit) == (run_id, "2", 1, True)
+    assert second.type == "MESSAGE_END"
+
+
+async def test_a_message_that_waits_too_long() -> None:
+    flow = FlowControlConfig(initial_credits=0, max_credits=1, on_exhausted="wait")
+
+    async def mute(session: HaipServerSession) -> None:
+        await session.pause_channel("USER")
+        await anyio.sleep_forever()
+
+    options = HaipServerOptions(close_timeout=0.05)
+    async with standing(mute, options=options) as silent, silent.client(flow_control=flow) as client:
+        inbox = Inbox(client)
+        message = create_text_message("USER", "Hello")
+        await client.start_run()
+        await inbox.until(1, "RUN_STARTED")
+        with pytest.raises(HaipConnectionError, match="TIMEOUT"):
+            await client.send_message(message, HaipMessageOptions(timeout=0.05))
+        assert client.is_connected()
 
 
 async def test_state_and_figures(stand: Stand, transport: TransportName) -> None:
