@@ -322,17 +322,15 @@ async def test_a_message_with_options() -> None:
             if message.type == "MESSAGE_END":
                 await session.send_text_message("AGENT", "heard")
 
-    async with standing(listen, options=HaipServerOptions(receive_credits=2)) as stand:
-        async with stand.client() as client:
-            inbox = Inbox(client)
-            run_id = await client.start_run("1")
-            start = create_text_message("USER", "Hello")
-            await client.send_message(
-                start, HaipMessageOptions(run_id=run_id, thread_id="2", pv=1, crit=True)
-            )
-            end = create_message("MESSAGE_END", {"message_id": start.payload["message_id"]}, start.envelope)
-            await client.send_message(end, HaipMessageOptions(timeout=10))
-            await inbox.until(1, "MESSAGE_PART")
+    async with standing(listen) as stand, stand.client() as client:
+        inbox = Inbox(client)
+        run_id = await client.start_run("1")
+        start = create_text_message("USER", "Hello")
+        options = HaipMessageOptions(run_id=run_id, thread_id="2", pv=1, crit=True)
+        await client.send_message(start, options)
+        end = create_message("MESSAGE_END", {"message_id": start.payload["message_id"]}, start.envelope)
+        await client.send_message(end, HaipMessageOptions(timeout=10))
+        await inbox.until(1, "MESSAGE_PART")
     _, first, second = heard
     assert (first.envelope.run_id, first.envelope.thread_id, first.pv, first.crit) == (run_id, "2", 1, True)
     assert second.type == "MESSAGE_END"
