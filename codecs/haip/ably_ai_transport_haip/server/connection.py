@@ -136,12 +136,12 @@ class Connection:
     async def _refuse(self, error: HaipError) -> None:
         """Say what is wrong, and close."""
         if self.session is not None:
-            self.session.fail(error)
-        else:
-            peer = HaipPeer(PeerConfig("server", time.time))
-            peer.send_error(error)
-            for frame in peer.take_outgoing():
-                await self._outlet.write(frame)
+            self.session.refuse(error)
+            return
+        peer = HaipPeer(PeerConfig("server", time.time))
+        peer.send_error(error)
+        for frame in peer.take_outgoing():
+            await self._outlet.write(frame)
         await self._outlet.close(error.message, "refused")
         self._found.set()
 

@@ -268,9 +268,14 @@ class HaipServerSession(HaipSpeaker):
         self._unread.close()
 
     def fail(self, error: HaipError) -> None:
-        """Tell the client that the server cannot go on."""
+        """Tell the client of an error."""
         self._peer.send_error(error)
         self._work.set()
+
+    def refuse(self, error: HaipError) -> None:
+        """Tell the client of an error, and close the connection when it has been told."""
+        self.fail(error)
+        self._refuse(error)
 
     # Inside
 
@@ -344,8 +349,7 @@ class HaipServerSession(HaipSpeaker):
                 f"unable to take more; {self._options.max_waiting} messages wait to be read",
                 HaipErrorCode.FLOW_CONTROL_VIOLATION,
             )
-            self._peer.send_error(error)
-            self._refuse(error)
+            self.refuse(error)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             logger.warning("Session %s has ended, and its client says more", self.session_id)
 

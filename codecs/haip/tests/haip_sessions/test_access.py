@@ -204,6 +204,7 @@ async def test_a_frame_that_is_too_large_ends_the_connection_only(stand: Stand) 
         await socket.send(hai(session))
         await told(socket)
         await socket.send(part("x" * 60_000, session, 2))
+        assert (await told(socket))["payload"]["code"] == "PROTOCOL_VIOLATION"
         assert await refused(socket) == 1008
     async with stand.client() as client:
         assert client.is_connected()
