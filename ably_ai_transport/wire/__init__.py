@@ -3,7 +3,18 @@
 from typing import TYPE_CHECKING
 
 from ably_ai_transport.wire import names
-from ably_ai_transport.wire.errors import AITransportError, ErrorCode, error_is
+from ably_ai_transport.wire.errors import (
+    AITransportError,
+    CapabilityError,
+    ChannelRefusedError,
+    ErrorCode,
+    InvalidArgumentError,
+    NotFoundInTimeError,
+    RateLimitedError,
+    SessionClosedError,
+    error_is,
+    error_of,
+)
 from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.lifecycle import (
     RunEnd,
@@ -32,23 +43,30 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "AITransportError",
+    "CapabilityError",
+    "ChannelRefusedError",
     "ErrorCode",
     "Headers",
     "InboundMessage",
+    "InvalidArgumentError",
     "Invocation",
     "InvocationData",
     "MessageAction",
+    "NotFoundInTimeError",
     "OutboundMessage",
+    "RateLimitedError",
     "RunEnd",
     "RunEndReason",
     "RunLifecycleEvent",
     "RunResume",
     "RunStart",
     "RunSuspend",
+    "SessionClosedError",
     "StepEnd",
     "StepEndReason",
     "StepLifecycleEvent",
     "StepStart",
     "error_is",
+    "error_of",
     "names",
 ]

@@ -1,11 +1,13 @@
 """The errors of this library.
 
-One class, :class:`AITransportError`, carries Ably's numeric code. The codes and their meanings are
-those of the npm package ``@ably/ai-transport`` 0.8.0 (``errors.ts``).
+Every error is an :class:`AITransportError` and carries Ably's numeric code. The codes and their meanings are
+those of the npm package ``@ably/ai-transport`` 0.8.0 (``errors.ts``); the subclasses are ours.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Self
+from types import MappingProxyType
+from typing import Final
 
 
 class ErrorCode(IntEnum):
@@ -60,11 +62,14 @@ def status_code_of(code: int) -> int:
 class AITransportError(Exception):
     """An operation of this library could not be done.
 
+    The subclasses are the failures that callers treat differently. Catch this class for all of them.
+
     Attributes:
-        message: What could not be done, and why.
+        message: What could not be done, and why. It is safe to show to other participants: it never holds the
+            text of a foreign exception, which may hold secrets.
         code: An Ably code, or one of :class:`ErrorCode`.
-        status_code: The HTTP status that belongs to it.
-        cause: The error underneath, where there is one.
+        status_code: The HTTP status that belongs to the code.
+        cause: The error underneath, if there is one.
 
     Example:
         >>> str(AITransportError("unable to append; no active stream 'x'", ErrorCode.INVALID_ARGUMENT))
@@ -78,7 +83,8 @@ class AITransportError(Exception):
         status_code: int | None = None,
         cause: BaseException | None = None,
     ) -> None:
-        super().__init__(message, int(code), status_code, cause)
+        # Not super(): where TimeoutError is a base, OSError would read the arguments as an errno.
+        Exception.__init__(self, message, int(code), status_code, cause)
         self.message = message
         self.code = int(code)
         self.status_code = status_code_of(code) if status_code is None else status_code
@@ -87,10 +93,17 @@ class AITransportError(Exception):
             self.__cause__ = cause
 
     def __str__(self) -> str:
-        return f"{self.message} (code {self.code})"
+        text = f"{self.message} (code {self.code})"
+        if self.cause is None or isinstance(self.cause, AITransportError):
+            return text
+        told = str(self.cause)
+        return text if not told or self.message in told else f"{text}: {told}"
 
-    @classmethod
-    def wrap(cls, action: str, error: BaseException, code: int) -> Self:
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, code={self.code})"
+
+    @staticmethod
+    def wrap(action: str, error: BaseException, code: int) -> "AITransportError":
         """Describe a failure underneath as the failure of an operation.
 
         Args:
@@ -99,10 +112,103 @@ class AITransportError(Exception):
             code: The code of the new error.
 
         Returns:
-            An error whose message is ``unable to <action>; <reason>``.
+            An error whose message is ``unable to <action>; <reason>``. The reason is the message of an
+            :class:`AITransportError`, and only the type of any other exception. The class is that of a cause
+            that was refused for its rate or capability, and otherwise the one that belongs to the code.
         """
-        reason = error.message if isinstance(error, AITransportError) else str(error) or type(error).__name__
-        return cls(f"unable to {action}; {reason}", code, cause=error)
+        reason = error.message if isinstance(error, AITransportError) else type(error).__name__
+        message = f"unable to {action}; {reason}"
+        if isinstance(error, CapabilityError | RateLimitedError):
+            return type(error)(message, code, status_code_of(code), error)
+        return error_of(message, code, cause=error)
+
+
+class InvalidArgumentError(AITransportError, ValueError):
+    """An argument was refused, or an operation was called in the wrong state. Nothing was published."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.INVALID_ARGUMENT,
+        status_code: int | None = 400,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+
+
+class SessionClosedError(AITransportError):
+    """The session, view or encoder has been closed."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.SESSION_CLOSED,
+        status_code: int | None = 400,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+
+
+class NotFoundInTimeError(AITransportError, TimeoutError):
+    """What an operation waits for was not seen on the channel in time."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.INPUT_EVENT_NOT_FOUND,
+        status_code: int | None = 504,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+
+
+class ChannelRefusedError(AITransportError):
+    """The channel refused to attach, to publish or to read its history."""
+
+
+class CapabilityError(ChannelRefusedError):
+    """The credentials are refused, or do not allow the operation on this channel."""
+
+
+class RateLimitedError(ChannelRefusedError):
+    """The channel, the connection or the account is over its rate. Try again later."""
+
+
+_CLASS_OF_CODE: Final[Mapping[int, type[AITransportError]]] = MappingProxyType(
+    {
+        ErrorCode.INVALID_ARGUMENT: InvalidArgumentError,
+        ErrorCode.SESSION_CLOSED: SessionClosedError,
+        ErrorCode.INPUT_EVENT_NOT_FOUND: NotFoundInTimeError,
+        ErrorCode.ENCODER_RECOVERY_FAILED: ChannelRefusedError,
+        ErrorCode.SESSION_SUBSCRIPTION_ERROR: ChannelRefusedError,
+        ErrorCode.RUN_LIFECYCLE_ERROR: ChannelRefusedError,
+        ErrorCode.SESSION_SEND_FAILED: ChannelRefusedError,
+        ErrorCode.CHANNEL_NOT_READY: ChannelRefusedError,
+        ErrorCode.HISTORY_FETCH_FAILED: ChannelRefusedError,
+    }
+)
+_CLASS_OF_STATUS: Final[Mapping[int, type[AITransportError]]] = MappingProxyType(
+    {401: CapabilityError, 403: CapabilityError, 429: RateLimitedError}
+)
+
+
+def error_of(
+    message: str, code: int, status_code: int | None = None, cause: BaseException | None = None
+) -> AITransportError:
+    """Build an error of the class that belongs to its code.
+
+    Args:
+        message: What could not be done, and why.
+        code: An Ably code, or one of :class:`ErrorCode`.
+        status_code: The HTTP status; None derives it from the code.
+        cause: The error underneath, if there is one.
+
+    Returns:
+        An error of the class for the code; an :class:`AITransportError` where there is none.
+    """
+    status = status_code_of(code) if status_code is None else status_code
+    kind = _CLASS_OF_CODE.get(code) or _CLASS_OF_STATUS.get(status, AITransportError)
+    return kind(message, code, status_code, cause)
 
 
 def error_is(error: BaseException, code: ErrorCode) -> bool:

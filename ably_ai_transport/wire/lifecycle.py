@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, cast
 
 from ably_ai_transport.wire import names
-from ably_ai_transport.wire.errors import AITransportError, ErrorCode
+from ably_ai_transport.wire.errors import AITransportError, ErrorCode, error_of
 from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.messages import Headers, InboundMessage
 
@@ -128,7 +128,7 @@ def read_run_end_error(headers: Headers) -> AITransportError:
     """
     code = _number(headers.get(names.ERROR_CODE))
     message = headers.get(names.ERROR_MESSAGE, "agent reported an error")
-    return AITransportError(message, ErrorCode.STREAM_ERROR if code is None else code)
+    return error_of(message, ErrorCode.STREAM_ERROR if code is None else code)
 
 
 def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:

@@ -5,7 +5,18 @@ import pickle
 
 import pytest
 
-from ably_ai_transport.wire import AITransportError, ErrorCode, error_is
+from ably_ai_transport.wire import (
+    AITransportError,
+    CapabilityError,
+    ChannelRefusedError,
+    ErrorCode,
+    InvalidArgumentError,
+    NotFoundInTimeError,
+    RateLimitedError,
+    SessionClosedError,
+    error_is,
+    error_of,
+)
 from ably_ai_transport.wire.errors import status_code_of
 
 CODES = {
@@ -71,7 +82,7 @@ def test_a_cause_is_chained() -> None:
 @pytest.mark.parametrize(
     ("cause", "message"),
     [
-        (ValueError("bad luck"), "unable to send; bad luck"),
+        (ValueError("password hunter2"), "unable to send; ValueError"),
         (AITransportError("refused", 40160), "unable to send; refused"),
         (KeyError(), "unable to send; KeyError"),
     ],
@@ -94,3 +105,42 @@ def test_an_error_is_recognised_by_its_code() -> None:
     assert error_is(error, ErrorCode.SESSION_CLOSED)
     assert not error_is(error, ErrorCode.STREAM_ERROR)
     assert not error_is(ValueError("104004"), ErrorCode.SESSION_CLOSED)
+
+
+def test_the_text_of_a_foreign_cause_is_shown_here_and_never_travels() -> None:
+    error = AITransportError.wrap("send", ValueError("password hunter2"), ErrorCode.SESSION_SEND_FAILED)
+    assert "hunter2" not in error.message
+    assert str(error) == "unable to send; ValueError (code 104005): password hunter2"
+    assert "hunter2" not in repr(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "builtin"),
+    [
+        (40003, None, InvalidArgumentError, ValueError),
+        (104004, None, SessionClosedError, Exception),
+        (104010, None, NotFoundInTimeError, TimeoutError),
+        (104005, None, ChannelRefusedError, Exception),
+        (40160, None, CapabilityError, ChannelRefusedError),
+        (40101, 401, CapabilityError, ChannelRefusedError),
+        (42911, 429, RateLimitedError, ChannelRefusedError),
+        (104006, None, AITransportError, Exception),
+    ],
+)
+def test_the_class_follows_the_code(
+    code: int, status: int | None, kind: type[AITransportError], builtin: type[Exception]
+) -> None:
+    error = error_of("unable to x; why", code, status)
+    assert type(error) is kind
+    assert isinstance(error, builtin)
+    assert (error.code, error.message) == (code, "unable to x; why")
+    assert str(error) == f"unable to x; why (code {code})"
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (type(again), again.code, again.status_code) == (kind, code, error.status_code)
+
+
+@pytest.mark.parametrize("cause", [error_of("no", 40160), error_of("slow down", 42911)])
+def test_a_wrapped_refusal_keeps_its_class(cause: AITransportError) -> None:
+    error = AITransportError.wrap("send", cause, ErrorCode.SESSION_SEND_FAILED)
+    assert type(error) is type(cause)
+    assert error.code == ErrorCode.SESSION_SEND_FAILED
