@@ -11,6 +11,7 @@ from typing import Generic, Literal, Protocol
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, MsgT_co, OutT, ProjT
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
+from ably_ai_transport.wire.listeners import Listeners
 
 
 class MessagesOf(Protocol[ProjT, MsgT_co]):
@@ -23,6 +24,11 @@ class MessagesOf(Protocol[ProjT, MsgT_co]):
 
 class Branches(Protocol[ProjT, MsgT]):
     """Chooses the branch that a view shows."""
+
+    @property
+    def moved(self) -> Listeners[None]:
+        """Called when another branch is chosen."""
+        ...
 
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
         """List the nodes of the branch, from its root."""
@@ -117,6 +123,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     """
 
     def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT]) -> None:
+        self.moved = Listeners[None]()
         self._tree = tree
         self._index = tree.index
         self._edits: dict[str, _Selection] = {}
@@ -225,6 +232,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             return False
         member = point.members[max(0, min(index, len(point.members) - 1))]
         point.selections[point.group] = _Selection("user", member.key)
+        self.moved.emit(None)
         return True
 
     def follow_edit(self, codec_message_id: str) -> None:
@@ -234,6 +242,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             codec_message_id: The new input.
         """
         self._edits[self._index.group_root(codec_message_id)] = _Selection("auto", codec_message_id)
+        self.moved.emit(None)
 
     def follow_regeneration(self, codec_message_id: str) -> bool:
         """Show the reply that a regeneration will bring, as soon as it starts.
@@ -253,6 +262,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._inner[codec_message_id] = _Selection("pending")
         self.on_structure_changed(())
+        self.moved.emit(None)
         return True
 
     def _chosen_of(self, root: str, group: Sequence[ConversationNode[ProjT]]) -> str:

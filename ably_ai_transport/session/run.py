@@ -1,6 +1,5 @@
-"""What clients and agents alike can read of a run."""
+"""A run, as clients and agents alike can read it."""
 
-from collections.abc import Callable
 from typing import Generic
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
@@ -8,40 +7,46 @@ from ably_ai_transport.conversation import InputNode, RunStatus, Tree
 from ably_ai_transport.wire import AITransportError
 
 
-class RunReader(Generic[InT, OutT, ProjT, MsgT]):
+class BaseRun(Generic[InT, OutT, ProjT, MsgT]):
     """Reads one run from the conversation.
 
     Args:
-        tree: Returns the conversation.
+        tree: The conversation.
     """
 
-    def __init__(self, tree: Callable[[], Tree[InT, OutT, ProjT, MsgT]]) -> None:
+    def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT]) -> None:
         self._tree = tree
-        self._run_id = ""
-        self._anchor: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.run_id or 'not started'} {self.status}>"
 
     @property
     def run_id(self) -> str:
         """The run's id; empty until it is known."""
-        return self._run_id
+        raise NotImplementedError
+
+    @property
+    def _anchor(self) -> str | None:
+        """The input that the run replies to, as far as this side knows."""
+        raise NotImplementedError
 
     @property
     def status(self) -> RunStatus:
         """Where the run stands; ``active`` until something else is known."""
-        node = self._tree().get_run_node(self._run_id)
+        node = self._tree.get_run_node(self.run_id)
         return "active" if node is None else node.status
 
     @property
     def error(self) -> AITransportError | None:
         """Why the run failed; None unless its status is ``error``."""
-        node = self._tree().get_run_node(self._run_id)
+        node = self._tree.get_run_node(self.run_id)
         return None if node is None else node.error
 
     @property
     def messages(self) -> list[MsgT]:
         """The run's input and its reply so far."""
-        tree = self._tree()
-        node = tree.get_run_node(self._run_id)
+        tree = self._tree
+        node = tree.get_run_node(self.run_id)
         anchor = self._anchor if node is None else node.parent_codec_message_id or self._anchor
         parent = None if anchor is None else tree.get_node_by_codec_message_id(anchor)
         found: dict[str, MsgT] = {}
