@@ -154,17 +154,18 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             if self.state != "initialized":
                 return
             self._move("open")
+            self._steps.active = self
             try:
                 await self._publish_start()
             except BaseException:
                 self._move("refused")
+                self._steps.active = None
                 raise
 
     async def _publish_start(self) -> None:
         attempt = self.attempt
         self.attempt = await self._steps.writer.start_step(attempt.step_id, attempt.client_id)
         self._move("started")
-        self._steps.active = self
 
     async def _settle(self, reason: StepEndReason) -> None:
         async with self._order:
@@ -395,7 +396,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         self.has_output = False
         """Whether outputs were written, or a pipe was begun."""
         self.active: StepAttempt[InT, OutT, ProjT, MsgT] | None = None
-        """The attempt that is open."""
+        """The attempt that is open, or is being opened."""
         self.settling: Latch[None] | None = None
         """Settles when a cancelled step has ended."""
         self._count = 0
