@@ -1,4 +1,4 @@
-"""Where the nodes of a tree are found: by key, by message, in order, among siblings."""
+"""The index of a tree's nodes: by key, by message, in order, among siblings."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from ably_ai_transport.codec.contract import InT, OutT, ProjT
+from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import EventLog
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
-from ably_ai_transport.conversation.run_state import RunLife
-from ably_ai_transport.conversation.steps import StepLedger
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[InT, OutT, ProjT]):
-    """A node with what the tree keeps beside it.
+    """A node, and the state that the tree keeps beside it.
 
     Attributes:
         node: The node.
-        order: When it was first seen; orders nodes without a serial.
-        log: What was folded into it.
+        order: Counts nodes as they are first seen; orders nodes without a serial.
+        log: The messages that were folded into it.
         life: The lifecycle events of a run.
         steps: The steps of a run; None until one is seen.
         optimistic: Whether the projection holds a preview that is not in the log.
@@ -88,9 +87,15 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         key = self._key_by_message.get(codec_message_id)
         return None if key is None else self._entries.get(key)
 
-    def own_message(self, codec_message_id: str, key: str) -> None:
-        """Note which node owns a message."""
+    def own_message(self, codec_message_id: str, key: str) -> bool:
+        """Note which node owns a message.
+
+        Returns:
+            Whether another node has owned it until now.
+        """
+        before = self._key_by_message.get(codec_message_id, key)
         self._key_by_message[codec_message_id] = key
+        return before != key
 
     def insert(self, node: ConversationNode[ProjT]) -> Entry[InT, OutT, ProjT]:
         """Add a node."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Generic, Self
 import anyio
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import OutputFolded, Pinned, RunNode, TreeEvent
-from ably_ai_transport.conversation.nodes import TERMINAL
+from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode, TreeEvent
 from ably_ai_transport.session.abort import AbortSignal
 from ably_ai_transport.session.finding import Finder
 from ably_ai_transport.session.pipe import StreamResult

@@ -15,8 +15,7 @@ from ably_ai_transport.wire.errors import (
     error_is,
     error_of,
 )
-from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
-from ably_ai_transport.wire.lifecycle import (
+from ably_ai_transport.wire.events import (
     RunEnd,
     RunLifecycleEvent,
     RunResume,
@@ -26,6 +25,7 @@ from ably_ai_transport.wire.lifecycle import (
     StepLifecycleEvent,
     StepStart,
 )
+from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.messages import Headers, InboundMessage, MessageAction, OutboundMessage
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from ably_ai_transport.wire import (
     StepEnd,
     StepStart,
 )
+from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycle
 from ably_ai_transport.wire.headers import build_run_headers, build_step_headers
-from ably_ai_transport.wire.lifecycle import read_run_lifecycle, read_step_lifecycle
 
 RUN = {"run-id": "r1", "run-client-id": "c1", "invocation-id": "i1"}
 STEP = {"run-id": "r1", "step-id": "x"}

@@ -33,7 +33,7 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         self._regenerates: str | None = None
 
     def pin(self, *, run_id: str, anchor: str | None, regenerates: str | None) -> None:
-        """Choose the run.
+        """Choose the run that the branch ends in.
 
         Args:
             run_id: The run.
