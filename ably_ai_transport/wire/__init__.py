@@ -1,4 +1,4 @@
-"""What travels on a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
+"""The wire of a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
 
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Load the invocation, and pydantic with it, when it is asked for: most of the start-up time is there."""
+    """Load the invocation, and pydantic with it, on first use: pydantic takes most of the start-up time."""
     if name in ("Invocation", "InvocationData"):
         from ably_ai_transport.wire import invocation
 

@@ -66,6 +66,9 @@ def test_suspend_resume_and_end() -> None:
         (None, ErrorCode.STREAM_ERROR),
         ("soon", ErrorCode.STREAM_ERROR),
         ("NaN", ErrorCode.STREAM_ERROR),
+        ("1_0", ErrorCode.STREAM_ERROR),
+        ("١٢", ErrorCode.STREAM_ERROR),
+        ("1e999", ErrorCode.STREAM_ERROR),
         ("Infinity", ErrorCode.STREAM_ERROR),
     ],
 )
@@ -122,6 +125,17 @@ def test_a_step_end_without_a_reason_is_complete() -> None:
     end = read_step_lifecycle(message("ai-step-end", {**STEP, "step-start-serial": "s0"}))
     assert isinstance(end, StepEnd)
     assert end.reason == "complete"
+
+
+@pytest.mark.parametrize("reason", ["", "timed-out", "Failed"])
+def test_an_unknown_reason_still_ends(reason: str) -> None:
+    run = read_run_lifecycle(message("ai-run-end", {**RUN, "run-reason": reason}))
+    step = read_step_lifecycle(
+        message("ai-step-end", {**STEP, "step-start-serial": "s0", "step-reason": reason})
+    )
+    assert isinstance(run, RunEnd)
+    assert isinstance(step, StepEnd)
+    assert (run.reason, run.error, step.reason) == ("cancelled", None, "failed")
 
 
 @pytest.mark.parametrize(
