@@ -151,6 +151,16 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
                     extra={"run": node.key, "serial": meta.serial},
                 )
 
+    def compact(self, logged: LogEntry[InT, OutT]) -> None:
+        """Shorten the log of a stream that has ended; its events fold to the same."""
+        outputs = [event.event for event in logged.events if isinstance(event, OutputEvent)]
+        if len(outputs) < len(logged.events):
+            return
+        try:
+            logged.events[:] = map(OutputEvent, self._codec.compact_outputs(outputs))
+        except Exception:
+            logger.exception("The codec could not compact a stream", extra={"serial": logged.serial})
+
     def refold(self, entry: Entry[InT, OutT, ProjT]) -> None:
         """Rebuild a projection from its log."""
         logger.debug("Rebuilding a projection from its log", extra={"run": entry.node.key})

@@ -395,13 +395,16 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         serial, headers = delivery.serial, delivery.headers
         if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
             return
+        logged = entry.log.find(serial)
+        if logged is None:
+            return
         if self._routed_version != self._index.version:
             self._drop_routes()
-        logged = entry.log.find(serial)
-        if logged is not None and headers.get(names.STATUS) == "streaming":
-            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
-        else:
+        if headers.get(names.STATUS) in ("complete", "cancelled"):
             self._routes.pop(serial, None)
+            self._folding.compact(logged)
+        else:
+            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
 
     def _drop_routes(self) -> None:
         self._routes.clear()

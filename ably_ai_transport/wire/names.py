@@ -4,8 +4,9 @@ Every message of a session carries its headers in two tiers: ``extras.ai.transpo
 stream and identity headers, read by this library) and ``extras.ai.codec`` (the codec's own).
 All header values are strings. A value that this release does not know never breaks a conversation: it reads
 as the least that it can mean (an unknown ``status`` as ``streaming``, an unknown ``role`` as an agent's, an
-unknown reason as an end that did not complete). The names are those of the npm package ``@ably/ai-transport`` 0.8.0
-(``constants.ts``).
+unknown reason as an end that did not complete).
+
+The names are those of the npm package ``@ably/ai-transport`` 0.8.0 (``constants.ts``).
 """
 
 from typing import Final
