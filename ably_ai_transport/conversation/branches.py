@@ -6,19 +6,14 @@ own run (:class:`Pinned`, in ``pinned.py``). A view works with either.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeAlias
 
-from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, MsgT_co, OutT, ProjT
+from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
 
-
-class MessagesOf(Protocol[ProjT, MsgT_co]):
-    """Reads the messages of a node."""
-
-    def __call__(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT_co]]:
-        """Return the node's messages."""
-        ...
+MessagesOf: TypeAlias = Callable[[ConversationNode[ProjT]], Sequence[CodecMessage[MsgT]]]
+"""Reads the messages of a node."""
 
 
 class Branches(Protocol[ProjT, MsgT]):
@@ -52,10 +47,10 @@ class BranchHandle(Generic[MsgT]):
     """The alternatives at one message.
 
     Attributes:
-        siblings: The alternatives, oldest first; the message alone where there are none, and nothing where
-            the message is not known.
-        index: Which one is shown.
-        select: Shows another; the index is clamped. Does nothing where there are no alternatives.
+        siblings: The alternatives, oldest first. Without alternatives this is the message alone; it is empty
+            when the message is not known.
+        index: The index of the alternative that is shown.
+        select: Shows another alternative; the index is clamped. Does nothing when there is none.
     """
 
     siblings: Sequence[MsgT]

@@ -70,7 +70,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
 
     @property
     def newest_serial(self) -> str | None:
-        """Where the last node stands on the channel; None where no node has a place yet."""
+        """The place of the last node on the channel; None where no node has a place yet."""
         serials = (entry.node.sort_serial for entry in reversed(self._sorted))
         return next((serial for serial in serials if serial is not None), None)
 
@@ -108,7 +108,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         return entry
 
     def remove(self, key: str) -> None:
-        """Take a node out; its children stay and cannot be reached any more."""
+        """Remove a node; its children stay and cannot be reached any more."""
         entry = self._entries.pop(key)
         self._unfile(entry.node)
         self._take_from_order(entry)
@@ -144,7 +144,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         self.version += 1
 
     def merge(self, entry: Entry[InT, OutT, ProjT], into: Entry[InT, OutT, ProjT]) -> None:
-        """Make one node of two that turn out to be the same run; the first one goes."""
+        """Join two nodes that are the same run; the first one is removed."""
         old, key = entry.node.key, into.node.key
         self.remove(old)
         for message_id, owner in self._key_by_message.items():
@@ -155,14 +155,14 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         into.last_activity = max(into.last_activity, entry.last_activity)
 
     def supersede(self, run_id: str, fork_message_id: str) -> None:
-        """Hide a run, seen already or not, from all branches, for a fork answers it."""
+        """Hide a run, seen already or not, from all branches because a fork answers it."""
         forks = self._superseded_by.setdefault(run_id, set())
         if not forks:
             self.version += 1
         forks.add(fork_message_id)
 
     def withdraw_fork(self, fork_message_id: str) -> None:
-        """Show again what only this fork has superseded, for it could not be published."""
+        """Undo the superseding of runs by a fork that could not be published."""
         for run_id, forks in tuple(self._superseded_by.items()):
             forks.discard(fork_message_id)
             if not forks:

@@ -63,7 +63,7 @@ TERMINAL: Final[frozenset[RunStatus]] = frozenset(RUN_TRANSITIONS.values()) - {
 
 @dataclass(frozen=True, slots=True)
 class RunStanding:
-    """Where the events of a run lead.
+    """The status that the events of a run lead to.
 
     Attributes:
         status: The status.
@@ -107,7 +107,7 @@ class RunLife:
 
     @property
     def standing(self) -> RunStanding:
-        """Where the events lead."""
+        """The status that the events lead to."""
         status: RunStatus = "active"
         decisive: RunEnd | RunSuspend | None = None
         resumed_by: str | None = None
@@ -189,7 +189,7 @@ class _Step:
 class StepLedger:
     """The steps of one run: their attempts, and which attempt published which message.
 
-    A step that is tried again publishes a new ``ai-step-start`` under the same step id. The attempt whose
+    A retried step publishes a new ``ai-step-start`` under the same step id. The attempt whose
     start has the greatest serial is the *canonical* one. The output of the others is *superseded*: it is
     logged and not shown.
     """

@@ -90,7 +90,7 @@ class RunNode(Generic[ProjT]):
         """The place of the node among others; None sorts last."""
         return self.start_serial
 
-    def stand(self, standing: RunStanding) -> None:
+    def update(self, standing: RunStanding) -> None:
         """Take on the status that the run's lifecycle events lead to."""
         self.status = standing.status
         self.end_serial = standing.end_serial

@@ -19,8 +19,8 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
 
     Args:
         tree: The conversation.
-        is_unanswered: Tells which messages are steering messages without a response yet; they are listed
-            after what their run has put out.
+        is_unanswered: Tells whether a message is a steering message without a response yet; these are
+            listed after the output of their run.
     """
 
     def __init__(

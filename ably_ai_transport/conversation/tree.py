@@ -4,8 +4,8 @@ Each turn is two nodes: the *input* of a person and the *run* of an agent that r
 sibling of the input that it replaces; a regeneration is a sibling of the run that it replaces. Messages may
 come in any order (history is read newest first), any number of times: the same set gives the same tree.
 
-There is no clock, no channel and no task here: a message goes in, and events come out. The specification is
-what the npm package's ``tree.ts`` shows for the same messages.
+There is no clock, no channel and no task here: a message goes in, and events come out. The npm package's
+``tree.ts`` is the specification.
 """
 
 import json
@@ -91,7 +91,7 @@ TreeEvent: TypeAlias = TreeUpdated | OutputFolded[InT_co, OutT_co] | RunLifecycl
 
 @dataclass(slots=True, eq=False)
 class _Route(Generic[InT, OutT, ProjT]):
-    """The way of a message that grows by appends, as its headers and the tree's structure fix it.
+    """The destination of a message that grows by appends, fixed by its headers and the tree's structure.
 
     Attributes:
         headers: The transport headers that the route was derived from.
@@ -277,7 +277,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             entry = self._index.entry(event.run_id)
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
-                entry.node.stand(entry.life.standing)
+                entry.node.update(entry.life.standing)
                 logger.debug(
                     "A run is %s after its %s",
                     entry.node.status,
@@ -361,7 +361,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     def _apply_append(
         self, route: _Route[InT, OutT, ProjT], decoded: Decoded[InT, OutT], message: InboundMessage
     ) -> list[TreeEvent[InT, OutT]]:
-        """Take in more of a message whose route is known."""
+        """Take in an append of a message whose route is known."""
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
         if timestamp is not None and timestamp > entry.last_activity:
             self._folding.touch(entry, timestamp)
@@ -431,7 +431,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return OutputFolded(None, message_id, message_id, serial, inputs=delivery.decoded.inputs)
 
     def _apply_fork(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
-        """Take in a client's answer that forks a reply: a run whose id the agent has yet to mint."""
+        """Take in a client's answer that forks a reply: a run whose id the agent has not minted yet."""
         superseded = delivery.headers.get(names.SUPERSEDES)
         if superseded is not None:
             self._index.supersede(superseded, message_id)
@@ -513,7 +513,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return None
         self._place(entry, event.serial)
-        # An output of a later invocation follows the input that continued the run; its start knows better.
+        # The first output seen may be of a later invocation, with another parent; the start is right.
         if event.parent is not None and node.parent_codec_message_id != event.parent:
             self._index.set_parent(node, event.parent)
         if node.fork_of is None and event.fork_of is not None:
@@ -543,20 +543,20 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         life = self._early_life.pop(node.run_id, None)
         if life is not None:
             entry.life = life
-            node.stand(life.standing)
+            node.update(life.standing)
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps
             node.steps = steps.summary()
 
     def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> None:
-        """Put a node where its earliest message is; history brings that last."""
+        """Move a node to its earliest message, which history brings last."""
         current = entry.node.sort_serial
         if serial is not None and (current is None or serial < current):
             self._index.place(entry, serial)
 
     def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
-        """Bring a client's fork and the run that the agent minted for it together, whichever came first."""
+        """Join a client's fork and the run that the agent minted for it, in either order of arrival."""
         if fork_message_id is None or fork_message_id == run_id:
             return
         fork, run = self._index.entry(fork_message_id), self._index.entry(run_id)

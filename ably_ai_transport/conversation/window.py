@@ -111,7 +111,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             event: The change.
-            from_history: Whether it came out of history: it may change what is shown, and is no news.
+            from_history: Whether it came out of history: then it is no news, even where it changes the list.
 
         Returns:
             The news for the view's listeners; None for none.
@@ -230,7 +230,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
             limit: How many messages to show before it, at most.
 
         Returns:
-            What is shown before it.
+            The messages that are shown before it.
         """
         place = self.count_before(codec_message_id)
         self._hidden = max(0, place - limit)
@@ -269,7 +269,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
             return True
         if not isinstance(event, RunStart):
             return False
-        # A run has no messages when it starts; it counts as visible if its input is.
+        # A run has no messages when it starts; it is visible if its input is.
         parent = None if event.parent is None else self._tree.get_node_by_codec_message_id(event.parent)
         if parent is not None and parent.key not in self._key_set:
             return False

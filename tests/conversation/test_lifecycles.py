@@ -1,4 +1,4 @@
-"""Runs and steps live as their tables say, in whatever order their messages arrive."""
+"""Runs and steps follow their tables, in any order of arrival."""
 
 from collections.abc import Sequence
 from random import Random

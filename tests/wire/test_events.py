@@ -1,4 +1,4 @@
-"""Runs and steps, read from messages; what is cut short or impossible is no event."""
+"""Lifecycle events, read from messages; an incomplete or impossible message is no event."""
 
 from collections.abc import Mapping
 
