@@ -27,6 +27,7 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.table_check import check_inputs, check_lead_in, check_outputs
+from ably_ai_transport.codec.table_compact import join_deltas
 from ably_ai_transport.codec.table_decoder import TableDecoder
 from ably_ai_transport.codec.table_encoder import TableEncoder
 from ably_ai_transport.codec.table_index import InputTable, OutputTable, Tables
@@ -105,6 +106,10 @@ class TableCodec(Codec[InT, OutT, ProjT, MsgT]):
     def get_messages(self, projection: ProjT) -> Sequence[CodecMessage[MsgT]]:
         """Return the messages of a projection."""
         return self._reducer.get_messages(projection)
+
+    def compact_outputs(self, outputs: Sequence[OutT]) -> Sequence[OutT]:
+        """Join the deltas of a stream."""
+        return join_deltas(self._tables, outputs)
 
     # Which inputs a codec has is a matter of its tables, so the casts below say no more than they do.
 

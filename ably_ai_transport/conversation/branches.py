@@ -1,25 +1,20 @@
-"""Which branch of the tree a view shows.
+"""The branch of the tree that a view shows.
 
 Two ways to choose it: a client *navigates* (:class:`Navigable`), an agent is *pinned* to the branch of its
-own run (:class:`Pinned`, in ``leaf.py``). A view works with either.
+own run (:class:`Pinned`, in ``pinned.py``). A view works with either.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeAlias
 
-from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, MsgT_co, OutT, ProjT
+from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
 from ably_ai_transport.wire.listeners import Listeners
 
-
-class MessagesOf(Protocol[ProjT, MsgT_co]):
-    """Reads the messages of a node."""
-
-    def __call__(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT_co]]:
-        """Return the node's messages."""
-        ...
+MessagesOf: TypeAlias = Callable[[ConversationNode[ProjT]], Sequence[CodecMessage[MsgT]]]
+"""Reads the messages of a node."""
 
 
 class Branches(Protocol[ProjT, MsgT]):
@@ -53,20 +48,23 @@ class Branches(Protocol[ProjT, MsgT]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BranchHandle(Generic[MsgT]):
     """The alternatives at one message.
 
     Attributes:
-        siblings: The alternatives, oldest first; the message alone where there are none, and nothing where
-            the message is not known.
-        index: Which one is shown.
-        select: Shows another; the index is clamped. Does nothing where there are no alternatives.
+        siblings: The alternatives, oldest first. Without alternatives this is the message alone; it is empty
+            when the message is not known.
+        index: The index of the alternative that is shown.
+        select: Shows another alternative; the index is clamped. Does nothing when there is none.
     """
 
     siblings: Sequence[MsgT]
     index: int
     select: Callable[[int], None]
+
+    def __repr__(self) -> str:
+        return f"<BranchHandle: {self.index} of {len(self.siblings)} siblings>"
 
     @property
     def has_siblings(self) -> bool:
@@ -81,10 +79,10 @@ class BranchHandle(Generic[MsgT]):
 
 @dataclass(slots=True)
 class _Selection:
-    """What was chosen in one group of alternatives.
+    """The choice in one group of alternatives.
 
     ``user`` and ``pinned`` choices stay, ``auto`` ones move on to newer alternatives, and a ``pending`` one
-    waits for the run that was asked for.
+    waits for a run that has not started yet.
     """
 
     kind: Literal["user", "auto", "pinned", "pending"]
@@ -115,8 +113,8 @@ class _BranchPoint:
 class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     """The branch that a person navigates to.
 
-    Without a choice the newest alternative is shown; an edit by somebody else does not take away what
-    is being looked at. The npm package's ``branch-source.ts`` is the specification.
+    Without a choice the newest alternative is shown. An edit by somebody else does not replace the message
+    that is shown. The npm package's ``branch-source.ts`` is the specification.
 
     Args:
         tree: The conversation.
@@ -158,7 +156,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     def extract(
         self, nodes: Iterable[ConversationNode[ProjT]], messages_of: MessagesOf[ProjT, MsgT]
     ) -> list[CodecMessage[MsgT]]:
-        """List the messages of nodes; an inner message that was regenerated gives way to its replacement."""
+        """List the messages of nodes; a message that was regenerated inside a run is replaced."""
         nodes = list(nodes)
         replacements = {
             regeneration.run_id
@@ -184,7 +182,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         return replies[-1] if replies else None
 
     def on_structure_changed(self, shown_before: Sequence[str]) -> None:
-        """Hold on to what was shown when somebody else edits, and move to the replies that were asked for."""
+        """Keep the shown message when somebody else edits it; move to the replies that were requested."""
         for key in shown_before:
             node = self._tree.get_node(key)
             if isinstance(node, InputNode) and len(self._index.siblings(key)) > 1:
@@ -245,7 +243,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         self.moved.emit(None)
 
     def follow_regeneration(self, codec_message_id: str) -> bool:
-        """Show the reply that a regeneration will bring, as soon as it starts.
+        """Show the new reply of a regeneration as soon as it starts.
 
         Args:
             codec_message_id: The message that is regenerated.

@@ -20,8 +20,8 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
 
     Args:
         tree: The conversation.
-        is_unanswered: Tells which messages are steering messages without a response yet; they are listed
-            after what their run has put out.
+        is_unanswered: Tells whether a message is a steering message without a response yet; these are
+            listed after the output of their run.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         self._regenerates: str | None = None
 
     def pin(self, *, run_id: str, anchor: str | None, regenerates: str | None) -> None:
-        """Choose the run.
+        """Choose the run that the branch ends in.
 
         Args:
             run_id: The run.

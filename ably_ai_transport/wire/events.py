@@ -1,17 +1,34 @@
-"""The life of runs and steps, read from the wire.
+"""Lifecycle events of runs and steps, read from the wire.
 
-What is missing an id that it cannot do without is no event: the message is ignored, as the npm
-package does (``headers.ts``).
+A message that lacks an id which its event needs is ignored, as the npm package does (``headers.ts``). A
+reason that this release does not know still ends its run or step; ``RUN_REASONS`` and ``STEP_REASONS`` list
+the known ones.
 """
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, cast
+from types import MappingProxyType
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.errors import AITransportError, ErrorCode, error_of
 from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.messages import Headers, InboundMessage
+
+RUN_REASONS: Final[Mapping[str, RunEndReason]] = MappingProxyType(
+    {"complete": "complete", "cancelled": "cancelled", "error": "error"}
+)
+UNKNOWN_RUN_REASON: Final[RunEndReason] = "cancelled"
+"""The reading of any other ``run-reason``: the run stopped, nothing says that it completed or failed."""
+STEP_REASONS: Final[Mapping[str, StepEndReason]] = MappingProxyType(
+    {"complete": "complete", "failed": "failed", "cancelled": "cancelled"}
+)
+UNKNOWN_STEP_REASON: Final[StepEndReason] = "failed"
+"""The reading of any other ``step-reason``: the attempt ended, nothing says that it completed."""
+
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +124,11 @@ StepLifecycleEvent: TypeAlias = StepStart | StepEnd
 
 
 def _number(text: str | None) -> int | None:
-    """Read a number as JavaScript's ``Number`` would; None where it is not finite."""
+    """Read a number as JavaScript's ``Number`` would; None where it is not a finite one."""
     if text is None:
         return None
-    try:
-        value = float(text.strip() or 0)
-    except ValueError:
-        return None
+    digits = text.strip() or "0"
+    value = float(digits) if _DECIMAL.fullmatch(digits) else math.nan
     return int(value) if math.isfinite(value) else None
 
 
@@ -165,7 +180,7 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
         case names.RUN_RESUME:
             return RunResume(run_id, client_id, invocation_id, serial, timestamp)
         case names.RUN_END:
-            reason = cast("RunEndReason", headers.get(names.RUN_REASON, "complete"))
+            reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
             return RunEnd(run_id, client_id, invocation_id, serial, timestamp, reason, error)
         case _:
@@ -179,8 +194,8 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
         message: Any message of the channel.
 
     Returns:
-        The event; None when the message is of another kind, names no run or step, or is an end that
-        does not say which attempt it closes.
+        The event; None when the message is of another kind, names no run or step, or is an end without
+        the attempt that it closes.
     """
     headers = message.transport_headers
     run_id = headers.get(names.RUN_ID)
@@ -197,6 +212,6 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
         return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp)
     start_serial = headers.get(names.STEP_START_SERIAL)
     if message.name == names.STEP_END and start_serial:
-        reason = cast("StepEndReason", headers.get(names.STEP_REASON, "complete"))
+        reason = STEP_REASONS.get(headers.get(names.STEP_REASON, "complete"), UNKNOWN_STEP_REASON)
         return StepEnd(run_id, step_id, start_serial, *scopes, message.serial, message.timestamp, reason)
     return None

@@ -1,4 +1,4 @@
-"""What one view shows: a window on one branch of the tree.
+"""The window of a view: the part of one branch of the tree that it shows.
 
 The list of messages is kept up as events come in. A token that extends a message costs the same however
 long the conversation is; only a change of structure (a new turn, another branch) walks the branch again.
@@ -10,9 +10,8 @@ from typing import Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.branches import Branches
-from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
 from ably_ai_transport.conversation.nodes import ConversationNode, RunInfo, RunNode, run_info
-from ably_ai_transport.conversation.tree import Tree
+from ably_ai_transport.conversation.tree import OutputFolded, Tree, TreeEvent, TreeUpdated
 from ably_ai_transport.wire import InboundMessage, RunLifecycleEvent, RunStart, names
 
 
@@ -28,14 +27,13 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
     """A window on the branch that a :class:`Branches` chooses.
 
     The window reaches from some message to the newest. Messages before it are either *withheld* (whole nodes
-    that history brought beyond what was asked for) or *hidden* (the oldest messages of the nodes that are
-    not withheld).
+    that history brought and nobody requested) or *hidden* (the oldest messages of the nodes that are not
+    withheld).
 
     Args:
         tree: The conversation.
         branches: Chooses the branch.
-        withholds_history: Whether older nodes stay out of the window when it was not this view that asked for
-            them.
+        withholds_history: Whether older nodes stay out of the window when another view loaded them.
     """
 
     def __init__(
@@ -62,6 +60,9 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         self.fetching = False
         """Whether history is being folded for this view, which shows it once that is done."""
         self.recompute()
+
+    def __repr__(self) -> str:
+        return f"<ViewState: {max(0, len(self._flat) - self._hidden)} of {len(self._flat)} messages>"
 
     @property
     def messages(self) -> list[CodecMessage[MsgT]]:
@@ -110,17 +111,28 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             event: The change.
-            from_history: Whether it came out of history: it may change what is shown, and is no news.
+            from_history: Whether it came out of history: then it is no news, even where it changes the list.
 
         Returns:
-            What those who watch the view should be told; None for nothing.
+            The news for the view's listeners; None for none.
         """
         match event:
             case OutputFolded():
-                self._note_live(event.node_key, from_history=from_history)
-                return self._on_output(event)
+                key = event.node_key if event.run_id is None else event.run_id
+                if self.fetching:
+                    self._note_live(key, from_history=from_history)
+                if key is not None and key in self._ids_of:
+                    self._dirty[key] = None
+                elif event.input_codec_message_id not in self._key_set:
+                    return None
+                return None if self.fetching else _UPDATED
             case InboundMessage():
-                return event if not from_history and self._concerns(event) else None
+                if from_history:
+                    return None
+                headers = event.transport_headers
+                run_id = headers.get(names.RUN_ID)
+                concerned = run_id in self._key_set if run_id else not headers.get(names.CODEC_MESSAGE_ID)
+                return event if concerned else None
             case TreeUpdated():
                 self._branches.on_structure_changed(self._keys)
                 if self.fetching:
@@ -159,7 +171,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
     @property
     def has_unrevealed(self) -> bool:
-        """Whether messages are there that the window leaves out."""
+        """Whether the window leaves messages out."""
         return self._hidden > 0 or bool(self._withheld)
 
     def release_withheld(self, need: int) -> bool:
@@ -177,7 +189,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         return True
 
     def begin_fetch(self) -> None:
-        """Show nothing of what history brings until it is known how much of it is wanted."""
+        """Hide all nodes that history brings until :meth:`end_fetch` says how many to show."""
         self.fetching = True
 
     def end_fetch(self, need: int) -> None:
@@ -196,11 +208,10 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         return sum(self._count(node) for node in self._older_nodes())
 
     def count_before(self, codec_message_id: str | None) -> int:
-        """Count the messages before another, be they shown or hidden.
+        """Count the messages before another, shown or hidden.
 
         Args:
-            codec_message_id: The message that was the oldest to be seen before older ones were asked for;
-                None where there was none to be seen.
+            codec_message_id: The oldest message that was visible when loading began; None where none was.
 
         Returns:
             How many there are; those of withheld nodes do not count.
@@ -216,10 +227,10 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             codec_message_id: As for :meth:`count_before`.
-            limit: How many messages to show before it, as far as there are so many.
+            limit: How many messages to show before it, at most.
 
         Returns:
-            What is shown before it.
+            The messages that are shown before it.
         """
         place = self.count_before(codec_message_id)
         self._hidden = max(0, place - limit)
@@ -233,14 +244,6 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         if place is not None:
             self._hidden = place + 1
 
-    def _on_output(self, event: OutputFolded[InT, OutT]) -> ViewUpdated | None:
-        key = event.node_key
-        if key is not None and key in self._ids_of:
-            self._dirty[key] = None
-        elif event.input_codec_message_id not in self._key_set:
-            return None
-        return None if self.fetching else _UPDATED
-
     def _note_live(self, key: str | None, *, from_history: bool) -> None:
         if self.fetching and not from_history and key is not None:
             self._live.add(key)
@@ -250,29 +253,23 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         return node is not None and node.key in self._live
 
     def _older_nodes(self) -> list[ConversationNode[ProjT]]:
-        """List the nodes before all that is shown, or came live meanwhile, unless they are withheld."""
+        """List the nodes before those that are shown or came live meanwhile, withheld ones excepted."""
         nodes = self._branches.visible_nodes()
         for i, node in enumerate(nodes):
             if node.key in self._key_set or node.key in self._live:
                 return [older for older in nodes[:i] if older.key not in self._withheld_keys]
-        # Where all that was shown is on another branch now, this one takes its place.
+        # Where everything shown is on another branch now, this branch takes its place.
         return [] if self._keys and not self.fetching else nodes
 
     def _withhold(self, nodes: Iterable[ConversationNode[ProjT]]) -> None:
         self._withheld_keys.update(node.key for node in nodes)
-
-    def _concerns(self, message: InboundMessage) -> bool:
-        run_id = message.transport_headers.get(names.RUN_ID)
-        if not run_id:
-            return not message.transport_headers.get(names.CODEC_MESSAGE_ID)
-        return run_id in self._key_set
 
     def _concerns_run(self, event: RunLifecycleEvent) -> bool:
         if event.run_id in self._key_set:
             return True
         if not isinstance(event, RunStart):
             return False
-        # A run has no messages when it starts; it counts as visible if its input is.
+        # A run has no messages when it starts; it is visible if its input is.
         parent = None if event.parent is None else self._tree.get_node_by_codec_message_id(event.parent)
         if parent is not None and parent.key not in self._key_set:
             return False
@@ -283,7 +280,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         return self._tree.codec.get_messages(node.projection)
 
     def _listed_messages_of(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT]]:
-        """Read the messages of a node and remember that what is shown depends on them."""
+        """Read the messages of a node and remember that the list depends on them."""
         messages = self._messages_of(node)
         self._ids_of[node.key] = _ids(messages)
         return messages

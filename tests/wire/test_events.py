@@ -1,4 +1,4 @@
-"""Runs and steps, read from messages; what is cut short or impossible is no event."""
+"""Lifecycle events, read from messages; an incomplete or impossible message is no event."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ from ably_ai_transport.wire import (
     StepEnd,
     StepStart,
 )
+from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycle
 from ably_ai_transport.wire.headers import build_run_headers, build_step_headers
-from ably_ai_transport.wire.lifecycle import read_run_lifecycle, read_step_lifecycle
 
 RUN = {"run-id": "r1", "run-client-id": "c1", "invocation-id": "i1"}
 STEP = {"run-id": "r1", "step-id": "x"}
@@ -66,6 +66,9 @@ def test_suspend_resume_and_end() -> None:
         (None, ErrorCode.STREAM_ERROR),
         ("soon", ErrorCode.STREAM_ERROR),
         ("NaN", ErrorCode.STREAM_ERROR),
+        ("1_0", ErrorCode.STREAM_ERROR),
+        ("١٢", ErrorCode.STREAM_ERROR),
+        ("1e999", ErrorCode.STREAM_ERROR),
         ("Infinity", ErrorCode.STREAM_ERROR),
     ],
 )
@@ -122,6 +125,17 @@ def test_a_step_end_without_a_reason_is_complete() -> None:
     end = read_step_lifecycle(message("ai-step-end", {**STEP, "step-start-serial": "s0"}))
     assert isinstance(end, StepEnd)
     assert end.reason == "complete"
+
+
+@pytest.mark.parametrize("reason", ["", "timed-out", "Failed"])
+def test_an_unknown_reason_still_ends(reason: str) -> None:
+    run = read_run_lifecycle(message("ai-run-end", {**RUN, "run-reason": reason}))
+    step = read_step_lifecycle(
+        message("ai-step-end", {**STEP, "step-start-serial": "s0", "step-reason": reason})
+    )
+    assert isinstance(run, RunEnd)
+    assert isinstance(step, StepEnd)
+    assert (run.reason, run.error, step.reason) == ("cancelled", None, "failed")
 
 
 @pytest.mark.parametrize(
