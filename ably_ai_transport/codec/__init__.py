@@ -19,17 +19,7 @@ from ably_ai_transport.codec.contract import (
     WriteOptions,
 )
 from ably_ai_transport.codec.decoder import DecodedEvents, DecoderCore, DecoderHooks, StreamDeleteHook
-from ably_ai_transport.codec.define import Reducer, TableCodec, define_codec
 from ably_ai_transport.codec.encoder import EncoderCore, EncoderStats
-from ably_ai_transport.codec.fields import (
-    BoolField,
-    EnumField,
-    Field,
-    JsonField,
-    StrField,
-    read_fields,
-    write_fields,
-)
 from ably_ai_transport.codec.inputs import (
     Regenerate,
     ToolApprovalResponse,
@@ -38,8 +28,18 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.json_text import dump_json, parse_json
-from ably_ai_transport.codec.lifecycle import LifecyclePhase, LifecycleTracker
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.codec import Reducer, TableCodec, define_codec
+from ably_ai_transport.codec.table.fields import (
+    BoolField,
+    EnumField,
+    Field,
+    JsonField,
+    StrField,
+    read_fields,
+    write_fields,
+)
+from ably_ai_transport.codec.table.lead_in import LifecyclePhase, LifecycleTracker
+from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
     Data,

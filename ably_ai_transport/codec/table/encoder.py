@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import cast
 
+from ably_ai_transport.codec.appends import OutgoingStream
 from ably_ai_transport.codec.contract import (
     ChannelWriter,
     Encoder,
@@ -13,10 +14,9 @@ from ably_ai_transport.codec.contract import (
     WriteOptions,
 )
 from ably_ai_transport.codec.encoder import EncoderCore
-from ably_ai_transport.codec.encoder_stream import OutgoingStream
-from ably_ai_transport.codec.fields import PART_TYPE, Field, write_fields
-from ably_ai_transport.codec.table_index import Tables
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.fields import PART_TYPE, Field, write_fields
+from ably_ai_transport.codec.table.index import Tables
+from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
     EncodeContext,

@@ -5,10 +5,10 @@ from typing import Generic, Never, cast
 
 from ably_ai_transport.codec.contract import Decoded, Decoder, InT, OutT, Payload, StreamState
 from ably_ai_transport.codec.decoder import DecoderCore
-from ably_ai_transport.codec.fields import PART_TYPE, kind_of, read_fields
-from ably_ai_transport.codec.lifecycle import LifecycleTracker
-from ably_ai_transport.codec.table_index import INPUT_CLASSES, Tables
-from ably_ai_transport.codec.tables import BatchRow, InputRow, LeadIn, Rebuilt, SignalRow
+from ably_ai_transport.codec.table.fields import PART_TYPE, kind_of, read_fields
+from ably_ai_transport.codec.table.index import INPUT_CLASSES, Tables
+from ably_ai_transport.codec.table.lead_in import LifecycleTracker
+from ably_ai_transport.codec.table.rows import BatchRow, InputRow, LeadIn, Rebuilt, SignalRow
 from ably_ai_transport.wire import InboundMessage, names
 from ably_ai_transport.wire.messages import Headers
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from ably_ai_transport.codec.fields import RESERVED_KEYS, EnumField, Field
-from ably_ai_transport.codec.table_index import INPUT_CLASSES
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.fields import RESERVED_KEYS, EnumField, Field
+from ably_ai_transport.codec.table.index import INPUT_CLASSES
+from ably_ai_transport.codec.table.rows import (
     WILDCARD,
     BatchRow,
     DropRow,

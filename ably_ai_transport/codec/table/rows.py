@@ -1,6 +1,6 @@
 """The rows of a codec's tables: what each event is on the wire.
 
-A codec built with :func:`ably_ai_transport.codec.define_codec` is a list of these rows. They speak of
+A codec built with :func:`ably_ai_transport.codec.table.codec_codec` is a list of these rows. They speak of
 *values*, an event's fields by name; an :class:`EventShape` says how events are taken apart into values and
 put together again. Where a row cannot say it, a function can: the *hatches*.
 """
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, cast
 from typing_extensions import TypeVar
 
 from ably_ai_transport.codec.contract import Payload, StreamState, WriteOptions
-from ably_ai_transport.codec.fields import Field
-from ably_ai_transport.codec.lifecycle import LifecyclePhase
+from ably_ai_transport.codec.table.fields import Field
+from ably_ai_transport.codec.table.lead_in import LifecyclePhase
 from ably_ai_transport.wire.messages import Headers, no_headers
 
 if TYPE_CHECKING:

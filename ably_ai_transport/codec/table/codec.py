@@ -26,11 +26,11 @@ from ably_ai_transport.codec.inputs import (
     ToolResultError,
     UserMessage,
 )
-from ably_ai_transport.codec.table_check import check_inputs, check_lead_in, check_outputs
-from ably_ai_transport.codec.table_decoder import TableDecoder
-from ably_ai_transport.codec.table_encoder import TableEncoder
-from ably_ai_transport.codec.table_index import InputTable, OutputTable, Tables
-from ably_ai_transport.codec.tables import DictEvents, EventShape, InputTableRow, LeadIn, OutputRow
+from ably_ai_transport.codec.table.check import check_inputs, check_lead_in, check_outputs
+from ably_ai_transport.codec.table.decoder import TableDecoder
+from ably_ai_transport.codec.table.encoder import TableEncoder
+from ably_ai_transport.codec.table.index import InputTable, OutputTable, Tables
+from ably_ai_transport.codec.table.rows import DictEvents, EventShape, InputTableRow, LeadIn, OutputRow
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Generic
 
 from ably_ai_transport.codec.contract import OutT
 from ably_ai_transport.codec.inputs import ToolApprovalResponse, ToolResult, ToolResultError
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.rows import (
     BatchRow,
     DropRow,
     EventRow,
