@@ -18,7 +18,7 @@ from ably_ai_transport.codec.contract import (
     StreamState,
     WriteOptions,
 )
-from ably_ai_transport.codec.decoder import DecodedEvents, DecoderCore, DecoderHooks, StreamDeleteHook
+from ably_ai_transport.codec.decoder import DecoderCore, DecoderHooks, StreamDeleteHook, UnknownHook
 from ably_ai_transport.codec.encoder import EncoderCore, EncoderStats
 from ably_ai_transport.codec.inputs import (
     Regenerate,
@@ -38,7 +38,7 @@ from ably_ai_transport.codec.table.fields import (
     read_fields,
     write_fields,
 )
-from ably_ai_transport.codec.table.lead_in import LifecyclePhase, LifecycleTracker
+from ably_ai_transport.codec.table.lead_in import LeadIn, LifecyclePhase, LifecycleTracker
 from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
@@ -51,7 +51,6 @@ from ably_ai_transport.codec.table.rows import (
     EventShape,
     InputRow,
     InputTableRow,
-    LeadIn,
     OutputRow,
     PartRow,
     Rebuilt,
@@ -71,7 +70,6 @@ __all__ = [
     "Data",
     "DataclassEvents",
     "Decoded",
-    "DecodedEvents",
     "Decoder",
     "DecoderCore",
     "DecoderHooks",
@@ -112,6 +110,7 @@ __all__ = [
     "ToolApprovalResponse",
     "ToolResult",
     "ToolResultError",
+    "UnknownHook",
     "UserMessage",
     "Values",
     "WriteOptions",

@@ -104,15 +104,17 @@ class Payload:
 
 @dataclass(slots=True)
 class StreamState:
-    """A streamed message as far as a decoder has seen it.
+    """A streamed message, as a decoder has seen it so far.
 
     Attributes:
         name: The message name.
         stream_id: The stream's id, in the codec's terms.
         codec_headers: The codec tier as last seen.
         transport_headers: The transport tier as last seen.
-        version: Greatest version serial that has been taken in.
+        version: Greatest version serial seen.
         closed: Whether it is complete, cancelled or deleted; its text is dropped then.
+        chunks: The text, in pieces.
+        serial: Serial of the message.
     """
 
     name: str
@@ -122,6 +124,7 @@ class StreamState:
     version: str
     closed: bool = False
     chunks: list[str] = field(default_factory=list[str])
+    serial: str = ""
 
     @property
     def text(self) -> str:
@@ -215,18 +218,22 @@ class Encoder(ABC, Generic[InT_contra, OutT_contra]):
 
 @dataclass(slots=True)
 class Decoded(Generic[InT_co, OutT_co]):
-    """What one delivery says.
+    """The events of one delivery.
 
     Attributes:
         inputs: Input events, of an ``ai-input`` message.
         outputs: Output events, of an ``ai-output`` message.
-        replaces: Whether a streamed message was rewritten, not continued: these events then stand in place of
-            all that was decoded from the same message serial before.
+        replaces: Whether a streamed message was rewritten. These events then replace all events decoded from
+            the same message serial before.
+        unknown: Event kind of a session's message that the codec does not know; None otherwise. The message
+            has no events then. A newer peer may send such messages; if the codec knows none of a channel's
+            messages, the channel speaks another codec. Not set for appends to a stream seen before.
     """
 
     inputs: Sequence[InT_co] = ()
     outputs: Sequence[OutT_co] = ()
     replaces: bool = False
+    unknown: str | None = None
 
 
 class Decoder(ABC, Generic[InT_co, OutT_co]):

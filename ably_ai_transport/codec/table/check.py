@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from ably_ai_transport.codec.table.fields import RESERVED_KEYS, EnumField, Field
 from ably_ai_transport.codec.table.index import INPUT_CLASSES
+from ably_ai_transport.codec.table.lead_in import LeadIn
 from ably_ai_transport.codec.table.rows import (
     WILDCARD,
     BatchRow,
@@ -12,7 +13,6 @@ from ably_ai_transport.codec.table.rows import (
     EventRow,
     InputRow,
     InputTableRow,
-    LeadIn,
     OutputRow,
     StreamRow,
 )

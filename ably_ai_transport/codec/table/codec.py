@@ -30,7 +30,8 @@ from ably_ai_transport.codec.table.check import check_inputs, check_lead_in, che
 from ably_ai_transport.codec.table.decoder import TableDecoder
 from ably_ai_transport.codec.table.encoder import TableEncoder
 from ably_ai_transport.codec.table.index import InputTable, OutputTable, Tables
-from ably_ai_transport.codec.table.rows import DictEvents, EventShape, InputTableRow, LeadIn, OutputRow
+from ably_ai_transport.codec.table.lead_in import LeadIn
+from ably_ai_transport.codec.table.rows import DictEvents, EventShape, InputTableRow, OutputRow
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ put together again. Where a row cannot say it, a function can: the *hatches*.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, cast
 
@@ -14,7 +14,6 @@ from typing_extensions import TypeVar
 
 from ably_ai_transport.codec.contract import Payload, StreamState, WriteOptions
 from ably_ai_transport.codec.table.fields import Field
-from ably_ai_transport.codec.table.lead_in import LifecyclePhase
 from ably_ai_transport.wire.messages import Headers, no_headers
 
 if TYPE_CHECKING:
@@ -328,29 +327,6 @@ class BatchRow:
 
 OutputRow: TypeAlias = EventRow | StreamRow | DropRow
 InputTableRow: TypeAlias = InputRow | SignalRow | BatchRow
-
-
-@dataclass(frozen=True)
-class LeadIn(Generic[EventT]):
-    """What comes before content, to be made up for who joined too late to see it.
-
-    Attributes:
-        phases: The events that must have come, in this order. Each is built from the codec headers of the
-            message that needs it.
-        marks: Kinds of rows whose arrival is a phase, with the phase's key.
-        resets: Kinds of rows after which a phase must come again, with the phase's key.
-        clears: Kinds of rows after which nothing is known to have come.
-        needed_by: Kinds of discrete rows that need the phases; streams always do.
-        before_stream: Makes up what has to come before a stream, whether it has come or not, out of the
-            stream's codec headers; for events that do no harm when they are folded twice.
-    """
-
-    phases: tuple[LifecyclePhase[EventT], ...] = ()
-    marks: Mapping[str, str] = field(default_factory=dict[str, str])
-    resets: Mapping[str, str] = field(default_factory=dict[str, str])
-    clears: frozenset[str] = frozenset()
-    needed_by: frozenset[str] = frozenset()
-    before_stream: Callable[[Headers], Sequence[EventT]] | None = None
 
 
 def match_wildcard(kind: str, names: Iterable[str]) -> str | None:
