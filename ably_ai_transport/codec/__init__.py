@@ -1,4 +1,4 @@
-"""Codecs: the contract, what encoders and decoders are made of, and the builder from tables."""
+"""Codecs: the contract, encoder and decoder cores, and codecs built from tables."""
 
 from ably_ai_transport.codec.contract import (
     Ack,
@@ -17,6 +17,7 @@ from ably_ai_transport.codec.contract import (
     RoutedInput,
     StreamState,
     WriteOptions,
+    check_codec,
 )
 from ably_ai_transport.codec.decoder import DecoderCore, DecoderHooks, StreamDeleteHook, UnknownHook
 from ably_ai_transport.codec.encoder import EncoderCore, EncoderStats
@@ -28,6 +29,7 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.json_text import dump_json, parse_json
+from ably_ai_transport.codec.payloads import as_mapping, as_text, pick, text_at
 from ably_ai_transport.codec.table.codec import Reducer, TableCodec, define_codec
 from ably_ai_transport.codec.table.fields import (
     BoolField,
@@ -58,8 +60,10 @@ from ably_ai_transport.codec.table.rows import (
     StreamRow,
     Values,
 )
+from ably_ai_transport.codec.validation import TAG, InputChecks, InputTypes
 
 __all__ = [
+    "TAG",
     "Ack",
     "BatchHeaders",
     "BatchRow",
@@ -85,9 +89,11 @@ __all__ = [
     "EventShape",
     "Field",
     "FoldMeta",
+    "InputChecks",
     "InputEvent",
     "InputRow",
     "InputTableRow",
+    "InputTypes",
     "JsonField",
     "LeadIn",
     "LifecyclePhase",
@@ -114,9 +120,14 @@ __all__ = [
     "UserMessage",
     "Values",
     "WriteOptions",
+    "as_mapping",
+    "as_text",
+    "check_codec",
     "define_codec",
     "dump_json",
     "parse_json",
+    "pick",
     "read_fields",
+    "text_at",
     "write_fields",
 ]

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, cast
+from typing import Final, Generic, cast
+
+from typing_extensions import TypeVar
 
 from ably_ai_transport.codec.contract import (
     ChannelWriter,
@@ -32,11 +34,29 @@ from ably_ai_transport.codec.table.encoder import TableEncoder
 from ably_ai_transport.codec.table.index import InputTable, OutputTable, Tables
 from ably_ai_transport.codec.table.lead_in import LeadIn
 from ably_ai_transport.codec.table.rows import DictEvents, EventShape, InputTableRow, OutputRow
+from ably_ai_transport.codec.validation import InputChecks, InputTypes
+from ably_ai_transport.wire import InvalidArgumentError
+
+T = TypeVar("T")
+ResultT = TypeVar("ResultT", default=Mapping[str, object])
+"""Payload of a tool result."""
+FailureT = TypeVar("FailureT", default=Mapping[str, object])
+"""Payload of a tool's failure."""
+ApprovalT = TypeVar("ApprovalT", default=Mapping[str, object])
+"""Payload of an approval response."""
+
+_PLURALS: Final = {
+    "user-message": "user messages",
+    "regenerate": "regenerates",
+    "tool-result": "tool results",
+    "tool-result-error": "tool result errors",
+    "tool-approval-response": "tool approvals",
+}
 
 
 @dataclass(frozen=True)
 class Reducer(Generic[InT, OutT, ProjT, MsgT]):
-    """How a codec's events become messages. See :class:`Codec` for what each function promises.
+    """Folds a codec's events into messages. See :class:`Codec` for what each function promises.
 
     Attributes:
         init: Returns an empty projection.
@@ -49,19 +69,25 @@ class Reducer(Generic[InT, OutT, ProjT, MsgT]):
     get_messages: Callable[[ProjT], Sequence[CodecMessage[MsgT]]]
 
 
-class TableCodec(Codec[InT, OutT, ProjT, MsgT]):
+class TableCodec(
+    Codec[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT, ResultT, FailureT, ApprovalT]
+):
     """A codec made of tables and a reducer. :func:`define_codec` returns one; a class may derive from it.
 
+    The last three type parameters are the payloads of tool results, tool failures and approval responses.
+    Each is a mapping with string keys unless given.
+
     Args:
-        reducer: How events become messages.
-        outputs: What outputs are on the wire.
-        inputs: What inputs are on the wire.
-        shape: How outputs are taken apart and put together; dicts with a ``type`` unless given.
-        lead_in: What to make up for late joiners.
+        reducer: Folds events into messages.
+        outputs: The output rows.
+        inputs: The input rows.
+        shape: Takes outputs apart and puts them together; dicts with a ``type`` unless given.
+        lead_in: The events to make up for late joiners.
+        checks: Pydantic types that user messages and payloads are checked against, by input kind.
         adapter_tag: Name under which the codec identifies itself to Ably.
 
     Raises:
-        AITransportError: A table is mistaken (40003); the message names the row and the field.
+        InvalidArgumentError: A table has a mistake (40003). The message names the row and the field.
     """
 
     def __init__(
@@ -72,6 +98,7 @@ class TableCodec(Codec[InT, OutT, ProjT, MsgT]):
         inputs: Sequence[InputTableRow],
         shape: EventShape[OutT] | None = None,
         lead_in: LeadIn[OutT] | None = None,
+        checks: InputTypes | None = None,
         adapter_tag: str | None = None,
     ) -> None:
         shape = DictEvents[OutT]() if shape is None else shape
@@ -84,6 +111,7 @@ class TableCodec(Codec[InT, OutT, ProjT, MsgT]):
         self._fold = reducer.fold
         self._tables = Tables(shape, OutputTable(outputs), InputTable(inputs))
         self._lead_in = lead_in
+        self._checks = InputChecks(checks or {})
 
     def create_encoder(
         self, writer: ChannelWriter, options: EncoderOptions | None = None
@@ -107,36 +135,97 @@ class TableCodec(Codec[InT, OutT, ProjT, MsgT]):
         """Return the messages of a projection."""
         return self._reducer.get_messages(projection)
 
-    # Which inputs a codec has is a matter of its tables, so the casts below say no more than they do.
+    # The tables decide which inputs a codec has, so a cast says as much about the type as can be said.
 
     def create_user_message(self, message: MsgT) -> InT:
-        """Wrap a user's message as an input."""
-        self._require("user-message", "user messages")
-        return cast("InT", UserMessage(message))
+        """Wrap a user's message as an input for ``view.send``.
+
+        Args:
+            message: The message.
+
+        Returns:
+            The input. Its message is a copy if the codec has a type for it.
+
+        Raises:
+            InvalidArgumentError: The codec has no user messages, or the message does not fit its type. The
+                error names the field (40003).
+        """
+        return cast("InT", UserMessage(self._checked("user-message", message)))
 
     def create_regenerate(self, target: str, parent: str) -> InT:
-        """Build the input that asks for another reply in place of ``target``, under ``parent``."""
-        self._require("regenerate", "regenerates")
+        """Build the input that asks for another reply.
+
+        Args:
+            target: The assistant message to replace.
+            parent: The user message that the new reply follows.
+
+        Returns:
+            The input.
+
+        Raises:
+            InvalidArgumentError: The codec has no regenerates (40003).
+        """
+        self._require("regenerate")
         return cast("InT", Regenerate(target=target, parent=parent))
 
-    def create_tool_result(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that answers a tool call of an assistant message."""
-        self._require("tool-result", "tool results")
-        return cast("InT", ToolResult(codec_message_id, payload))
+    def create_tool_result(self, codec_message_id: str, payload: ResultT) -> InT:
+        """Build the input that answers a tool call.
 
-    def create_tool_result_error(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that reports a tool call's failure."""
-        self._require("tool-result-error", "tool result errors")
-        return cast("InT", ToolResultError(codec_message_id, payload))
+        Args:
+            codec_message_id: The assistant message with the call.
+            payload: The call and its output, in the codec's terms.
 
-    def create_tool_approval_response(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that approves or denies a tool call."""
-        self._require("tool-approval-response", "tool approvals")
-        return cast("InT", ToolApprovalResponse(codec_message_id, payload))
+        Returns:
+            The input.
 
-    def _require(self, kind: str, what: str) -> None:
+        Raises:
+            InvalidArgumentError: The codec has no tool results, or the payload does not fit its type. The
+                error names the field (40003).
+        """
+        return cast("InT", ToolResult(codec_message_id, self._checked("tool-result", payload)))
+
+    def create_tool_result_error(self, codec_message_id: str, payload: FailureT) -> InT:
+        """Build the input that reports the failure of a tool call.
+
+        Args:
+            codec_message_id: The assistant message with the call.
+            payload: The call and its failure, in the codec's terms.
+
+        Returns:
+            The input.
+
+        Raises:
+            InvalidArgumentError: The codec has no tool failures, or the payload does not fit its type. The
+                error names the field (40003).
+        """
+        return cast("InT", ToolResultError(codec_message_id, self._checked("tool-result-error", payload)))
+
+    def create_tool_approval_response(self, codec_message_id: str, payload: ApprovalT) -> InT:
+        """Build the input that approves or denies a tool call.
+
+        Args:
+            codec_message_id: The assistant message with the call.
+            payload: The call and the decision, in the codec's terms.
+
+        Returns:
+            The input.
+
+        Raises:
+            InvalidArgumentError: The codec has no approvals, or the payload does not fit its type. The error
+                names the field (40003).
+        """
+        checked = self._checked("tool-approval-response", payload)
+        return cast("InT", ToolApprovalResponse(codec_message_id, checked))
+
+    def _checked(self, kind: str, value: T) -> T:
+        self._require(kind)
+        return self._checks.check(kind, value)
+
+    def _require(self, kind: str) -> None:
         if kind not in self._tables.inputs.rows:
-            raise self._unsupported(what)
+            raise InvalidArgumentError(
+                f"unable to build input; {type(self).__name__} has no {_PLURALS[kind]}"
+            )
 
 
 def define_codec(
@@ -146,24 +235,32 @@ def define_codec(
     inputs: Sequence[InputTableRow],
     shape: EventShape[OutT] | None = None,
     lead_in: LeadIn[OutT] | None = None,
+    checks: InputTypes | None = None,
     adapter_tag: str | None = None,
-) -> Codec[InT, OutT, ProjT, MsgT]:
+) -> TableCodec[InT, OutT, ProjT, MsgT]:
     """Build a codec from tables and a reducer.
 
     Args:
-        reducer: How events become messages; the codec's types are inferred from it.
-        outputs: What outputs are on the wire.
-        inputs: What inputs are on the wire.
-        shape: How outputs are taken apart and put together; dicts with a ``type`` unless given.
-        lead_in: What to make up for late joiners.
+        reducer: Folds events into messages. The codec's types are inferred from it.
+        outputs: The output rows.
+        inputs: The input rows.
+        shape: Takes outputs apart and puts them together; dicts with a ``type`` unless given.
+        lead_in: The events to make up for late joiners.
+        checks: Pydantic types that user messages and payloads are checked against, by input kind.
         adapter_tag: Name under which the codec identifies itself to Ably.
 
     Returns:
         The codec.
 
     Raises:
-        AITransportError: A table is mistaken (40003); the message names the row and the field.
+        InvalidArgumentError: A table has a mistake (40003). The message names the row and the field.
     """
     return TableCodec(
-        reducer, outputs=outputs, inputs=inputs, shape=shape, lead_in=lead_in, adapter_tag=adapter_tag
+        reducer,
+        outputs=outputs,
+        inputs=inputs,
+        shape=shape,
+        lead_in=lead_in,
+        checks=checks,
+        adapter_tag=adapter_tag,
     )
