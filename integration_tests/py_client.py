@@ -8,11 +8,10 @@ from typing import Any, Self, TypeAlias, cast
 
 import anyio
 from ably import AblyRealtime
-from ably_ai_transport_vercel import UIMessage, create_tool_result_fork, text_message
-from ably_ai_transport_vercel.messages import text_of
+from ably_ai_transport_vercel import UIMessage, create_tool_result_fork, text_message, text_of
 
 from ably_ai_transport import AITransportError, ClientRun, ClientSession, ClientView, SteerResult
-from ably_ai_transport.codec import Codec
+from ably_ai_transport.codec import TableCodec
 from ably_ai_transport.local import LocalServer
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
@@ -43,7 +42,7 @@ class PyRun:
     """A run that a Python client asked for."""
 
     run: ClientRun[Any, Any, Any, UIMessage]
-    codec: Codec[Any, Any, Any, UIMessage]
+    codec: TableCodec[Any, Any, Any, UIMessage, Any, Any, Any]
 
     @property
     def invocation(self) -> Json:

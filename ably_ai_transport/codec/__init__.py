@@ -1,4 +1,4 @@
-"""Codecs: the contract, what encoders and decoders are made of, and the builder from tables."""
+"""Codecs: the contract, encoder and decoder cores, and codecs built from tables."""
 
 from ably_ai_transport.codec.contract import (
     Ack,
@@ -17,19 +17,10 @@ from ably_ai_transport.codec.contract import (
     RoutedInput,
     StreamState,
     WriteOptions,
+    check_codec,
 )
-from ably_ai_transport.codec.decoder import DecodedEvents, DecoderCore, DecoderHooks, StreamDeleteHook
-from ably_ai_transport.codec.define import Reducer, TableCodec, define_codec
+from ably_ai_transport.codec.decoder import DecoderCore, DecoderHooks, StreamDeleteHook, UnknownHook
 from ably_ai_transport.codec.encoder import EncoderCore, EncoderStats
-from ably_ai_transport.codec.fields import (
-    BoolField,
-    EnumField,
-    Field,
-    JsonField,
-    StrField,
-    read_fields,
-    write_fields,
-)
 from ably_ai_transport.codec.inputs import (
     Regenerate,
     ToolApprovalResponse,
@@ -38,8 +29,19 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.json_text import dump_json, parse_json
-from ably_ai_transport.codec.lifecycle import LifecyclePhase, LifecycleTracker
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.payloads import as_mapping, as_text, pick, text_at
+from ably_ai_transport.codec.table.codec import Reducer, TableCodec, define_codec
+from ably_ai_transport.codec.table.fields import (
+    BoolField,
+    EnumField,
+    Field,
+    JsonField,
+    StrField,
+    read_fields,
+    write_fields,
+)
+from ably_ai_transport.codec.table.lead_in import LeadIn, LifecyclePhase, LifecycleTracker
+from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
     Data,
@@ -51,7 +53,6 @@ from ably_ai_transport.codec.tables import (
     EventShape,
     InputRow,
     InputTableRow,
-    LeadIn,
     OutputRow,
     PartRow,
     Rebuilt,
@@ -59,8 +60,10 @@ from ably_ai_transport.codec.tables import (
     StreamRow,
     Values,
 )
+from ably_ai_transport.codec.validation import TAG, InputChecks, InputTypes
 
 __all__ = [
+    "TAG",
     "Ack",
     "BatchHeaders",
     "BatchRow",
@@ -71,7 +74,6 @@ __all__ = [
     "Data",
     "DataclassEvents",
     "Decoded",
-    "DecodedEvents",
     "Decoder",
     "DecoderCore",
     "DecoderHooks",
@@ -87,9 +89,11 @@ __all__ = [
     "EventShape",
     "Field",
     "FoldMeta",
+    "InputChecks",
     "InputEvent",
     "InputRow",
     "InputTableRow",
+    "InputTypes",
     "JsonField",
     "LeadIn",
     "LifecyclePhase",
@@ -112,12 +116,18 @@ __all__ = [
     "ToolApprovalResponse",
     "ToolResult",
     "ToolResultError",
+    "UnknownHook",
     "UserMessage",
     "Values",
     "WriteOptions",
+    "as_mapping",
+    "as_text",
+    "check_codec",
     "define_codec",
     "dump_json",
     "parse_json",
+    "pick",
     "read_fields",
+    "text_at",
     "write_fields",
 ]

@@ -1,28 +1,27 @@
-"""What a codec is: a vocabulary of inputs, outputs and messages, and how they travel.
+"""The contract of a codec: inputs, outputs, messages, encoders and decoders.
 
-A codec turns what clients and agents say (*inputs* and *outputs*) into channel messages and back, and
-folds those events into messages for people. Sessions know nothing of the vocabulary; codecs know
-nothing of runs, trees or Ably.
+A codec turns the events of clients (*inputs*) and agents (*outputs*) into channel messages and back, and
+folds them into messages for people. Sessions know no vocabulary; codecs know no runs, trees or Ably.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from typing_extensions import TypeVar
 
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, OutboundMessage
+from ably_ai_transport.wire import InboundMessage, InvalidArgumentError, OutboundMessage
 from ably_ai_transport.wire.messages import Headers, no_headers
 
 InT = TypeVar("InT")
-"""A codec's input events: what clients publish."""
+"""A codec's input events, published by clients."""
 OutT = TypeVar("OutT")
-"""A codec's output events: what agents publish."""
+"""A codec's output events, published by agents."""
 ProjT = TypeVar("ProjT")
 """A codec's projection: the state that events fold into."""
 MsgT = TypeVar("MsgT")
-"""A codec's message: what people see."""
+"""A codec's message for people."""
 InT_contra = TypeVar("InT_contra", contravariant=True)
 OutT_contra = TypeVar("OutT_contra", contravariant=True)
 InT_co = TypeVar("InT_co", covariant=True)
@@ -92,7 +91,7 @@ class Payload:
         data: Text for streamed messages; any JSON value for discrete ones.
         codec_headers: The codec tier.
         transport_headers: Headers that a codec stamps on the transport tier itself (``role``).
-        ephemeral: Deliver to who is there, keep out of history.
+        ephemeral: Delivered to attached clients only, and kept out of history.
     """
 
     name: str
@@ -104,15 +103,17 @@ class Payload:
 
 @dataclass(slots=True)
 class StreamState:
-    """A streamed message as far as a decoder has seen it.
+    """A streamed message, as a decoder has seen it so far.
 
     Attributes:
         name: The message name.
         stream_id: The stream's id, in the codec's terms.
         codec_headers: The codec tier as last seen.
         transport_headers: The transport tier as last seen.
-        version: Greatest version serial that has been taken in.
+        version: Greatest version serial seen.
         closed: Whether it is complete, cancelled or deleted; its text is dropped then.
+        chunks: The text, in pieces.
+        serial: Serial of the message.
     """
 
     name: str
@@ -122,6 +123,7 @@ class StreamState:
     version: str
     closed: bool = False
     chunks: list[str] = field(default_factory=list[str])
+    serial: str = ""
 
     @property
     def text(self) -> str:
@@ -133,7 +135,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """What one write adds to an encoder's defaults.
+    """Headers and message id of one write, on top of the encoder's defaults.
 
     Attributes:
         headers: Transport headers that override the defaults.
@@ -146,16 +148,16 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True)
 class EncoderOptions:
-    """How an encoder writes.
+    """Options of an encoder.
 
     Attributes:
         headers: Transport headers of every message.
         on_message: Called with each message before it is published.
-        message_id: Id that a codec may fall back on where an event names none.
-        append_window: How many appends may wait for their acknowledgement at once.
-        merge_appends: Whether text that arrives while the window is full is merged into the next append;
-            otherwise the writer waits for room.
-        max_append_size: Largest text of one append, in bytes of UTF-8; longer text is split.
+        message_id: Message id for events that have none of their own.
+        append_window: How many appends may be unacked at once; at least 1.
+        merge_appends: Whether text written while the window is full is merged into the next append. Otherwise
+            the writer waits for room.
+        max_append_size: Largest text of one append, in bytes of UTF-8; at least 4. Longer text is split.
     """
 
     headers: Headers = field(default_factory=no_headers)
@@ -171,10 +173,10 @@ class Encoder(ABC, Generic[InT_contra, OutT_contra]):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether the channel took text of a stream after it had refused earlier text of it.
+        """Whether the channel accepted text of a stream after it refused earlier text of it.
 
-        History and late joiners have the whole text once it is repaired. A live follower of the npm package
-        does not take a rewritten text; for it, what was written has to be published again.
+        History and late joiners have the whole text after the repair. A live follower of the npm package
+        ignores rewritten text: for it, the text must be published again.
         """
         return False
 
@@ -183,29 +185,31 @@ class Encoder(ABC, Generic[InT_contra, OutT_contra]):
         """Publish one input.
 
         Raises:
-            AITransportError: The codec does not know the event (40003), the encoder is closed (104004), or
-                the channel refused it.
+            InvalidArgumentError: The codec does not know the event (40003).
+            SessionClosedError: The encoder is closed (104004).
+            AITransportError: The channel refused it.
         """
 
     @abstractmethod
     async def publish_output(self, event: OutT_contra, options: WriteOptions | None = None) -> None:
-        """Publish one output. Text of an open stream returns as soon as it is on its way.
+        """Publish one output. Text of an open stream waits only for room in the window, not for its ack.
 
         Raises:
-            AITransportError: The codec does not know the event (40003), the encoder is closed (104004),
-                the channel refused it, or a refused append could not be repaired (104000).
+            InvalidArgumentError: The codec does not know the event (40003).
+            SessionClosedError: The encoder is closed (104004).
+            AITransportError: The channel refused it, or a refused append could not be repaired (104000).
         """
 
     @abstractmethod
     async def cancel_streams(self) -> None:
-        """Close all open streams as cancelled and wait until everything written is acknowledged."""
+        """Close all open streams as cancelled, and wait for all acks and repairs."""
 
     @abstractmethod
     async def flush(self) -> None:
-        """Wait until everything written is acknowledged or repaired.
+        """Wait for all acks and repairs.
 
         Raises:
-            AITransportError: A refused append could not be repaired (104000).
+            ChannelRefusedError: A refused append could not be repaired (104000).
         """
 
     @abstractmethod
@@ -215,30 +219,34 @@ class Encoder(ABC, Generic[InT_contra, OutT_contra]):
 
 @dataclass(slots=True)
 class Decoded(Generic[InT_co, OutT_co]):
-    """What one delivery says.
+    """The events of one delivery.
 
     Attributes:
         inputs: Input events, of an ``ai-input`` message.
         outputs: Output events, of an ``ai-output`` message.
-        replaces: Whether a streamed message was rewritten, not continued: these events then stand in place of
-            all that was decoded from the same message serial before.
+        replaces: Whether a streamed message was rewritten. These events then replace all events decoded from
+            the same message serial before.
+        unknown: Event kind of a session's message that the codec does not know; None otherwise. The message
+            has no events then. A newer peer may send such messages; if the codec knows none of a channel's
+            messages, the channel speaks another codec. Not set for appends to a stream seen before.
     """
 
     inputs: Sequence[InT_co] = ()
     outputs: Sequence[OutT_co] = ()
     replaces: bool = False
+    unknown: str | None = None
 
 
 class Decoder(ABC, Generic[InT_co, OutT_co]):
     """Reads a codec's events from one channel.
 
-    It remembers the streams that it has seen, by message serial and version: one decoder serves the live
-    channel and history at once, and what it has taken in already decodes to nothing.
+    It remembers the version of each stream that it has seen. So one decoder serves the live channel and
+    history at once: a version decodes to nothing the second time.
     """
 
     @abstractmethod
     def decode(self, message: InboundMessage) -> Decoded[InT_co, OutT_co]:
-        """Decode one delivery. Never raises for what others put on the channel: it decodes to nothing."""
+        """Decode one delivery. Never raises: an unreadable message decodes to nothing."""
 
 
 @dataclass(slots=True)
@@ -259,7 +267,7 @@ class OutputEvent(Generic[OutT_co]):
 
 @dataclass(slots=True)
 class FoldMeta:
-    """Where a folded event came from.
+    """The origin of a folded event.
 
     Attributes:
         serial: Serial of its message; empty for an optimistic event that has not been published yet.
@@ -289,7 +297,7 @@ class RoutedInput(Protocol):
 
     @property
     def kind(self) -> str:
-        """What the input is, such as ``user-message``, ``regenerate`` or ``tool-result``."""
+        """The input's kind, such as ``user-message``, ``regenerate`` or ``tool-result``."""
         ...
 
     @property
@@ -309,11 +317,11 @@ class RoutedInput(Protocol):
 
 
 class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
-    """A vocabulary for sessions: how its events are written, read and folded into messages.
+    """A vocabulary for sessions: writes, reads and folds events.
 
-    A codec object has no state of its own; encoders and decoders have. ``fold`` may change the projection
-    that it is given and return it. Sessions call it once per event, in canonical order, and start afresh
-    from ``init`` when an earlier event arrives late: a codec needs no ordering or duplicate checks.
+    A codec object has no state; encoders and decoders have. ``fold`` may change the projection in place and
+    return it. Sessions call it once per event, in canonical order. They start again from ``init`` when an
+    earlier event arrives late. So a codec needs no ordering or duplicate checks.
     """
 
     adapter_tag: str | None = None
@@ -341,8 +349,8 @@ class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
     def get_messages(self, projection: ProjT) -> Sequence[CodecMessage[MsgT]]:
         """Return the messages of a projection.
 
-        What is returned belongs to the caller: later folds do not change it. A message that has not changed
-        since the last call is the same object.
+        Later folds must not change the returned messages. A message that has not changed since the last call
+        is the same object.
         """
 
     def compact_outputs(self, outputs: Sequence[OutT]) -> Sequence[OutT]:
@@ -364,19 +372,20 @@ class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
     def create_regenerate(self, target: str, parent: str) -> InT:
         """Build the input that asks for another reply in place of ``target``, under ``parent``."""
 
-    def create_tool_result(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that answers a tool call of an assistant message."""
-        raise self._unsupported("tool results")
 
-    def create_tool_result_error(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that reports a tool call's failure."""
-        raise self._unsupported("tool result errors")
+def check_codec(codec: object) -> None:
+    """Refuse what is not a codec object, such as a codec's class.
 
-    def create_tool_approval_response(self, codec_message_id: str, payload: Mapping[str, object]) -> InT:
-        """Build the input that approves or denies a tool call."""
-        raise self._unsupported("tool approvals")
+    Args:
+        codec: The argument of a session.
 
-    def _unsupported(self, what: str) -> AITransportError:
-        return AITransportError(
-            f"unable to build input; {type(self).__name__} has no {what}", ErrorCode.INVALID_ARGUMENT
+    Raises:
+        InvalidArgumentError: It is a class, or no codec at all (40003).
+    """
+    if isinstance(codec, type):
+        name = cast("type[object]", codec).__name__
+        raise InvalidArgumentError(f"unable to use codec; {name} is a class (pass an instance: {name}())")
+    if not isinstance(codec, Codec):
+        raise InvalidArgumentError(
+            f"unable to use codec; {type(codec).__name__} is not a Codec (derive it, or use define_codec)"
         )

@@ -1,45 +1,31 @@
-"""Decoder core: reads discrete and streamed messages, from any point of their life on."""
+"""Decoder core: reads discrete and streamed messages, also from the middle of their life."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Never, Protocol, TypeAlias
+from typing import Final, Never, Protocol, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
-from ably_ai_transport.codec.contract import Payload, StreamState
+from ably_ai_transport.codec.contract import Decoded, Decoder, InT, OutT, Payload, StreamState
 from ably_ai_transport.wire import InboundMessage, MessageAction, names
 from ably_ai_transport.wire.messages import Headers
 
-EventT = TypeVar("EventT")
 EventT_co = TypeVar("EventT_co", covariant=True)
 
 StreamDeleteHook: TypeAlias = Callable[[str, StreamState | None], object]
-"""Called with a deleted message's serial, and its stream where that was open."""
+"""Called with the serial of a deleted message, and its stream if that was open."""
+UnknownHook: TypeAlias = Callable[[Payload], str | None]
+"""Returns the event kind of a message that the codec does not know; None if it knows the message."""
 
 logger = logging.getLogger("ably_ai_transport.codec")
 
 _RAISED: Final = "codec hook raised; its events are missing"
-
-
-@dataclass(slots=True)
-class DecodedEvents(Generic[EventT_co]):
-    """What one delivery says.
-
-    Attributes:
-        events: The events, in order.
-        replaces: Whether they stand in place of all that was decoded from the same message serial before.
-    """
-
-    events: Sequence[EventT_co] = ()
-    replaces: bool = False
-
-
-_NOTHING: DecodedEvents[Never] = DecodedEvents()
+_NOTHING: Final[Decoded[Never, Never]] = Decoded()
 
 
 class DecoderHooks(Protocol[EventT_co]):
-    """What a codec adds to the decoder core: events in its own vocabulary."""
+    """Builds a codec's events from streams and discrete messages."""
 
     def build_start_events(self, stream: StreamState) -> Sequence[EventT_co]:
         """Return the events that open a stream."""
@@ -54,42 +40,48 @@ class DecoderHooks(Protocol[EventT_co]):
         ...
 
     def decode_discrete(self, payload: Payload) -> Sequence[EventT_co]:
-        """Return the events of a message that does not grow."""
+        """Return the events of a discrete message."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Tombstone:
-    """What is kept of a stream that is over: enough to tell the same text from another."""
+    """The version and text of a stream that is over, as far as needed to tell a rewrite."""
 
     version: str
     fingerprint: tuple[int, int] | None
     """Length and hash of the text; None for a deleted message, which stays deleted."""
 
 
-class DecoderCore(Generic[EventT]):
+class DecoderCore(Decoder[InT, OutT]):
     """Reads one channel, live and from history at once.
 
-    It remembers the version of each stream that it has seen, so that what has been taken in by one way
-    decodes to nothing on the other.
+    It remembers the version of each stream that it has seen, so a version decodes to nothing the second time.
+    The message name fixes the direction: events of ``ai-input`` are inputs, all others are outputs.
 
     Args:
-        hooks: The codec's part.
+        hooks: Builds the codec's events.
         on_stream_delete: Called when a message is deleted.
+        unknown: Tells which messages of a session the codec does not know, for :attr:`Decoded.unknown`.
     """
 
     def __init__(
-        self, hooks: DecoderHooks[EventT], *, on_stream_delete: StreamDeleteHook | None = None
+        self,
+        hooks: DecoderHooks[InT | OutT],
+        *,
+        on_stream_delete: StreamDeleteHook | None = None,
+        unknown: UnknownHook | None = None,
     ) -> None:
         self._hooks = hooks
         self._on_stream_delete = on_stream_delete
+        self._unknown = unknown
         self._open: dict[str, StreamState] = {}
         self._over: dict[str, _Tombstone] = {}
 
-    def decode(self, message: InboundMessage) -> DecodedEvents[EventT]:
+    def decode(self, message: InboundMessage) -> Decoded[InT, OutT]:
         """Decode one delivery.
 
-        Never raises for what others put on the channel: what cannot be read decodes to nothing.
+        Never raises for what others put on the channel: an unreadable message decodes to nothing.
 
         Args:
             message: The delivery.
@@ -110,12 +102,12 @@ class DecoderCore(Generic[EventT]):
                 case _:
                     return _NOTHING
         except Exception:
-            logger.exception("message %r cannot be decoded", message.serial)
+            logger.exception("message %r cannot be decoded", message.serial, extra={"serial": message.serial})
             return _NOTHING
 
     # Actions
 
-    def _create(self, message: InboundMessage) -> DecodedEvents[EventT]:
+    def _create(self, message: InboundMessage) -> Decoded[InT, OutT]:
         if _stream_tier(message).get(names.STREAM) != "true":
             return self._discrete(message)
         serial = _text_or_none(message.serial)
@@ -123,23 +115,42 @@ class DecoderCore(Generic[EventT]):
             return _NOTHING
         return self._first_contact(message, serial)
 
-    def _append(self, message: InboundMessage) -> DecodedEvents[EventT]:
-        serial = _text_or_none(message.serial)
-        if serial is None or serial in self._over:
+    def _append(self, message: InboundMessage) -> Decoded[InT, OutT]:
+        # Runs once per token: it reads an open stream without a helper call.
+        serial = message.serial
+        if not isinstance(serial, str) or serial in self._over:
             return _NOTHING
         stream = self._open.get(serial)
         if stream is None:
-            if not message.has_ai_envelope:
-                return _NOTHING  # an application's own stream on a shared channel
-            # A channel sends the whole text first; this one did not, so what is here is all there is.
-            logger.warning("append to %r before any text of it was seen", serial)
-            return self._update(message)
-        if _seen(message, stream.version):
-            return _NOTHING
-        _advance(message, stream)
-        return DecodedEvents(self._more(message, serial, stream, _data(message)))
+            return self._first_append(message)
+        version = message.version
+        if isinstance(version, str):
+            if version <= stream.version:
+                return _NOTHING
+            stream.version = version
+        delta = message.data
+        events: Sequence[InT | OutT] = ()
+        if delta and isinstance(delta, str):
+            stream.chunks.append(delta)
+            try:
+                events = self._hooks.build_delta_events(stream, delta)
+            except Exception:
+                logger.exception(_RAISED, extra={"serial": serial})
+        if message.transport_headers.get(names.STATUS) != "streaming":
+            events = [*events, *self._end(message, serial, stream)]
+        if stream.name == names.AI_INPUT:
+            return Decoded(inputs=cast("Sequence[InT]", events))
+        return Decoded(outputs=cast("Sequence[OutT]", events))
 
-    def _update(self, message: InboundMessage) -> DecodedEvents[EventT]:
+    def _first_append(self, message: InboundMessage) -> Decoded[InT, OutT]:
+        """Read an append whose stream was not seen before."""
+        if not message.serial or not message.has_ai_envelope:
+            return _NOTHING  # an application's own stream on a shared channel
+        # A late joiner may see an append before history has brought the text before it.
+        logger.debug("append to a stream not seen before", extra={"serial": message.serial})
+        return self._update(message)
+
+    def _update(self, message: InboundMessage) -> Decoded[InT, OutT]:
         serial = _text_or_none(message.serial)
         if serial is None:
             return _NOTHING
@@ -149,8 +160,8 @@ class DecoderCore(Generic[EventT]):
                 return _NOTHING
             text, so_far = _data(message), stream.text
             if text.startswith(so_far):
-                _advance(message, stream)
-                return DecodedEvents(self._more(message, serial, stream, text[len(so_far) :]))
+                stream.version = _text_or_none(message.version) or stream.version
+                return _decoded(stream.name, self._more(message, serial, stream, text[len(so_far) :]))
             return self._replace(message, serial, stream.version)
         tombstone = self._over.get(serial)
         if tombstone is not None:
@@ -163,7 +174,7 @@ class DecoderCore(Generic[EventT]):
             return self._discrete(message)
         return self._first_contact(message, serial)
 
-    def _delete(self, message: InboundMessage) -> DecodedEvents[EventT]:
+    def _delete(self, message: InboundMessage) -> Decoded[InT, OutT]:
         serial = _text_or_none(message.serial)
         if serial is None:
             return _NOTHING
@@ -181,24 +192,37 @@ class DecoderCore(Generic[EventT]):
 
     # Streams
 
-    def _discrete(self, message: InboundMessage) -> DecodedEvents[EventT]:
-        payload = Payload(message.name or "", message.data, message.codec_headers, message.transport_headers)
-        return DecodedEvents(_call(lambda: self._hooks.decode_discrete(payload)))
+    def _discrete(self, message: InboundMessage) -> Decoded[InT, OutT]:
+        name = message.name or ""
+        payload = Payload(name, message.data, message.codec_headers, message.transport_headers)
+        decoded: Decoded[InT, OutT] = _decoded(name, _call(lambda: self._hooks.decode_discrete(payload)))
+        decoded.unknown = self._unknown_kind(message, payload)
+        return decoded
 
-    def _first_contact(self, message: InboundMessage, serial: str) -> DecodedEvents[EventT]:
-        return DecodedEvents(self._whole(message, serial, _text_or_none(message.version) or serial))
+    def _first_contact(self, message: InboundMessage, serial: str) -> Decoded[InT, OutT]:
+        events = self._whole(message, serial, _text_or_none(message.version) or serial)
+        decoded: Decoded[InT, OutT] = _decoded(message.name, events)
+        if not events:
+            payload = Payload(message.name or "", None, message.codec_headers, message.transport_headers)
+            decoded.unknown = self._unknown_kind(message, payload)
+        return decoded
 
-    def _replace(self, message: InboundMessage, serial: str, version: str) -> DecodedEvents[EventT]:
-        """Read a rewritten stream anew; it may be open, closed or open again after that."""
+    def _unknown_kind(self, message: InboundMessage, payload: Payload) -> str | None:
+        if self._unknown is None or not message.has_ai_envelope:
+            return None
+        return self._unknown(payload)
+
+    def _replace(self, message: InboundMessage, serial: str, version: str) -> Decoded[InT, OutT]:
+        """Read a rewritten stream from its start. It may be open, closed or open again after that."""
         self._over.pop(serial, None)
         events = self._whole(message, serial, _text_or_none(message.version) or version)
-        return DecodedEvents(events, replaces=True)
+        return _decoded(message.name, events, replaces=True)
 
-    def _whole(self, message: InboundMessage, serial: str, version: str) -> list[EventT]:
+    def _whole(self, message: InboundMessage, serial: str, version: str) -> list[InT | OutT]:
         transport = dict(message.transport_headers)
         stream_id = _stream_tier(message).get(names.STREAM_ID, "")
         codec = dict(message.codec_headers)
-        stream = StreamState(message.name or "", stream_id, codec, transport, version)
+        stream = StreamState(message.name or "", stream_id, codec, transport, version, serial=serial)
         self._open[serial] = stream
         events = [*_call(lambda: self._hooks.build_start_events(stream))]
         events.extend(self._more(message, serial, stream, _data(message)))
@@ -206,19 +230,21 @@ class DecoderCore(Generic[EventT]):
 
     def _more(
         self, message: InboundMessage, serial: str, stream: StreamState, delta: str
-    ) -> Sequence[EventT]:
-        """Take in more text, and the end where the message brings it."""
-        events: Sequence[EventT] = ()
+    ) -> Sequence[InT | OutT]:
+        """Read more text, and the end if the message has it."""
+        events: Sequence[InT | OutT] = ()
         if delta:
             stream.chunks.append(delta)
-            try:
-                events = self._hooks.build_delta_events(stream, delta)
-            except Exception:
-                logger.exception(_RAISED)
+            events = _call(lambda: self._hooks.build_delta_events(stream, delta))
+        return [*events, *self._end(message, serial, stream)]
+
+    def _end(self, message: InboundMessage, serial: str, stream: StreamState) -> Sequence[InT | OutT]:
+        """Close a stream if the message says so."""
+        events: Sequence[InT | OutT] = ()
         status = _status(message)
         if status == "complete":
             closing = message.codec_headers
-            events = [*events, *_call(lambda: self._hooks.build_end_events(stream, closing))]
+            events = _call(lambda: self._hooks.build_end_events(stream, closing))
         if status in ("complete", "cancelled"):
             del self._open[serial]
             self._bury(serial, stream)
@@ -230,7 +256,14 @@ class DecoderCore(Generic[EventT]):
         stream.chunks.clear()
 
 
-def _call(hook: Callable[[], Sequence[EventT]]) -> Sequence[EventT]:
+def _decoded(name: str | None, events: Sequence[InT | OutT], *, replaces: bool = False) -> Decoded[InT, OutT]:
+    """Sort events by the direction of their message."""
+    if name == names.AI_INPUT:
+        return Decoded(inputs=cast("Sequence[InT]", events), replaces=replaces)
+    return Decoded(outputs=cast("Sequence[OutT]", events), replaces=replaces)
+
+
+def _call(hook: Callable[[], Sequence[EventT_co]]) -> Sequence[EventT_co]:
     try:
         return hook()
     except Exception:
@@ -251,17 +284,13 @@ def _fingerprint(text: str) -> tuple[int, int]:
 
 
 def _seen(message: InboundMessage, version: str) -> bool:
-    """Whether a delivery has been taken in already. Versions of one message compare as strings."""
+    """Whether a version was decoded before. Versions of one message compare as strings."""
     its = message.version
     return isinstance(its, str) and its <= version
 
 
-def _advance(message: InboundMessage, stream: StreamState) -> None:
-    stream.version = _text_or_none(message.version) or stream.version
-
-
 def _stream_tier(message: InboundMessage) -> Headers:
-    """Return the tier that holds the stream headers: transport since 0.8.0, codec in earlier releases."""
+    """Return the tier with the stream headers: transport since 0.8.0, codec in earlier releases."""
     if names.STREAM in message.transport_headers or names.STREAM not in message.codec_headers:
         return message.transport_headers
     return message.codec_headers

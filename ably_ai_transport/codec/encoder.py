@@ -1,51 +1,60 @@
 """Encoder core: writes a codec's payloads to a channel, discrete or streamed."""
 
-import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
-from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Payload, WriteOptions
-from ably_ai_transport.codec.encoder_pipeline import AppendPipeline, failure_of, logger
-from ably_ai_transport.codec.encoder_stream import (
+import anyio
+
+from ably_ai_transport.codec.appends import (
+    AppendPipeline,
     EncoderStats,
     Ending,
     EndStatus,
     OutgoingStream,
     StreamPhase,
+    check_text,
+    failure_of,
+    logger,
 )
-from ably_ai_transport.codec.encoder_text import check_text
-from ably_ai_transport.wire import AITransportError, ErrorCode, OutboundMessage, names
+from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Payload, WriteOptions
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InvalidArgumentError,
+    OutboundMessage,
+    SessionClosedError,
+    names,
+)
 
 __all__ = ["EncoderCore", "EncoderStats"]
 
-_DEFAULTS = WriteOptions()
-_MIN_APPEND_SIZE = 4
+_DEFAULTS: Final = WriteOptions()
+_MIN_APPEND_SIZE: Final = 4
 """Bytes of the longest character in UTF-8."""
 
 
 class EncoderCore:
-    """The operations that a codec's encoder is made of.
+    """Publishes discrete and streamed messages. Encoders of codecs are built on it.
 
-    A stream is one message that grows: started, appended to, closed. Appends are pipelined; what the
-    channel refuses is repaired behind the scenes by an update with the whole text. Text counts as written
-    from the call on: a call that is cancelled while it waits has written its text all the same.
+    A stream is one message that grows: started, appended to, closed. Appends are pipelined. A refused append
+    is repaired by an update with the whole text. A call has written its text even if it is cancelled while
+    it waits.
 
     Args:
         writer: The channel.
         options: Defaults of every message, the message hook, and the size of the append window.
 
     Raises:
-        AITransportError: The options leave no room to append anything (40003).
+        InvalidArgumentError: ``append_window`` or ``max_append_size`` leaves no room for any append (40003).
     """
 
     def __init__(self, writer: ChannelWriter, options: EncoderOptions | None = None) -> None:
         options = options or EncoderOptions()
-        if options.append_window < 1 or options.max_append_size < _MIN_APPEND_SIZE:
-            raise AITransportError(
-                "unable to create encoder; append_window must be at least 1 and max_append_size at least 4",
-                ErrorCode.INVALID_ARGUMENT,
-            )
+        _check_size("append_window", options.append_window, 1)
+        _check_size("max_append_size", options.max_append_size, _MIN_APPEND_SIZE)
         self._writer = writer
         self._options = options
         self._pipeline = AppendPipeline(writer, options)
@@ -55,24 +64,25 @@ class EncoderCore:
 
     @property
     def stats(self) -> EncoderStats:
-        """What the encoder has done so far, as a copy."""
+        """The counters so far, as a copy. ``close`` logs them at debug level."""
         return replace(self._pipeline.stats)
 
     @property
     def has_gaps(self) -> bool:
-        """Whether followers that cannot take a rewritten text may have one with a hole."""
+        """Whether a follower that ignores rewritten text may have a text with a gap."""
         return self._pipeline.has_gaps
 
     # Discrete messages
 
     async def publish_discrete(self, payload: Payload, options: WriteOptions | None = None) -> str | None:
-        """Publish one message that does not grow.
+        """Publish one discrete message.
 
         Returns:
-            Its serial, where the channel told it.
+            Its serial, if the ack had one.
 
         Raises:
-            AITransportError: The encoder is closed (104004), or the channel refused the message.
+            SessionClosedError: The encoder is closed (104004).
+            AITransportError: The channel refused the message.
         """
         self._check_open()
         serials = await self._publish([self._discrete(payload, options or _DEFAULTS)])
@@ -87,7 +97,8 @@ class EncoderCore:
             Their serials.
 
         Raises:
-            AITransportError: The encoder is closed (104004), or the channel refused the messages.
+            SessionClosedError: The encoder is closed (104004).
+            AITransportError: The channel refused the messages.
         """
         self._check_open()
         if not payloads:
@@ -101,24 +112,23 @@ class EncoderCore:
     async def start_stream(
         self, stream_id: str, payload: Payload, options: WriteOptions | None = None
     ) -> None:
-        """Publish the message that a stream grows from.
+        """Publish the message that a stream appends to.
 
         Args:
             stream_id: The stream's id; free again once the stream has ended.
-            payload: Name and headers, which all appends repeat, and the first text, often none.
-            options: What this stream adds to the encoder's defaults.
+            payload: Name, headers that all appends repeat, and the first text, often none.
+            options: Headers and message id on top of the encoder's defaults.
 
         Raises:
-            AITransportError: The stream is open already or its text is no text (40003), the channel refused
-                it or told no serial (50000), or the encoder is closed (104004).
+            InvalidArgumentError: The stream is open, or its text is not a string (40003).
+            SessionClosedError: The encoder is closed (104004).
+            AITransportError: The channel refused it, or its ack has no serial (50000).
         """
         self._check_open()
         earlier = self._streams.get(stream_id)
         if earlier is not None:
             if earlier.phase is not StreamPhase.DEAD:
-                raise AITransportError(
-                    f"unable to start stream; stream '{stream_id}' is open", ErrorCode.INVALID_ARGUMENT
-                )
+                raise InvalidArgumentError(f"unable to start stream; stream '{stream_id}' is open")
             if not earlier.reported:
                 raise self._pipeline.failure([earlier], "start stream")
         text = check_text(payload.data, "start stream")
@@ -127,27 +137,28 @@ class EncoderCore:
         transport[names.STATUS] = "streaming"
         transport[names.STREAM_ID] = stream_id
         codec = dict(payload.codec_headers)
-        # Appends repeat these very headers: what a hook stamps on the start stays on the message.
+        # Appends repeat these very objects: headers that a hook stamps on the start stay on the message.
         message = OutboundMessage(payload.name, text, _extras(transport, codec))
         self._pipeline.hook(message)
         stream = OutgoingStream(stream_id, transport, codec, [text])
+        ack = self._enqueue([message])
         self._pipeline.add(stream)
-        future = self._enqueue([message])
-        future.add_done_callback(partial(self._started, stream))
-        await self._answer(future)
+        ack.add_done_callback(partial(self._started, stream))
+        await self._answer(ack)
         if stream.error is not None:
             raise stream.error
 
     async def append_stream(self, stream_id: str, text: str) -> None:
-        """Append text to a stream. Returns as soon as the text is on its way, or waits for room.
+        """Append text to a stream. Waits only for room in the window, not for the ack.
 
         Args:
             stream_id: An open stream.
-            text: The text; it may go out together with other text of the stream.
+            text: The text; it may be merged with other text of the stream.
 
         Raises:
-            AITransportError: There is no such stream or the text is no text (40003), an earlier append was
-                refused beyond repair (104000), or the encoder is closed (104004).
+            InvalidArgumentError: There is no such stream, or the text is not a string (40003).
+            SessionClosedError: The encoder is closed (104004).
+            ChannelRefusedError: An earlier refused append could not be repaired (104000).
         """
         full = self.write_stream(stream_id, text)
         if full is not None:
@@ -161,7 +172,7 @@ class EncoderCore:
             text: The text.
 
         Returns:
-            None where the writer may go on; else what to hand to :meth:`wait_for_room` before that.
+            None if the writer may go on; otherwise the argument for :meth:`wait_for_room`.
 
         Raises:
             AITransportError: As :meth:`append_stream`.
@@ -173,26 +184,32 @@ class EncoderCore:
         """Wait until a stream takes more text.
 
         Args:
-            stream: What :meth:`write_stream` returned.
+            stream: The result of :meth:`write_stream`.
 
         Raises:
-            AITransportError: What was written was refused beyond repair (104000).
+            ChannelRefusedError: A refused append could not be repaired (104000).
         """
         pipeline = self._pipeline
         await pipeline.until(lambda: pipeline.has_room(stream))
         if stream.phase is StreamPhase.DEAD:
             raise pipeline.failure([stream], "append")
 
+    def has_text(self, stream_id: str) -> bool:
+        """Whether any text was written to an open stream; False if there is none."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.has_text
+
     async def close_stream(self, stream_id: str, payload: Payload) -> None:
-        """Close a stream as complete and wait until all of it is on the channel.
+        """Close a stream as complete, and wait for its acks and repairs.
 
         Args:
             stream_id: An open stream.
-            payload: Last text, often none, and headers that the closing version adds to those of the start.
+            payload: Last text, often none, and headers that the last version adds to those of the start.
 
         Raises:
-            AITransportError: There is no such stream or the text is no text (40003), what was refused could
-                not be repaired (104000), or the encoder is closed (104004).
+            InvalidArgumentError: There is no such stream, or the text is not a string (40003).
+            SessionClosedError: The encoder is closed (104004).
+            ChannelRefusedError: A refused append could not be repaired (104000).
         """
         stream = self._open_stream(stream_id, "close stream")
         text = check_text(payload.data, "close stream")
@@ -202,11 +219,11 @@ class EncoderCore:
             raise self._pipeline.failure([stream], "close stream")
 
     async def cancel_all_streams(self, options: WriteOptions | None = None) -> None:
-        """Close all open streams as cancelled and wait until everything written is acknowledged.
+        """Close all open streams as cancelled, and wait for all acks and repairs.
 
         Raises:
-            AITransportError: A refused append could not be repaired (104000), or the encoder is closed
-                (104004).
+            SessionClosedError: The encoder is closed (104004).
+            ChannelRefusedError: A refused append could not be repaired (104000).
         """
         self._check_open()
         nothing = Payload("")
@@ -217,10 +234,10 @@ class EncoderCore:
         await self._flush("cancel streams")
 
     async def flush(self) -> None:
-        """Wait until everything written is acknowledged or repaired.
+        """Wait for all acks and repairs.
 
         Raises:
-            AITransportError: A refused append could not be repaired (104000). Each stream is told of once.
+            ChannelRefusedError: A refused append could not be repaired (104000). Reported once per stream.
         """
         await self._flush("flush")
 
@@ -228,8 +245,10 @@ class EncoderCore:
         """Refuse further writes, and flush. Open streams stay open on the channel.
 
         Raises:
-            AITransportError: A refused append could not be repaired (104000).
+            ChannelRefusedError: A refused append could not be repaired (104000).
         """
+        if not self._is_closed and logger.isEnabledFor(logging.DEBUG):
+            logger.debug("encoder closed: %s", self.stats)
         self._is_closed = True
         await self._flush("close encoder")
 
@@ -247,51 +266,40 @@ class EncoderCore:
     async def _publish(self, messages: list[OutboundMessage]) -> list[str | None]:
         for message in messages:
             self._pipeline.hook(message)
-        future = self._enqueue(messages)
-        await self._answer(future)
-        error = failure_of(future)
-        if error is None:
-            return future.result()
-        if isinstance(error, asyncio.CancelledError):
-            raise _dropped("publish") from error
-        raise error
+        ack = self._enqueue(messages)
+        await self._answer(ack)
+        error = failure_of(ack, "publish")
+        if error is not None:
+            raise error
+        return ack.result()
 
     def _enqueue(self, messages: list[OutboundMessage]) -> Ack[list[str | None]]:
-        """Put messages behind all text that was written before them."""
+        """Publish behind all text that was written before."""
         self._pipeline.send_waiting()
-        try:
-            future = self._writer.publish(messages)
-        except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
-            refused = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
-            future = refused
+        ack = self._writer.publish(messages)
         self._publishing += 1
-        future.add_done_callback(self._published)
-        return future
+        ack.add_done_callback(self._published)
+        return ack
 
     def _published(self, _: Ack[list[str | None]]) -> None:
         self._publishing -= 1
         self._pipeline.wake()
 
-    async def _answer(self, future: Ack[list[str | None]]) -> None:
-        """Wait for an answer. A caller that is cancelled does not take the message back."""
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def wake(_: object) -> None:
-            if not answered.done():
-                answered.set_result(None)
-
-        future.add_done_callback(wake)
+    async def _answer(self, ack: Ack[list[str | None]]) -> None:
+        """Wait for an ack. Cancelling the caller does not take the message back."""
+        # Not until(ack.done): the callbacks of an ack that is done may still have to run.
+        answered = anyio.Event()
+        ack.add_done_callback(lambda _: answered.set())
         try:
-            await answered
-        except asyncio.CancelledError:
-            future.add_done_callback(_log_abandoned)
+            await answered.wait()
+        except BaseException:
+            ack.add_done_callback(_log_abandoned)
             raise
 
-    def _started(self, stream: OutgoingStream, future: Ack[list[str | None]]) -> None:
-        error = failure_of(future)
+    def _started(self, stream: OutgoingStream, ack: Ack[list[str | None]]) -> None:
+        error = failure_of(ack, "start stream")
         if error is None:
-            serials = future.result()
+            serials = ack.result()
             if serials and serials[0]:
                 self._pipeline.started(stream, serials[0])
                 return
@@ -299,17 +307,13 @@ class EncoderCore:
                 f"unable to start stream; no serial returned for stream '{stream.stream_id}'",
                 ErrorCode.INTERNAL_ERROR,
             )
-        elif isinstance(error, asyncio.CancelledError):
-            error = _dropped("start stream")
         self._pipeline.refused(stream, error)
 
     # Streams and headers
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise AITransportError(
-                "unable to write; the encoder has been closed", ErrorCode.SESSION_CLOSED, 400
-            )
+            raise SessionClosedError("unable to write; the encoder has been closed")
 
     def _open_stream(self, stream_id: str, action: str) -> OutgoingStream:
         if self._is_closed:
@@ -318,9 +322,7 @@ class EncoderCore:
         if stream is not None and stream.phase is StreamPhase.DEAD:
             raise self._pipeline.failure([stream], action)
         if stream is None or stream.ending is not None:
-            raise AITransportError(
-                f"unable to {action}; no active stream '{stream_id}'", ErrorCode.INVALID_ARGUMENT
-            )
+            raise InvalidArgumentError(f"unable to {action}; no active stream '{stream_id}'")
         return stream
 
     def _transport(self, payload: Payload, options: WriteOptions) -> dict[str, str]:
@@ -357,11 +359,14 @@ def _extras(transport: dict[str, str], codec: dict[str, str]) -> dict[str, objec
     return {"ai": {"transport": transport, "codec": codec} if codec else {"transport": transport}}
 
 
-def _dropped(action: str) -> AITransportError:
-    return AITransportError(f"unable to {action}; the channel dropped the message", ErrorCode.INTERNAL_ERROR)
-
-
-def _log_abandoned(future: Ack[list[str | None]]) -> None:
-    error = failure_of(future)
+def _log_abandoned(ack: Ack[list[str | None]]) -> None:
+    error = failure_of(ack, "publish")
     if error is not None:
-        logger.warning("a message whose publisher was cancelled meanwhile was refused: %s", error)
+        logger.warning("a message was refused after its publisher was cancelled: %s", error)
+
+
+def _check_size(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidArgumentError(
+            f"unable to create encoder; {name} is {value!r} (give a whole number, at least {least})"
+        )

@@ -1,6 +1,6 @@
-"""The inputs that every chat vocabulary has; codecs build their input types from them.
+"""The inputs of every chat vocabulary. Codecs build their input types from them.
 
-They carry the routing fields that sessions read (:class:`~ably_ai_transport.codec.contract.RoutedInput`).
+They have the routing fields that sessions read (:class:`~ably_ai_transport.codec.contract.RoutedInput`).
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class UserMessage(Generic[M_co]):
 
 @dataclass(frozen=True, slots=True)
 class Regenerate:
-    """A request for another reply. It asks for a fork; the agent's answer makes it.
+    """A request for another reply. The agent's answer forks the conversation.
 
     Attributes:
         target: The assistant message to replace.
@@ -48,11 +48,11 @@ class Regenerate:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult(Generic[P_co]):
-    """What a tool that ran at the client's returned.
+    """The output of a tool that ran at a client.
 
     Attributes:
         codec_message_id: The assistant message with the tool call.
-        payload: Which call, and what it returned, in the codec's terms.
+        payload: The call and its output, in the codec's terms.
         parent: The conversation message before it on its branch; None lets the session choose.
         target: A message that it refers to.
     """
@@ -66,11 +66,11 @@ class ToolResult(Generic[P_co]):
 
 @dataclass(frozen=True, slots=True)
 class ToolResultError(Generic[P_co]):
-    """The failure of a tool that ran at the client's.
+    """The failure of a tool that ran at a client.
 
     Attributes:
         codec_message_id: The assistant message with the tool call.
-        payload: Which call, and how it failed, in the codec's terms.
+        payload: The call and its failure, in the codec's terms.
         parent: The conversation message before it on its branch; None lets the session choose.
         target: A message that it refers to.
     """
@@ -84,11 +84,11 @@ class ToolResultError(Generic[P_co]):
 
 @dataclass(frozen=True, slots=True)
 class ToolApprovalResponse(Generic[P_co]):
-    """A decision about a tool call that asked for approval.
+    """The decision about a tool call that asked for approval.
 
     Attributes:
         codec_message_id: The assistant message with the tool call.
-        payload: Which call, and the decision, in the codec's terms.
+        payload: The call and the decision, in the codec's terms.
         parent: The conversation message before it on its branch; None lets the session choose.
         target: A message that it refers to.
     """

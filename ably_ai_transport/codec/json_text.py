@@ -1,7 +1,6 @@
-"""JSON as text, the way JavaScript peers write and read it.
+"""JSON text, byte for byte as JavaScript peers write it.
 
-``json.dumps`` differs from ``JSON.stringify`` in how it prints floats (``1.0``, ``1e-05``) and lone
-surrogates; a header that both sides write should not depend on who wrote it.
+``json.dumps`` prints floats (``1.0``, ``1e-05``) and lone surrogates in another way than ``JSON.stringify``.
 """
 
 import json
@@ -19,7 +18,7 @@ def _string(text: str) -> str:
     quoted = _quote(text)
     if _SURROGATE.search(quoted) is None:
         return quoted
-    # Two halves of a pair are one character in JavaScript; what is left over is written as an escape.
+    # Two halves of a pair are one character in JavaScript; a lone half is written as an escape.
     whole = quoted.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", whole)
 
@@ -30,10 +29,10 @@ def _number(value: float) -> str:
     if value == 0:
         return "0"
     if abs(value) >= 2**53 and abs(value) < 1e21:
-        # JavaScript rounds the last digits, which it may, having no integers. All digits read back the same
-        # there, and as the same number here.
+        # JavaScript rounds the last digits, since it has no integers. All digits read back as the same number
+        # on both sides.
         return str(int(value))
-    # Both languages print the fewest digits that read back the same; they differ in where the point goes.
+    # Both languages print the fewest digits that read back the same, but place the point differently.
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     shown = "".join(map(str, digits))
     point = len(shown) + int(exponent)
@@ -116,7 +115,7 @@ def parse_json(text: str) -> object:
         text: The JSON.
 
     Returns:
-        What it holds.
+        Its value.
 
     Raises:
         ValueError: It is not JSON, or nested too deeply.

@@ -10,7 +10,7 @@ import sniffio
 
 from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange, open_channel
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation.tree import REORDER_WINDOW_MS
+from ably_ai_transport.conversation import REORDER_WINDOW_MS
 from ably_ai_transport.session.connection import SessionConnection
 from ably_ai_transport.session.conversation import LiveConversation, SessionTree
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ably_ai_transport import AITransportError, InboundMessage
-from ably_ai_transport.codec import Codec, EncoderOptions, WriteOptions
+from ably_ai_transport.codec import EncoderOptions, TableCodec, WriteOptions
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import ai_extras
 from integration_tests.differential.script import Json, Script, message_to_json
@@ -83,7 +83,7 @@ def write(case: Case) -> Written:
     return asyncio.run(_write(case, CODECS[case.codec]))
 
 
-async def _write(case: Case, codec: Codec[Any, Any, Any, Any]) -> Written:
+async def _write(case: Case, codec: TableCodec[Any, Any, Any, Any, Any, Any, Any]) -> Written:
     channel = FakeChannel()
     encoder = codec.create_encoder(
         channel, EncoderOptions(headers=dict(case.headers), message_id=case.message_id, merge_appends=False)
@@ -110,7 +110,7 @@ async def _write(case: Case, codec: Codec[Any, Any, Any, Any]) -> Written:
     return Written([_frame(op, message) for op, message in channel.sent], errors, channel)
 
 
-def input_of(codec: Codec[Any, Any, Any, Any], event: Json) -> object:
+def input_of(codec: TableCodec[Any, Any, Any, Any, Any, Any, Any], event: Json) -> object:
     """Build an input of ours from the JSON of the npm package's."""
     match event["kind"]:
         case "user-message":

@@ -241,7 +241,7 @@ class Reader:
         replaced: How often it said so.
     """
 
-    decoder: DecoderCore[Event] = field(default_factory=lambda: DecoderCore(Hooks()))
+    decoder: DecoderCore[Event, Event] = field(default_factory=lambda: DecoderCore(Hooks()))
     events: dict[str, list[Event]] = field(default_factory=dict[str, list[Event]])
     replaced: int = 0
 
@@ -251,7 +251,7 @@ class Reader:
             if decoded.replaces:
                 self.replaced += 1
                 self.events[message.serial or ""] = []
-            self.events.setdefault(message.serial or "", []).extend(decoded.events)
+            self.events.setdefault(message.serial or "", []).extend(decoded.outputs)
         return self
 
     def streams(self) -> dict[str, tuple[str, bool]]:

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ably_ai_transport.codec.contract import Payload, StreamState
-from ably_ai_transport.codec.decoder import DecodedEvents, DecoderCore
+from ably_ai_transport.codec.contract import Decoded, Payload, StreamState
+from ably_ai_transport.codec.decoder import DecoderCore
 from ably_ai_transport.wire import InboundMessage, MessageAction
 from ably_ai_transport.wire.messages import Headers
 from tests.codec.fake_channel import Event, Hooks, Reader
 
 CREATE, APPEND = MessageAction.CREATE, MessageAction.APPEND
+Core = DecoderCore[Event, Event]
 UPDATE, DELETE = MessageAction.UPDATE, MessageAction.DELETE
 
 
@@ -39,22 +40,22 @@ def delivery(
     )
 
 
-def events(decoder: DecoderCore[Event], *messages: InboundMessage) -> list[Event]:
+def events(decoder: Core, *messages: InboundMessage) -> list[Event]:
     """All events of some deliveries, none of which rewrites anything."""
     result: list[Event] = []
     for message in messages:
         decoded = decoder.decode(message)
         assert not decoded.replaces
-        result.extend(decoded.events)
+        result.extend(decoded.outputs)
     return result
 
 
 @pytest.fixture
-def decoder() -> DecoderCore[Event]:
+def decoder() -> Core:
     return DecoderCore(Hooks())
 
 
-def test_a_stream_from_its_beginning(decoder: DecoderCore[Event]) -> None:
+def test_a_stream_from_its_beginning(decoder: Core) -> None:
     assert events(
         decoder,
         delivery(CREATE, 1),
@@ -70,7 +71,7 @@ def test_a_stream_from_its_beginning(decoder: DecoderCore[Event]) -> None:
 )
 @pytest.mark.parametrize("action", [CREATE, UPDATE, APPEND])
 def test_first_contact_in_the_middle(
-    decoder: DecoderCore[Event], action: MessageAction, status: str | None, end: list[Event]
+    decoder: Core, action: MessageAction, status: str | None, end: list[Event]
 ) -> None:
     """An append is no first contact by contract, but all that there is."""
     assert events(decoder, delivery(action, 3, "abc", status)) == [("start", "t1"), ("delta", "abc"), *end]
@@ -78,7 +79,7 @@ def test_first_contact_in_the_middle(
     assert more == ([] if status in ("complete", "cancelled") else [("delta", "d")])
 
 
-def test_an_update_that_goes_on_is_a_delta(decoder: DecoderCore[Event]) -> None:
+def test_an_update_that_goes_on_is_a_delta(decoder: Core) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "ab"))
     assert events(decoder, delivery(UPDATE, 3, "abc")) == [("delta", "c")]
     assert events(decoder, delivery(UPDATE, 4, "abc")) == []
@@ -89,7 +90,7 @@ def test_an_update_that_goes_on_is_a_delta(decoder: DecoderCore[Event]) -> None:
 @pytest.mark.parametrize("action", [CREATE, APPEND, UPDATE])
 @pytest.mark.parametrize("status", ["streaming", "complete"])
 def test_what_has_been_taken_in_decodes_to_nothing(
-    decoder: DecoderCore[Event], version: int, action: MessageAction, status: str
+    decoder: Core, version: int, action: MessageAction, status: str
 ) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "a"), delivery(APPEND, 3, "b", status))
     assert events(decoder, delivery(action, version, "other")) == []
@@ -106,10 +107,10 @@ def test_live_text_and_history_in_either_order() -> None:
 @pytest.mark.parametrize(
     ("status", "end"), [("streaming", []), ("complete", [("end", "xyz")]), ("cancelled", [])]
 )
-def test_a_rewritten_stream_is_read_anew(decoder: DecoderCore[Event], status: str, end: list[Event]) -> None:
+def test_a_rewritten_stream_is_read_anew(decoder: Core, status: str, end: list[Event]) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "abc"))
     decoded = decoder.decode(delivery(UPDATE, 3, "xyz", status))
-    assert decoded == DecodedEvents([("start", "t1"), ("delta", "xyz"), *end], replaces=True)
+    assert decoded == Decoded(outputs=[("start", "t1"), ("delta", "xyz"), *end], replaces=True)
     after = events(decoder, delivery(APPEND, 4, "!"))
     assert after == ([("delta", "!")] if status == "streaming" else [])
 
@@ -133,30 +134,28 @@ def test_headers_of_a_rewritten_stream_are_replaced() -> None:
     assert seen[1][1] == {"stream": "true", "stream-id": "t1", "status": "streaming"}
 
 
-def test_a_closed_stream_takes_no_appends(decoder: DecoderCore[Event]) -> None:
+def test_a_closed_stream_takes_no_appends(decoder: Core) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "a", "complete"))
     assert events(decoder, delivery(APPEND, 3, "b"), delivery(APPEND, 4, "", "complete")) == []
     assert events(decoder, delivery(APPEND, None, "b"), delivery(UPDATE, None, "b")) == []
 
 
 @pytest.mark.parametrize("status", ["complete", "cancelled"])
-def test_a_closed_stream_is_read_anew_only_where_its_text_changed(
-    decoder: DecoderCore[Event], status: str
-) -> None:
+def test_a_closed_stream_is_read_anew_only_where_its_text_changed(decoder: Core, status: str) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "abc", status))
     assert events(decoder, delivery(UPDATE, 3, "abc", status)) == []
     changed = decoder.decode(delivery(UPDATE, 4, "abcd", "complete"))
-    assert changed == DecodedEvents([("start", "t1"), ("delta", "abcd"), ("end", "abcd")], replaces=True)
+    assert changed == Decoded(outputs=[("start", "t1"), ("delta", "abcd"), ("end", "abcd")], replaces=True)
     assert events(decoder, delivery(UPDATE, 4, "zzz"), delivery(UPDATE, 3, "zzz")) == []
 
 
-def test_a_closed_stream_may_be_opened_again(decoder: DecoderCore[Event]) -> None:
+def test_a_closed_stream_may_be_opened_again(decoder: Core) -> None:
     events(decoder, delivery(CREATE, 1), delivery(APPEND, 2, "abc", "complete"))
     assert decoder.decode(delivery(UPDATE, 3, "x")).replaces
     assert events(decoder, delivery(APPEND, 4, "y", "complete")) == [("delta", "y"), ("end", "xy")]
 
 
-def test_a_closed_stream_keeps_no_text(decoder: DecoderCore[Event]) -> None:
+def test_a_closed_stream_keeps_no_text(decoder: Core) -> None:
     streams: list[StreamState] = []
 
     class Spy(Hooks):
@@ -184,7 +183,7 @@ def test_a_deleted_stream_stays_deleted() -> None:
     assert events(decoder, delivery(UPDATE, 4, "b"), delivery(APPEND, 5, "c"), delivery(CREATE, 6)) == []
 
 
-def test_a_closed_stream_that_is_deleted_stays_deleted(decoder: DecoderCore[Event]) -> None:
+def test_a_closed_stream_that_is_deleted_stays_deleted(decoder: Core) -> None:
     events(decoder, delivery(UPDATE, 2, "a", "complete"), delivery(DELETE, 3))
     assert events(decoder, delivery(UPDATE, 4, "b", "complete")) == []
 
@@ -201,16 +200,16 @@ def test_a_message_that_does_not_grow(action: MessageAction, headers: dict[str, 
 
     extras = {"ai": {"transport": headers, "codec": {"kind": "data"}}}
     message = InboundMessage(action, "ai-output", {"x": 1}, "s1", "s1", extras=extras)
-    assert DecoderCore(Spy()).decode(message).events == [("discrete", "x")]
+    assert DecoderCore(Spy()).decode(message).outputs == [("discrete", "x")]
     assert payloads == [Payload("ai-output", {"x": 1}, {"kind": "data"}, headers)]
 
 
-def test_a_strangers_append_is_ignored(decoder: DecoderCore[Event]) -> None:
+def test_a_strangers_append_is_ignored(decoder: Core) -> None:
     for extras in (None, {}, {"headers": {"stream": "true"}}, {"ai": "no"}):
         assert events(decoder, InboundMessage(APPEND, None, "x", "s9", "s9", extras=extras)) == []
 
 
-def test_stream_headers_in_the_codec_tier_are_read_too(decoder: DecoderCore[Event]) -> None:
+def test_stream_headers_in_the_codec_tier_are_read_too(decoder: Core) -> None:
     """Where an earlier release may have put them."""
 
     def old(action: MessageAction, version: str, data: str, status: str) -> InboundMessage:
@@ -226,14 +225,14 @@ def test_stream_headers_in_the_codec_tier_are_read_too(decoder: DecoderCore[Even
     ) == [("start", "t1"), ("delta", "a"), ("delta", "b"), ("end", "ab")]
 
 
-def test_a_codecs_own_status_is_not_the_streams(decoder: DecoderCore[Event]) -> None:
+def test_a_codecs_own_status_is_not_the_streams(decoder: Core) -> None:
     events(decoder, delivery(CREATE, 1))
     message = delivery(APPEND, 2, "a", None, codec={"status": "complete", "stream": "true"})
     assert events(decoder, message) == [("delta", "a")]
 
 
 @pytest.mark.parametrize("data", [None, 7, {"a": 1}, b"bytes", ["x"]])
-def test_data_of_a_stream_that_is_no_text_counts_as_none(decoder: DecoderCore[Event], data: object) -> None:
+def test_data_of_a_stream_that_is_no_text_counts_as_none(decoder: Core, data: object) -> None:
     events(decoder, delivery(CREATE, 1, data), delivery(APPEND, 2, "a"))
     assert events(decoder, delivery(APPEND, 3, data), delivery(APPEND, 4, "b", "complete")) == [
         ("delta", "b"),

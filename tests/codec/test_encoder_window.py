@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ably_ai_transport.codec.appends import MAX_BUFFER, split_text
 from ably_ai_transport.codec.contract import EncoderOptions, Payload
 from ably_ai_transport.codec.encoder import EncoderCore
-from ably_ai_transport.codec.encoder_pipeline import MAX_BUFFER
-from ably_ai_transport.codec.encoder_text import split_text
 from tests.codec.fake_channel import FakeChannel, settle, timed
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from ably_ai_transport.codec import encoder_stream
+from ably_ai_transport.codec import appends
 from ably_ai_transport.conversation import lifecycle
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "lifecycles.md"
@@ -44,7 +44,7 @@ def draw(table: Mapping[tuple[State, str], State], first: State) -> str:
 DIAGRAMS: Final[Mapping[str, str]] = {
     "run": draw({**lifecycle.RUN_TRANSITIONS}, "active"),
     "step": draw({**lifecycle.STEP_TRANSITIONS}, "active"),
-    "stream": draw({**encoder_stream.TRANSITIONS}, encoder_stream.StreamPhase.STARTING),
+    "stream": draw({**appends.TRANSITIONS}, appends.StreamPhase.STARTING),
 }
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from ably_ai_transport.codec import (
-    Codec,
     CodecMessage,
     EncoderOptions,
     InputTableRow,
     LeadIn,
     OutputRow,
     Reducer,
+    TableCodec,
     WriteOptions,
     define_codec,
 )
@@ -18,7 +18,7 @@ from ably_ai_transport.wire import InboundMessage
 from tests.codec.fake_channel import FakeChannel
 
 Event: TypeAlias = dict[str, object]
-ListCodec: TypeAlias = Codec[object, Event, list[object], object]
+ListCodec: TypeAlias = TableCodec[object, Event, list[object], object]
 
 
 def codec_of(

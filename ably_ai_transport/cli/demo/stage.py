@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from ably_ai_transport_vercel import UIMessageCodec, user_message
+from ably_ai_transport_vercel import UIMessageCodec, text_message
 
 from ably_ai_transport.cli.demo.agent import Agent, serving
 from ably_ai_transport.cli.demo.answers import Answers
@@ -78,7 +78,7 @@ class Stage:
         Raises:
             CliError: The agent could not be told.
         """
-        question = UIMessageCodec().create_user_message(user_message(text))
+        question = UIMessageCodec().create_user_message(text_message(text))
         run = await self.alice.session.view.send(question)
         try:
             response = await self._http.post(self.agent_url, json=run.to_invocation().to_json())

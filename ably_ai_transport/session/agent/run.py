@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Generic, Self, get_args
 import anyio
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import OutputFolded, Pinned, RunNode
-from ably_ai_transport.conversation.nodes import TERMINAL
+from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.pipe import StreamResult

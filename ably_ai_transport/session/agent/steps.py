@@ -11,7 +11,7 @@ from typing import Final, Generic, Literal, Self, TypeAlias, get_args
 import anyio
 
 from ably_ai_transport.codec.contract import Encoder, InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation.nodes import TERMINAL
+from ably_ai_transport.conversation import TERMINAL
 from ably_ai_transport.session.agent.hooks import HookCaller
 from ably_ai_transport.session.agent.pipe import Pipe, StreamResult, Write, check_source
 from ably_ai_transport.session.agent.publisher import Attempt, RunWriter

@@ -17,6 +17,7 @@ from ably_ai_transport.codec.contract import (
     RoutedInput,
     WriteOptions,
 )
+from ably_ai_transport.conversation import Delivery
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.session.client.latches import RunLatches, RunProgress
 from ably_ai_transport.session.connection import publish_error
@@ -109,7 +110,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
             if not _amends(route):
                 previewed = message_id
                 tree = core.conversation.tree
-                core.conversation.publish(tree.apply_decoded(Decoded(inputs=[event]), headers))
+                core.conversation.publish(tree.apply_delivery(Delivery(Decoded(inputs=[event]), headers)))
         progress = RunProgress(message_id, event_id, options.run_id)
         self._latches.expect(progress)
         try:

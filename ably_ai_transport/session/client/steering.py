@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation.tree import read_steer_stamp
+from ably_ai_transport.conversation import read_steer_stamp
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.session.client.latches import RunProgress
 from ably_ai_transport.session.client.publisher import InputWriter

@@ -1,4 +1,4 @@
-"""Which function calls are answered, and which still owe the model an answer."""
+"""Open and answered function calls."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def resolved_call_ids(messages: Iterable[OpenAIMessage]) -> set[str]:
-    """Collect the calls that have an answer.
+    """Collect the answered calls.
 
     Args:
         messages: The conversation.
@@ -31,9 +31,9 @@ def resolved_call_ids(messages: Iterable[OpenAIMessage]) -> set[str]:
 
 
 def unanswered_calls(messages: Sequence[OpenAIMessage]) -> list[FunctionCall]:
-    """List the calls that still owe the model an answer: without an output, and not approved either.
+    """List the calls that have neither an output nor an approval.
 
-    A run can go on when there are none: an approved call is the agent's to carry out first.
+    A run can go on when there are none. The agent executes approved calls first.
 
     Args:
         messages: The messages of the run.
@@ -45,7 +45,7 @@ def unanswered_calls(messages: Sequence[OpenAIMessage]) -> list[FunctionCall]:
 
 
 def approved_unexecuted_calls(messages: Sequence[OpenAIMessage]) -> list[FunctionCall]:
-    """List the calls that somebody has approved and nobody has carried out.
+    """List the calls that are approved and have no output.
 
     Args:
         messages: The messages of the run.

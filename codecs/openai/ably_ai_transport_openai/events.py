@@ -1,13 +1,12 @@
-"""What agents put out, what clients say, and the messages that both fold into.
+"""The events of agents and clients, and the messages that they fold into.
 
-All of it is plain JSON in OpenAI's own words, as dicts. Where an agent has objects of the ``openai`` package,
-they are taken as they are.
+All are dicts, as OpenAI's JSON. Agents may also pass objects of the ``openai`` package.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeAlias
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from ably_ai_transport.codec import Regenerate, ToolApprovalResponse, ToolResult, ToolResultError, UserMessage
 
@@ -25,7 +24,7 @@ class InputText(TypedDict):
 
 
 class InputMessage(TypedDict):
-    """What a person says: an item that is input only."""
+    """A message of a person: an item that is input only."""
 
     type: Literal["message"]
     role: str
@@ -49,7 +48,7 @@ class Refusal(TypedDict):
 
 
 class OutputMessage(TypedDict):
-    """What the model says."""
+    """A message of the model."""
 
     type: Literal["message"]
     id: str
@@ -59,21 +58,21 @@ class OutputMessage(TypedDict):
 
 
 class SummaryText(TypedDict):
-    """A part of the summary of what the model thought."""
+    """A part of a reasoning summary."""
 
     type: Literal["summary_text"]
     text: str
 
 
 class ReasoningText(TypedDict):
-    """A part of what the model thought."""
+    """A part of a reasoning text."""
 
     type: Literal["reasoning_text"]
     text: str
 
 
 class ReasoningItem(TypedDict):
-    """What the model thought."""
+    """The reasoning of the model."""
 
     type: Literal["reasoning"]
     id: str
@@ -95,7 +94,7 @@ class FunctionCall(TypedDict):
 
 
 class FunctionCallOutput(TypedDict):
-    """What a function call brought."""
+    """The output of a function call."""
 
     type: Literal["function_call_output"]
     call_id: str
@@ -107,14 +106,14 @@ OpenAIItem: TypeAlias = OutputMessage | ReasoningItem | FunctionCall | FunctionC
 
 
 class OpenAIToolCallState(TypedDict, total=False):
-    """What OpenAI's items cannot say of a function call.
+    """The state of a function call that OpenAI's items cannot hold.
 
     Attributes:
-        approval: Whether somebody has approved it.
-        result: How a client's execution went.
+        approval: The decision about it.
+        result: Whether a client's execution succeeded.
         name: The function, as the request for approval names it.
         arguments: Its arguments, as JSON text.
-        reason: Why it was approved or denied.
+        reason: The reason of the decision.
     """
 
     approval: Literal["pending", "approved", "denied"]
@@ -125,12 +124,12 @@ class OpenAIToolCallState(TypedDict, total=False):
 
 
 class OpenAIMessage(TypedDict):
-    """A message: the items of one reply, or what a person says.
+    """A message: the items of one reply, or of a person.
 
     Attributes:
-        role: Who says it.
+        role: The speaker.
         items: The items, in order.
-        toolCallStates: What items cannot say of calls, by ``call_id``; absent where there is nothing.
+        toolCallStates: The states of calls, by ``call_id``; absent if there are none.
     """
 
     role: Role
@@ -139,14 +138,14 @@ class OpenAIMessage(TypedDict):
 
 
 class FunctionCallOutputEvent(TypedDict):
-    """A function's result that the agent puts out: OpenAI's stream has no event for it."""
+    """A function's result from the agent. OpenAI's stream has no event for it."""
 
     type: Literal["function_call_output"]
     item: FunctionCallOutput
 
 
 class ToolApprovalRequestEvent(TypedDict):
-    """A function call that the agent wants somebody to approve."""
+    """A function call that waits for approval."""
 
     type: Literal["tool-approval-request"]
     call_id: str
@@ -160,46 +159,47 @@ ResponseEvent: TypeAlias = Mapping[str, Any]
 OpenAIOutput: TypeAlias = (
     "ResponseStreamEvent | FunctionCallOutputEvent | ToolApprovalRequestEvent | ResponseEvent"
 )
-"""What agents put out: OpenAI's stream, and the two events that it lacks."""
+"""An output of an agent: an event of OpenAI's stream, or one of the two events that it lacks."""
 
 
 class OpenAIToolResultPayload(TypedDict):
-    """A client's answer to a function call."""
+    """A function's output, from a client."""
 
     call_id: str
     output: str | list[dict[str, Any]]
 
 
 class OpenAIToolResultErrorPayload(TypedDict):
-    """How a function call failed at a client."""
+    """A function's failure, from a client."""
 
     call_id: str
     message: str
 
 
 class OpenAIToolApprovalResponsePayload(TypedDict):
-    """Whether a function may be called."""
+    """The decision whether a function may be called."""
 
     call_id: str
     approved: bool
     reason: NotRequired[str]
 
 
-OpenAIInput: TypeAlias = (
+OpenAIInput = TypeAliasType(
+    "OpenAIInput",
     UserMessage[OpenAIMessage]
     | Regenerate
     | ToolResult[OpenAIToolResultPayload]
     | ToolResultError[OpenAIToolResultErrorPayload]
-    | ToolApprovalResponse[OpenAIToolApprovalResponsePayload]
+    | ToolApprovalResponse[OpenAIToolApprovalResponsePayload],
 )
-"""What clients say."""
+"""An input of a client."""
 
 
 def user_message(text: str) -> OpenAIMessage:
-    """Build what a person says.
+    """Build a user's message.
 
     Args:
-        text: The words.
+        text: The text.
 
     Returns:
         The message.

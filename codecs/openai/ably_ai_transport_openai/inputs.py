@@ -1,4 +1,4 @@
-"""What each thing that a client says is on the wire."""
+"""The inputs on the wire."""
 
 from collections.abc import Iterable
 from typing import Final, cast
@@ -14,33 +14,32 @@ from ably_ai_transport.codec import (
     SignalRow,
     UserMessage,
     Values,
+    as_mapping,
+    as_text,
+    pick,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode
+from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport_openai.events import InputText, OpenAIMessage, Role
-from ably_ai_transport_openai.fields import APPROVED, CALL_ID, REASON, as_mapping, as_text, pick
+from ably_ai_transport_openai.fields import APPROVED, CALL_ID, REASON
 
 _ROLE: Final = "role"
 """The transport header that every part of a message repeats."""
 _EMPTY: Final[Values] = {"type": "input_text", "text": ""}
-"""What a message without any part is published as, so that its role arrives."""
+"""The part of a message without parts: its role still arrives."""
 
 
 def _explode(event: UserMessage[OpenAIMessage]) -> Iterable[Values]:
     items = event.message["items"]
     item = items[0] if len(items) == 1 else None
     if item is None or item["type"] != "message":
-        raise AITransportError(
-            f"unable to publish; a user message must be exactly one message item, got {len(items)} item(s)",
-            ErrorCode.INVALID_ARGUMENT,
-            400,
+        raise InvalidArgumentError(
+            f"unable to publish; a user message must be exactly one message item, got {len(items)} item(s)"
         )
     parts = [cast("Values", part) for part in item["content"]]
     for part in parts:
         if part.get("type") != "input_text":
-            raise AITransportError(
-                f"unable to publish; unsupported input content part type '{part.get('type')}'",
-                ErrorCode.INVALID_ARGUMENT,
-                400,
+            raise InvalidArgumentError(
+                f"unable to publish; unsupported input content part type '{part.get('type')}'"
             )
     return parts or [_EMPTY]
 

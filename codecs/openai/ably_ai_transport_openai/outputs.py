@@ -1,7 +1,7 @@
-"""What each event of a response is on the wire.
+"""The events of a response on the wire.
 
-The table is complete: what is neither sent nor dropped here is refused, for it belongs to hosted tools whose
-content would be lost otherwise.
+The table is complete. An event that it neither sends nor drops belongs to a hosted tool, and is refused: its
+content would be lost.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +19,11 @@ from ably_ai_transport.codec import (
     StreamRow,
     StreamState,
     Values,
+    as_mapping,
+    as_text,
+    pick,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode, Headers
+from ably_ai_transport.wire import Headers, InvalidArgumentError
 from ably_ai_transport_openai.events import OpenAIOutput
 from ably_ai_transport_openai.fields import (
     CALL_ID,
@@ -31,16 +34,13 @@ from ably_ai_transport_openai.fields import (
     OUTPUT_INDEX,
     PART,
     SUMMARY_INDEX,
-    as_mapping,
-    as_text,
-    pick,
 )
 
 if TYPE_CHECKING:
     from openai.types.responses import ResponseStreamEvent
 
 MODELLED: Final = frozenset({"message", "reasoning", "function_call"})
-"""The items that travel."""
+"""The types of items that are sent."""
 
 
 class ResponseEvents(DictEvents[OpenAIOutput]):
@@ -59,16 +59,14 @@ class ResponseEvents(DictEvents[OpenAIOutput]):
 
 
 def _is_json(event: object) -> bool:
-    # Asking an abstract class costs more than all the rest, and most events are dicts.
+    # Most events are dicts, and isinstance on an abstract class is slow.
     return type(event) is dict or isinstance(event, Mapping)
 
 
-def _refuse(item: Values) -> AITransportError:
-    return AITransportError(
+def _refuse(item: Values) -> InvalidArgumentError:
+    return InvalidArgumentError(
         f"unable to publish; unsupported output item type '{item.get('type')}'"
-        " (leave out the events of hosted tools)",
-        ErrorCode.INVALID_ARGUMENT,
-        400,
+        " (leave out the events of hosted tools)"
     )
 
 
@@ -80,7 +78,7 @@ def _whole_item(event: Values) -> object:
 
 
 def _finished_item(event: Values) -> object:
-    """Reduce a finished item to what its streams have not said."""
+    """Reduce a finished item to the fields that its streams did not carry."""
     item = as_mapping(event.get("item"))
     kind = item.get("type")
     if kind not in MODELLED:
@@ -96,7 +94,7 @@ def _finished_item(event: Values) -> object:
 
 
 def _log_probabilities(content: object) -> list[dict[str, object]] | None:
-    """Keep the log probabilities of each part, at its place; None where no part has any."""
+    """Return the log probabilities of all parts, by position; None if no part has any."""
     if not isinstance(content, list):
         return None
     parts = [as_mapping(part) for part in cast("list[object]", content)]
@@ -132,9 +130,7 @@ def _call_stream(event: Values) -> str:
         return as_text(event.get("item_id"))
     item_id = as_mapping(event.get("item")).get("id")
     if not isinstance(item_id, str):
-        raise AITransportError(
-            "unable to stream function-call arguments; item has no id", ErrorCode.INVALID_ARGUMENT, 400
-        )
+        raise InvalidArgumentError("unable to stream function-call arguments; item has no id")
     return item_id
 
 
@@ -226,7 +222,7 @@ OUTPUTS: Final[tuple[OutputRow, ...]] = (
             encode=lambda event: event.get("arguments"), decode=lambda data: {"arguments": as_text(data)}
         ),
     ),
-    # What a response is as a whole is the run's to say; the ends of parts are the ends of their streams.
+    # The run carries the state of a response; the end of a stream is the end of its part.
     *map(
         DropRow,
         (
@@ -245,7 +241,7 @@ OUTPUTS: Final[tuple[OutputRow, ...]] = (
 
 
 def _missing_item(headers: Headers) -> list[OpenAIOutput]:
-    """Make up the item that a part belongs to, for who joins late; to add it twice is no harm."""
+    """Make up the item of a part for late joiners. Adding it twice is harmless."""
     item_id = ITEM_ID.read(headers)
     if item_id is None:
         return []

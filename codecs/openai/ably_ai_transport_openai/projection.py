@@ -1,6 +1,6 @@
 """Messages under construction: items whose texts grow.
 
-What grows is kept in pieces and joined when somebody looks; what has been shown is never changed afterwards.
+Growing texts are kept in pieces and joined for a snapshot. Snapshots do not change.
 """
 
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ class Growing:
 
     @property
     def kind(self) -> object:
-        """What it is."""
+        """Its type."""
         return self._base.get("type")
 
     def append(self, text: str) -> None:
-        """Let the text grow."""
+        """Append to the text."""
         self._chunks.append(text)
 
     def replace(self, text: str) -> None:
@@ -51,18 +51,18 @@ class Growing:
         self._base[key] = value
 
     def drop(self, key: str) -> None:
-        """Take another field away."""
+        """Remove another field."""
         self._base.pop(key, None)
 
     def snapshot(self) -> Json:
-        """Return the object as it stands."""
+        """Return the object as it is now."""
         if len(self._chunks) > 1:
             self._chunks[:] = ["".join(self._chunks)]
         return {**self._base, self._key: self._chunks[0]}
 
 
 class Item:
-    """An item of a response. Its parts stand at places that the model numbers."""
+    """An item of a response. Its parts have the model's indexes."""
 
     __slots__ = ("_base", "_parts", "_shown")
 
@@ -82,17 +82,17 @@ class Item:
 
     @property
     def kind(self) -> object:
-        """What it is: ``message`` or ``reasoning``."""
+        """Its type: ``message`` or ``reasoning``."""
         return self._base.get("type")
 
     def open_part(self, key: str, index: object, part: Mapping[str, Any]) -> None:
-        """Put a part at its place."""
+        """Put a part at its index."""
         if isinstance(index, int) and not isinstance(index, bool) and index >= 0:
             self._parts.setdefault(key, {})[index] = Growing(part, TEXT_OF.get(part.get("type"), "text"))
             self._shown = None
 
     def part(self, key: str, index: object, kind: str) -> Growing | None:
-        """Return the part at a place, about to be changed; None where there is none of this kind."""
+        """Return the part at an index, to be changed; None if there is none of this kind."""
         part = self._parts.get(key, {}).get(index) if isinstance(index, int) else None
         if part is None or part.kind != kind:
             return None
@@ -105,12 +105,12 @@ class Item:
         self._shown = None
 
     def drop(self, key: str) -> None:
-        """Take a field away."""
+        """Remove a field."""
         self._base.pop(key, None)
         self._shown = None
 
     def snapshot(self) -> Json:
-        """Return the item as it stands, with the parts up to the first that is missing."""
+        """Return the item as it is now, with the parts before the first missing one."""
         if self._shown is None:
             parts = {key: _without_holes(placed) for key, placed in self._parts.items()}
             self._shown = {**self._base, **parts}
@@ -118,7 +118,7 @@ class Item:
 
 
 Live: TypeAlias = Item | Growing
-"""An item of a response that may still change: a function call is a growing object itself."""
+"""An item of a response that may still change. A function call is a growing object."""
 
 
 @dataclass(slots=True)
@@ -127,11 +127,11 @@ class Entry:
 
     Attributes:
         codec_message_id: Its identity on the channel.
-        role: Who says it.
+        role: The speaker.
         items: Its items; those of a response may still change.
         live: The items of a response, by their ids.
-        tool_states: What items cannot say of calls.
-        snapshot: What was last shown; None since something changed.
+        tool_states: The states of calls that items cannot hold.
+        snapshot: The last snapshot; None after a change.
     """
 
     codec_message_id: str
@@ -142,7 +142,7 @@ class Entry:
     snapshot: CodecMessage[OpenAIMessage] | None = None
 
     def show(self) -> CodecMessage[OpenAIMessage]:
-        """Return the message as it stands; the same object until something changes."""
+        """Return a snapshot; the same object until something changes."""
         if self.snapshot is None:
             items = [item if isinstance(item, dict) else item.snapshot() for item in self.items]
             message = cast("OpenAIMessage", {"role": self.role, "items": items})
@@ -152,12 +152,12 @@ class Entry:
         return self.snapshot
 
     def note_call(self, call_id: str, **state: str) -> None:
-        """Note what items cannot say of a call."""
+        """Set state of a call that items cannot hold."""
         merged = {**self.tool_states.get(call_id, {}), **state}
         self.tool_states[call_id] = cast("OpenAIToolCallState", merged)
 
     def answer_call(self, call_id: str, output: object) -> None:
-        """Put an answer to a call among the items, in place of another answer to it."""
+        """Add the answer to a call, or replace it."""
         answer: Json = {"type": "function_call_output", "call_id": call_id, "output": output}
         for place, item in enumerate(self.items):
             if isinstance(item, dict) and item["type"] == answer["type"] and item["call_id"] == call_id:
@@ -167,7 +167,7 @@ class Entry:
 
 
 class OpenAIProjection:
-    """The messages that a node's events have folded into. Its content is for the codec only."""
+    """The messages of one node. Its content is for the codec only."""
 
     __slots__ = ("entries", "index")
 
@@ -176,7 +176,7 @@ class OpenAIProjection:
         self.index: dict[str, Entry] = {}
 
     def ensure(self, codec_message_id: str, role: Role) -> Entry:
-        """Return the message with an id, about to be changed; an empty one where there is none yet."""
+        """Return the message with an id, to be changed; add an empty one if there is none."""
         entry = self.index.get(codec_message_id)
         if entry is None:
             entry = self.index[codec_message_id] = Entry(codec_message_id, role)
@@ -185,7 +185,7 @@ class OpenAIProjection:
         return entry
 
     def live(self, codec_message_id: str, item_id: object) -> Live | None:
-        """Return an item of a response, about to be changed; None where it has not been seen."""
+        """Return an item of a response, to be changed; None if it was not seen."""
         entry = self.index.get(codec_message_id)
         item = None if entry is None or not isinstance(item_id, str) else entry.live.get(item_id)
         if entry is not None and item is not None:

@@ -1,7 +1,7 @@
 """Folds events into messages.
 
-Whatever part of a conversation comes: an event about an item that has not been seen is left out, and parts
-behind one that is missing wait for it.
+Any section of a conversation folds: events of an unseen item are dropped, and parts after a missing part wait
+for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +19,10 @@ from ably_ai_transport.codec import (
     ToolResult,
     ToolResultError,
     UserMessage,
+    as_mapping,
+    as_text,
 )
 from ably_ai_transport_openai.events import OpenAIInput, OpenAIMessage, OpenAIOutput
-from ably_ai_transport_openai.fields import as_mapping, as_text
 from ably_ai_transport_openai.outputs import MODELLED, ResponseEvents
 from ably_ai_transport_openai.projection import TEXT_OF, Growing, Item, Json, OpenAIProjection
 
@@ -29,7 +30,7 @@ Event: TypeAlias = Mapping[str, Any]
 FoldEvent: TypeAlias = Callable[[OpenAIProjection, Event, str], None]
 
 DENIED: Final = "Tool execution was not approved."
-"""What the model is told of a call that was denied without a reason."""
+"""The output of a call that was denied without a reason."""
 
 _EVENTS = ResponseEvents()
 
@@ -86,7 +87,7 @@ def _open_summary(projection: OpenAIProjection, event: Event, message_id: str) -
 
 
 def _part_folds(kind: str, owner: str, list_key: str, index_key: str) -> dict[str, FoldEvent]:
-    """Return how the texts of a kind of part grow and end."""
+    """Return the folds of the texts of a kind of part."""
     name = "reasoning_summary_text" if kind == "summary_text" else kind
     whole = TEXT_OF[kind]
 
@@ -152,7 +153,7 @@ _FOLDS: Final[dict[object, FoldEvent]] = {
     "function_call_output": _add_output,
     "tool-approval-request": _ask_for_approval,
 }
-"""How each event folds; all others say nothing that a message shows."""
+"""The fold of each event. Other events change no message."""
 
 
 def fold(
@@ -160,7 +161,7 @@ def fold(
     event: InputEvent[OpenAIInput] | OutputEvent[OpenAIOutput],
     meta: FoldMeta,
 ) -> OpenAIProjection:
-    """Fold one event into a projection, in place. What belongs to no message is left out."""
+    """Fold one event into a projection, in place. An event without a message is dropped."""
     if meta.message_id is None:
         return projection
     if isinstance(event, OutputEvent):
@@ -198,11 +199,11 @@ def _fold_input(projection: OpenAIProjection, event: OpenAIInput, message_id: st
                 entry.answer_call(call_id, DENIED if reason is None else reason)
                 entry.note_call(call_id, approval="denied", **reasons)
         case Regenerate():
-            pass  # it asks for a run; it says nothing itself
+            pass  # it asks for a run and shows nothing
 
 
 def _fold_user_message(projection: OpenAIProjection, message: OpenAIMessage, message_id: str) -> None:
-    """Put what came into the message: its parts come one by one, and all belong to one item."""
+    """Add to the message. Its parts come one by one and belong to one item."""
     entry = projection.ensure(message_id, message["role"])
     entry.role = message["role"]
     for incoming in message["items"]:

@@ -1,4 +1,4 @@
-"""The types of sessions that speak Responses, for annotations."""
+"""The types of sessions with Responses, for annotations."""
 
 from typing import TypeAlias
 

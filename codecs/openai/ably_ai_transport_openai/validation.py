@@ -1,16 +1,16 @@
-"""What is asked of messages and payloads before they become inputs. What is not known passes."""
+"""The types that messages and payloads are checked against before they become inputs.
 
-from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Literal, TypeVar, cast
+Unknown fields pass.
+"""
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
-from ably_ai_transport.wire import AITransportError, ErrorCode
+from ably_ai_transport.codec import InputTypes
 from ably_ai_transport_openai.events import Role
 
-T = TypeVar("T")
 _OPEN = ConfigDict(extra="allow")
 _Named = Annotated[str, StringConstraints(min_length=1)]
 
@@ -52,35 +52,9 @@ class _ToolApprovalResponse(TypedDict):
     approved: bool
 
 
-@cache
-def _adapters() -> Mapping[str, TypeAdapter[object]]:
-    # Built on first use: reading a channel never needs them.
-    return {
-        "user message": cast("TypeAdapter[object]", TypeAdapter(_Message)),
-        "tool result": cast("TypeAdapter[object]", TypeAdapter(_ToolResult)),
-        "tool result error": cast("TypeAdapter[object]", TypeAdapter(_ToolResultError)),
-        "tool approval response": cast("TypeAdapter[object]", TypeAdapter(_ToolApprovalResponse)),
-    }
-
-
-def check(what: str, value: T) -> T:
-    """Check what an input is to be built from.
-
-    Args:
-        what: What it is, in words: ``user message``, ``tool result``, …
-        value: A dict.
-
-    Returns:
-        A copy of it; unknown fields are kept.
-
-    Raises:
-        AITransportError: A field is missing or of the wrong type (40003); the message names it.
-    """
-    try:
-        return cast("T", _adapters()[what].validate_python(value, strict=True))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or what
-        raise AITransportError(
-            f"unable to build {what}; {where}: {first['msg']}", ErrorCode.INVALID_ARGUMENT, 400, error
-        ) from error
+CHECKS: Final[InputTypes] = {
+    "user-message": _Message,
+    "tool-result": _ToolResult,
+    "tool-result-error": _ToolResultError,
+    "tool-approval-response": _ToolApprovalResponse,
+}

@@ -1,4 +1,4 @@
-"""What each thing that a client says is on the wire."""
+"""The inputs on the wire."""
 
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -14,6 +14,10 @@ from ably_ai_transport.codec import (
     SignalRow,
     UserMessage,
     Values,
+    as_mapping,
+    as_text,
+    pick,
+    text_at,
 )
 from ably_ai_transport_vercel.fields import (
     APPROVED,
@@ -22,17 +26,13 @@ from ably_ai_transport_vercel.fields import (
     MESSAGE_ID,
     REASON,
     TOOL_CALL_ID,
-    as_mapping,
-    as_text,
-    text_at,
 )
-from ably_ai_transport_vercel.fold_reply import pick
 from ably_ai_transport_vercel.messages import Role, UIMessage, UIMessagePart
 
 _ROLE = "role"
 """The transport header that every part of a message repeats."""
 _EMPTY: Values = {"type": "text", "text": ""}
-"""What a message without any part that travels is published as, so that its id and role arrive."""
+"""The part of a message that has no part to publish: its id and role still arrive."""
 
 
 def _explode(event: UserMessage[UIMessage]) -> Iterable[Values]:
@@ -57,7 +57,7 @@ def _assemble(part: dict[str, object], payload: Payload) -> UserMessage[UIMessag
 
 
 def _read_seed(data: object) -> dict[str, object]:
-    """Read the messages that a fork starts from, leaving out what could not be folded."""
+    """Read the messages of a fork, without those that could not be folded."""
     listed = as_mapping(as_mapping(data).get("forkSeed")).get("messages")
     if not isinstance(listed, list):
         return {}

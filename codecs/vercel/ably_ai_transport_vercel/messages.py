@@ -1,14 +1,13 @@
-"""Messages for people, as the AI SDK's JSON, and the payloads of what clients say about tool calls."""
+"""Messages for people and their parts, as the AI SDK's JSON."""
 
-from collections.abc import Mapping
-from typing import Literal, NotRequired, TypeAlias, cast
+from collections.abc import Iterable
+from typing import Literal, NotRequired, TypeAlias
 from uuid import uuid4
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-from ably_ai_transport.codec import Regenerate, ToolApprovalResponse, ToolResult, ToolResultError, UserMessage
-from ably_ai_transport_vercel.chunks import ProviderMetadata
-
+ProviderMetadata: TypeAlias = dict[str, dict[str, object]]
+"""Extra data of model providers, by provider."""
 Role: TypeAlias = Literal["system", "user", "assistant"]
 ToolState: TypeAlias = Literal[
     "input-streaming",
@@ -31,7 +30,7 @@ class TextPart(TypedDict):
 
 
 class ReasoningPart(TypedDict):
-    """What the model thought."""
+    """A thought of the model."""
 
     type: Literal["reasoning"]
     text: str
@@ -40,13 +39,13 @@ class ReasoningPart(TypedDict):
 
 
 class StepStartPart(TypedDict):
-    """Where a step of the model begins."""
+    """The start of a step of the model."""
 
     type: Literal["step-start"]
 
 
 class FilePart(TypedDict):
-    """A file, by URL; a ``data:`` URL holds it itself."""
+    """A file, by URL. A ``data:`` URL holds its content."""
 
     type: Literal["file"]
     mediaType: str
@@ -56,7 +55,7 @@ class FilePart(TypedDict):
 
 
 class SourceUrlPart(TypedDict):
-    """A page that the reply draws on."""
+    """A web page that the reply cites."""
 
     type: Literal["source-url"]
     sourceId: str
@@ -66,7 +65,7 @@ class SourceUrlPart(TypedDict):
 
 
 class SourceDocumentPart(TypedDict):
-    """A document that the reply draws on."""
+    """A document that the reply cites."""
 
     type: Literal["source-document"]
     sourceId: str
@@ -77,7 +76,7 @@ class SourceDocumentPart(TypedDict):
 
 
 class ToolApproval(TypedDict):
-    """What was asked about a tool call, and what was said."""
+    """The request for approval of a tool call, and the decision."""
 
     id: str
     approved: NotRequired[bool]
@@ -85,7 +84,7 @@ class ToolApproval(TypedDict):
 
 
 class ToolPart(TypedDict):
-    """A tool call: ``tool-`` and the tool's name, or ``dynamic-tool`` with the name in ``toolName``."""
+    """A tool call. Its type is ``tool-`` and the tool's name, or ``dynamic-tool`` with ``toolName``."""
 
     type: str
     toolCallId: str
@@ -101,14 +100,15 @@ class ToolPart(TypedDict):
 
 
 class DataPart(TypedDict):
-    """Data of the application; ``data-`` and a name."""
+    """Data of the application. Its type is ``data-`` and a name."""
 
     type: str
     data: object
     id: NotRequired[str]
 
 
-UIMessagePart: TypeAlias = (
+UIMessagePart = TypeAliasType(
+    "UIMessagePart",
     TextPart
     | ReasoningPart
     | StepStartPart
@@ -116,9 +116,9 @@ UIMessagePart: TypeAlias = (
     | SourceUrlPart
     | SourceDocumentPart
     | ToolPart
-    | DataPart
+    | DataPart,
 )
-"""Anything that a message is made of."""
+"""A part of a message. The ``is_…_part`` functions tell them apart."""
 
 
 class UIMessage(TypedDict):
@@ -130,98 +130,38 @@ class UIMessage(TypedDict):
     metadata: NotRequired[object]
 
 
-class SeedMessage(TypedDict):
-    """A message of a run that a fork continues, under the id that it has in the fork."""
-
-    codecMessageId: str
-    message: UIMessage
-
-
-class ForkSeed(TypedDict):
-    """All messages of a suspended run, so that the run that forks from it stands alone."""
-
-    messages: list[SeedMessage]
-
-
-class ToolResultPayload(TypedDict):
-    """A tool's output, found by a client."""
-
-    toolCallId: str
-    output: NotRequired[object]
-    forkSeed: NotRequired[ForkSeed]
-
-
-class ToolResultErrorPayload(TypedDict):
-    """A tool's failure, met by a client."""
-
-    toolCallId: str
-    message: str
-    forkSeed: NotRequired[ForkSeed]
-
-
-class ToolApprovalResponsePayload(TypedDict):
-    """Somebody's answer to whether a tool may run."""
-
-    toolCallId: str
-    approved: bool
-    reason: NotRequired[str]
-
-
-VercelInput: TypeAlias = (
-    UserMessage[UIMessage]
-    | Regenerate
-    | ToolResult[ToolResultPayload]
-    | ToolResultError[ToolResultErrorPayload]
-    | ToolApprovalResponse[ToolApprovalResponsePayload]
-)
-"""Anything that a client says."""
-
-
-def user_message(text: str, *parts: UIMessagePart, message_id: str | None = None) -> UIMessage:
-    """Build a user's message.
+def text_message(
+    text: str, role: Role = "user", message_id: str | None = None, *, parts: Iterable[UIMessagePart] = ()
+) -> UIMessage:
+    """Build a message with a text.
 
     Args:
-        text: What the user says.
-        parts: Further parts, such as files.
-        message_id: The message's own id; a fresh one when None.
+        text: The text.
+        role: The speaker.
+        message_id: The message's own id; a fresh one if None.
+        parts: Further parts after the text, such as files.
 
     Returns:
         The message, for ``codec.create_user_message``.
 
     Example:
-        >>> user_message("hi", message_id="u1")
+        >>> text_message("hi", message_id="u1")
         {'id': 'u1', 'role': 'user', 'parts': [{'type': 'text', 'text': 'hi'}]}
     """
     first: TextPart = {"type": "text", "text": text}
-    return {"id": message_id or str(uuid4()), "role": "user", "parts": [first, *parts]}
-
-
-def text_message(text: str, role: Role = "user", message_id: str | None = None) -> UIMessage:
-    """Build a message of one text part, whoever says it.
-
-    Args:
-        text: The text.
-        role: Who says it.
-        message_id: The message's own id; a fresh one when None.
-
-    Returns:
-        The message.
-    """
-    message = user_message(text, message_id=message_id)
-    message["role"] = role
-    return message
+    return {"id": message_id or str(uuid4()), "role": role, "parts": [first, *parts]}
 
 
 def text_of(message: UIMessage) -> str:
-    """Return the text of a message: its text parts, one after the other."""
+    """Return the text of a message: its text parts, joined."""
     return "".join(str(part.get("text", "")) for part in message["parts"] if part["type"] == "text")
 
 
-def is_tool_part(part: object) -> bool:
-    """Tell whether a part is a tool call, in either representation."""
-    if not isinstance(part, Mapping):
-        return False
-    values = cast("Mapping[str, object]", part)
-    kind = values.get("type")
-    named = isinstance(kind, str) and (kind == "dynamic-tool" or kind.startswith("tool-"))
-    return named and "toolCallId" in values and "state" in values
+def tool_name(part: ToolPart) -> str:
+    """Return the name of a tool part's tool.
+
+    Example:
+        >>> tool_name({"type": "tool-weather", "toolCallId": "c1", "state": "input-streaming"})
+        'weather'
+    """
+    return part.get("toolName", "") if part["type"] == "dynamic-tool" else part["type"].removeprefix("tool-")

@@ -1,4 +1,4 @@
-"""What becomes of a run once its reply has been piped."""
+"""Run outcomes: whether a run ends or waits after its reply was piped."""
 
 import inspect
 from collections.abc import Awaitable
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ably_ai_transport import AITransportError, ErrorCode, StreamResult
-from ably_ai_transport_vercel.chunks import FinishReason
+from ably_ai_transport_vercel.events import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
 class VercelRunOutcome:
-    """What to do with a run.
+    """The outcome of a run.
 
     Attributes:
         reason: ``suspend``, or the reason to end it with.
-        error: Why it failed; set exactly when the reason is ``error``.
+        error: The failure; set if and only if the reason is ``error``.
     """
 
     reason: Literal["suspend", "complete", "cancelled", "error"]
@@ -25,15 +25,15 @@ class VercelRunOutcome:
 async def vercel_run_outcome(
     result: StreamResult, finish_reason: FinishReason | Awaitable[FinishReason | None] | None
 ) -> VercelRunOutcome:
-    """Tell whether a run ends or waits for tools, from how its pipe ended and why the model stopped.
+    """Decide whether a run ends or waits for tools.
 
     Args:
-        result: What ``run.pipe`` returned.
-        finish_reason: Why the model stopped, or what brings it; awaited only where the pipe is complete.
+        result: The result of ``run.pipe``.
+        finish_reason: The model's finish reason, or an awaitable of it. Awaited only if the pipe is complete.
 
     Returns:
-        ``suspend`` where the model has stopped for tool calls that somebody else carries out, otherwise the
-        reason to end the run with.
+        ``suspend`` if the model stopped for tool calls that a client answers. Otherwise the reason to end the
+        run with.
 
     Example:
         >>> outcome = await vercel_run_outcome(await run.pipe(chunks), finish_reason)  # doctest: +SKIP
@@ -56,6 +56,6 @@ async def vercel_run_outcome(
 def _error(error: BaseException | None) -> AITransportError:
     if isinstance(error, AITransportError):
         return error
-    failure = AITransportError(f"unable to complete run; {error}", ErrorCode.STREAM_ERROR, 500)
-    failure.__cause__ = error
-    return failure
+    # Clients may read the message, so it names only the type of a foreign exception.
+    reason = "no error was given" if error is None else type(error).__name__
+    return AITransportError(f"unable to complete run; {reason}", ErrorCode.STREAM_ERROR, 500, error)

@@ -7,8 +7,7 @@ from typing import Final, Self
 
 from ably_ai_transport import AITransportError, ErrorCode, OutputFolded
 from ably_ai_transport.wire import RunEnd, RunLifecycleEvent
-from ably_ai_transport_vercel.chunks import UIMessageChunk
-from ably_ai_transport_vercel.messages import VercelInput
+from ably_ai_transport_vercel.events import UIMessageChunk, VercelInput
 from ably_ai_transport_vercel.sessions import UIClientRun, UIClientSession
 
 _LAST: Final = frozenset({"finish", "error", "abort"})

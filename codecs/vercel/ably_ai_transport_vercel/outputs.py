@@ -1,4 +1,4 @@
-"""What each chunk of a reply is on the wire."""
+"""The chunks of a reply on the wire."""
 
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -17,11 +17,16 @@ from ably_ai_transport.codec import (
     StreamState,
     StrField,
     Values,
+    as_mapping,
+    as_text,
+    dump_json,
     parse_json,
+    pick,
     read_fields,
+    text_at,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode, Headers, error_is
-from ably_ai_transport_vercel.chunks import UIMessageChunk
+from ably_ai_transport.wire import Headers, InvalidArgumentError
+from ably_ai_transport_vercel.events import MadeUpChunk, UIMessageChunk
 from ably_ai_transport_vercel.fields import (
     APPROVAL_ID,
     DYNAMIC,
@@ -39,11 +44,7 @@ from ably_ai_transport_vercel.fields import (
     TOOL_CALL_ID,
     TOOL_NAME,
     TRANSIENT,
-    as_mapping,
-    as_text,
-    text_at,
 )
-from ably_ai_transport_vercel.fold_reply import MadeUpChunk, pick
 
 _TOOL: tuple[Field, ...] = (TOOL_CALL_ID, TOOL_NAME, DYNAMIC, TITLE, PROVIDER_EXECUTED, META)
 
@@ -60,14 +61,24 @@ async def _publish_start(chunk: Values, context: EncodeContext) -> None:
 async def _end_tool_input(chunk: Values, context: EncodeContext) -> None:
     call_id = as_text(chunk.get("toolCallId"))
     headers = context.headers(chunk, ("toolCallId", "toolName", "providerMetadata"))
+    # Followers read the input from the stream's text. Without deltas, the closing append brings it.
+    whole = "input" in chunk and not context.core.has_text(call_id)
+    text = _json_text(chunk["input"]) if whole else ""
     try:
-        await context.core.close_stream(call_id, Payload(context.name, "", headers))
-    except AITransportError as error:
-        if not error_is(error, ErrorCode.INVALID_ARGUMENT):
-            raise
-        # No stream is open: the model's input came in one piece.
+        await context.core.close_stream(call_id, Payload(context.name, text, headers))
+    except InvalidArgumentError:
+        # No stream is open: the input came in one piece.
         payload = Payload(context.name, chunk.get("input"), context.headers(chunk))
         await context.core.publish_discrete(payload)
+
+
+def _json_text(value: object) -> str:
+    try:
+        return dump_json(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            "unable to publish 'tool-input-available'; its input has no JSON form", cause=error
+        ) from error
 
 
 def _whole_tool_input(payload: Payload) -> Iterable[Rebuilt]:
@@ -98,7 +109,7 @@ def _read_input_error(data: object) -> Values:
 
 
 def _key(key: str) -> Data:
-    """Return a payload that is one text of the chunk."""
+    """Return the conversion of a payload that is one text of the chunk."""
     return Data(encode=lambda chunk: chunk.get(key), decode=lambda data: {key: as_text(data)})
 
 

@@ -1,8 +1,7 @@
-"""What chunks and inputs fold into: messages under construction.
+"""Messages under construction: the state that chunks and inputs fold into.
 
-Everything that a snapshot shows is replaced when it changes, never edited, so a snapshot stays as it was.
-What grows piece by piece (text, the JSON of a tool's input) is kept as pieces and joined when somebody
-looks.
+A change replaces the parts that a snapshot shows and never edits them, so snapshots do not change. Text and
+the JSON of a tool's input are kept in pieces and joined for a snapshot.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from ably_ai_transport.codec import CodecMessage, parse_json
-from ably_ai_transport_vercel.messages import UIMessage, is_tool_part
+from ably_ai_transport_vercel.messages import UIMessage
+from ably_ai_transport_vercel.narrowing import is_tool_part
 
 Part: TypeAlias = dict[str, object]
 
@@ -26,14 +26,14 @@ class TextBuffer:
         self.chunks: list[str] = []
 
     def snapshot(self) -> Part:
-        """Return the part as it stands."""
+        """Return the part as it is now."""
         if len(self.chunks) > 1:
             self.chunks[:] = ["".join(self.chunks)]
         return {"type": self.kind, "text": self.chunks[0] if self.chunks else ""}
 
 
 class ToolBuffer:
-    """A tool part whose input is still arriving. The input shows as soon as what has come is valid JSON."""
+    """A tool part whose input still arrives. The input shows while its text so far is valid JSON."""
 
     __slots__ = ("chunks", "identity")
 
@@ -42,7 +42,7 @@ class ToolBuffer:
         self.chunks = chunks
 
     def snapshot(self) -> Part:
-        """Return the part as it stands."""
+        """Return the part as it is now."""
         part: Part = {**self.identity, "state": "input-streaming"}
         if self.chunks:
             self.chunks[:] = ["".join(self.chunks)]
@@ -53,7 +53,7 @@ class ToolBuffer:
 
 @dataclass(slots=True)
 class ToolCall:
-    """Where a tool call stands among its message's parts, and the JSON of its input so far."""
+    """The index of a tool call among its message's parts, and the JSON of its input so far."""
 
     index: int
     chunks: list[str] = field(default_factory=list[str])
@@ -70,11 +70,11 @@ class Entry:
     Attributes:
         codec_message_id: Its identity on the channel.
         envelope: The message without its parts.
-        parts: Its parts: finished ones as they are shown, growing ones as buffers.
-        open: The streams that are open, by ``text`` or ``reasoning`` and by id.
+        parts: Its parts; those that still grow are buffers.
+        open: The open streams, by ``text`` or ``reasoning`` and by id.
         tools: The tool calls, by id.
         in_step: Whether a step has begun and not ended.
-        snapshot: What was last shown; None since something changed.
+        snapshot: The last snapshot; None after a change.
     """
 
     codec_message_id: str
@@ -86,7 +86,7 @@ class Entry:
     snapshot: CodecMessage[UIMessage] | None = None
 
     def show(self) -> CodecMessage[UIMessage]:
-        """Return the message as it stands; the same object until something changes."""
+        """Return a snapshot; the same object until something changes."""
         if self.snapshot is None:
             parts = [dict(part) if isinstance(part, dict) else part.snapshot() for part in self.parts]
             message = cast("UIMessage", {**self.envelope, "parts": parts})
@@ -94,7 +94,7 @@ class Entry:
         return self.snapshot
 
     def tool_part(self, tool_call_id: str) -> Part | None:
-        """Return a tool call's part as it stands."""
+        """Return a tool call's part as it is now; None if there is no such call."""
         call = self.tools.get(tool_call_id)
         if call is None:
             return None
@@ -102,7 +102,7 @@ class Entry:
         return part if isinstance(part, dict) else part.snapshot()
 
     def set_tool_part(self, tool_call_id: str, part: Part | ToolBuffer) -> None:
-        """Put a part in the place of a tool call's, or behind all others when the call is new."""
+        """Replace a tool call's part, or append the part of a new call."""
         call = self.tools.get(tool_call_id)
         if call is None:
             self.tools[tool_call_id] = ToolCall(len(self.parts))
@@ -113,12 +113,12 @@ class Entry:
 
 
 Resolve: TypeAlias = Callable[[Part], Part]
-"""Turns a tool part into what it is after a client's answer."""
+"""Returns a tool part after a client's answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingAnswer:
-    """A client's answer to a tool call that has not been seen yet."""
+    """A client's answer whose tool call has not arrived yet."""
 
     codec_message_id: str
     tool_call_id: str
@@ -126,7 +126,7 @@ class PendingAnswer:
 
 
 class VercelProjection:
-    """The messages that a node's events have folded into. Its content is for the codec only."""
+    """The messages of one node. Its content is for the codec only."""
 
     __slots__ = ("entries", "index", "pending")
 
@@ -136,7 +136,7 @@ class VercelProjection:
         self.pending: list[PendingAnswer] = []
 
     def add(self, codec_message_id: str, message: Mapping[str, object]) -> Entry:
-        """Add a message as it is."""
+        """Add a whole message."""
         envelope = dict(message)
         parts = envelope.pop("parts", ())
         entry = Entry(codec_message_id, envelope, list(cast("list[Part]", parts)))
@@ -145,10 +145,10 @@ class VercelProjection:
         return entry
 
     def ensure(self, codec_message_id: str) -> Entry:
-        """Return the message with an id; an empty reply when there is none yet."""
+        """Return the message with an id; add an empty reply if there is none."""
         entry = self.index.get(codec_message_id)
         if entry is None:
-            # A reply that does not name itself goes by its id on the channel.
+            # A reply without an id of its own has its id on the channel.
             entry = self.add(codec_message_id, {"id": codec_message_id, "role": "assistant"})
         return entry
 
@@ -157,7 +157,7 @@ class VercelProjection:
         return next((entry for entry in self.entries if tool_call_id in entry.tools), None)
 
     def adopt_tools(self, entry: Entry) -> None:
-        """Find the tool calls among the parts of a message that came whole."""
+        """Index the tool calls of a whole message."""
         for index, part in enumerate(entry.parts):
             if isinstance(part, dict) and is_tool_part(part):
                 entry.tools[str(part["toolCallId"])] = ToolCall(index)

@@ -1,10 +1,10 @@
-"""The types of sessions that speak UI messages, for annotations."""
+"""The types of sessions with UI messages, for annotations."""
 
 from typing import TypeAlias
 
 from ably_ai_transport import AgentRun, AgentSession, ClientRun, ClientSession, ClientView
-from ably_ai_transport_vercel.chunks import UIMessageChunk
-from ably_ai_transport_vercel.messages import UIMessage, VercelInput
+from ably_ai_transport_vercel.events import UIMessageChunk, VercelInput
+from ably_ai_transport_vercel.messages import UIMessage
 from ably_ai_transport_vercel.projection import VercelProjection
 
 UIClientSession: TypeAlias = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]

@@ -1,21 +1,19 @@
-"""Tool calls that an agent or a client still has to deal with."""
+"""Open tool calls: pending ones, approved ones, and answers by a fork."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, cast
+from typing import Final, Literal, TypedDict, overload
 from uuid import uuid4
 
-from ably_ai_transport import AITransportError, CodecMessage, ErrorCode
+from ably_ai_transport import CodecMessage
+from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport_vercel.codec import UIMessageCodec
-from ably_ai_transport_vercel.messages import (
-    ForkSeed,
-    ToolPart,
-    ToolResultErrorPayload,
-    ToolResultPayload,
-    UIMessage,
-    VercelInput,
-    is_tool_part,
-)
+from ably_ai_transport_vercel.events import ForkSeed, ToolResultErrorPayload, ToolResultPayload, VercelInput
+from ably_ai_transport_vercel.messages import ToolPart, UIMessage, tool_name
+from ably_ai_transport_vercel.narrowing import is_tool_part
+
+_NOTHING: Final = object()
+"""Stands for an output that was not given; None is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class PendingToolCall:
     Attributes:
         tool_call_id: The call.
         tool_name: The tool.
-        input: What the model wants it to be called with.
+        input: The input.
     """
 
     tool_call_id: str
@@ -34,14 +32,13 @@ class PendingToolCall:
 
 
 def pending_tool_calls(messages: Sequence[UIMessage]) -> list[PendingToolCall]:
-    """List the calls of the newest reply that have all of their input and no result.
+    """List the calls of the newest reply that have their whole input and no result.
 
     Args:
         messages: The conversation, oldest first.
 
     Returns:
-        The calls, in the order in which the model made them; those that wait for an approval are not among
-        them.
+        The calls, in the order of the reply, without those that wait for an approval.
 
     Example:
         >>> pending_tool_calls([])
@@ -51,25 +48,25 @@ def pending_tool_calls(messages: Sequence[UIMessage]) -> list[PendingToolCall]:
 
 
 def approved_pending_tool_calls(messages: Sequence[UIMessage]) -> list[PendingToolCall]:
-    """List the calls of the newest reply that somebody has approved, and that have no result.
+    """List the calls of the newest reply that are approved and have no result.
 
     Args:
         messages: The conversation, oldest first.
 
     Returns:
-        The calls, in the order in which the model made them.
+        The calls, in the order of the reply.
     """
     return _calls_in(messages, "approval-responded")
 
 
 def strip_tool_executes(tools: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
-    """Leave out how tools are carried out, so that the model only asks for them.
+    """Remove the ``execute`` of tools, so that the model only asks for them.
 
     Args:
         tools: Tools by name, each a mapping that may have an ``execute``.
 
     Returns:
-        The same without any ``execute``; what was given is not changed.
+        A copy without any ``execute``.
 
     Example:
         >>> strip_tool_executes({"now": {"description": "The time", "execute": print}})
@@ -79,7 +76,7 @@ def strip_tool_executes(tools: Mapping[str, Mapping[str, object]]) -> dict[str, 
 
 
 class ForkOptions(TypedDict):
-    """How a fork is sent: keywords of :meth:`~ably_ai_transport.ClientView.send`."""
+    """The options of a fork: keywords of :meth:`~ably_ai_transport.ClientView.send`."""
 
     parent: str | None
     role: str
@@ -88,15 +85,38 @@ class ForkOptions(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ToolResultFork:
-    """An answer to a tool call that a run of its own goes on from.
+    """An answer to a tool call that starts a run of its own.
 
     Attributes:
-        input: What to send.
-        options: How to send it.
+        input: The input to send.
+        options: The options to send it with.
     """
 
     input: VercelInput
     options: ForkOptions
+
+
+@overload
+def create_tool_result_fork(
+    run_messages: Iterable[CodecMessage[UIMessage]],
+    *,
+    parent: str | None,
+    tool_call_id: str,
+    supersedes: str,
+    output: object,
+    error_message: str | None = None,
+) -> ToolResultFork: ...
+
+
+@overload
+def create_tool_result_fork(
+    run_messages: Iterable[CodecMessage[UIMessage]],
+    *,
+    parent: str | None,
+    tool_call_id: str,
+    supersedes: str,
+    error_message: str,
+) -> ToolResultFork: ...
 
 
 def create_tool_result_fork(
@@ -105,26 +125,27 @@ def create_tool_result_fork(
     parent: str | None,
     tool_call_id: str,
     supersedes: str,
-    output: object = None,
+    output: object = _NOTHING,
     error_message: str | None = None,
 ) -> ToolResultFork:
-    """Answer a suspended run's tool call by a fork: a run of its own, which starts from what was said so far.
+    """Answer a suspended run's tool call by a fork: a new run that continues the suspended one.
 
-    Several clients may answer one call so; each answer is a branch, and the suspended run is shown no more.
+    Several clients may answer one call so. Each answer is a branch, and the suspended run is hidden.
 
     Args:
         run_messages: The messages of the suspended run.
         parent: The message that the suspended run follows.
         tool_call_id: The call to answer.
         supersedes: The suspended run's id.
-        output: What the tool returned.
-        error_message: How the tool failed; then there is no output.
+        output: The tool's output; any JSON value, also None.
+        error_message: The tool's failure. It counts even if there is an output.
 
     Returns:
-        What to send, and how: ``view.send(fork.input, **fork.options)``.
+        The input and the options to send it: ``view.send(fork.input, **fork.options)``.
 
     Raises:
-        AITransportError: No message of the run has this call (40003).
+        InvalidArgumentError: There is neither an output nor an error message, or no message of the run has
+            this call (40003).
 
     Example:
         >>> fork = create_tool_result_fork(  # doctest: +SKIP
@@ -132,6 +153,8 @@ def create_tool_result_fork(
         ... )
         >>> run = await session.view.send(fork.input, **fork.options)  # doctest: +SKIP
     """
+    if output is _NOTHING and error_message is None:
+        raise InvalidArgumentError("unable to fork tool result; give an output or an error_message")
     seed: ForkSeed = {
         "messages": [{"codecMessageId": str(uuid4()), "message": entry.message} for entry in run_messages]
     }
@@ -144,10 +167,8 @@ def create_tool_result_fork(
         None,
     )
     if target is None:
-        raise AITransportError(
-            f"unable to fork tool result; no run message carries tool call '{tool_call_id}'",
-            ErrorCode.INVALID_ARGUMENT,
-            400,
+        raise InvalidArgumentError(
+            f"unable to fork tool result; no run message carries tool call '{tool_call_id}'"
         )
     codec = UIMessageCodec()
     if error_message is None:
@@ -164,7 +185,7 @@ def create_tool_result_fork(
 
 
 def _tool_parts(message: UIMessage) -> list[ToolPart]:
-    return [cast("ToolPart", part) for part in message["parts"] if is_tool_part(part)]
+    return [part for part in message["parts"] if is_tool_part(part)]
 
 
 def _calls_in(
@@ -172,13 +193,9 @@ def _calls_in(
 ) -> list[PendingToolCall]:
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     return [
-        PendingToolCall(part["toolCallId"], _name_of(part), part["input"])
+        PendingToolCall(part["toolCallId"], tool_name(part), part["input"])
         for part in (() if last is None else _tool_parts(last))
         if part["state"] == state
         and "input" in part
         and (state == "input-available" or part.get("approval", {}).get("approved") is True)
     ]
-
-
-def _name_of(part: ToolPart) -> str:
-    return part.get("toolName", "") if part["type"] == "dynamic-tool" else part["type"].removeprefix("tool-")

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, cast
 
 from ably_ai_transport_vercel import (
     FilePart,
+    ToolApprovalResponsePayload,
     UIMessage,
     UIMessageChunk,
     UIMessageCodec,
@@ -16,7 +17,7 @@ from ably_ai_transport_vercel import (
     VercelInput,
     VercelProjection,
     is_tool_part,
-    user_message,
+    text_message,
 )
 
 from ably_ai_transport.codec import Codec
@@ -57,7 +58,7 @@ class UIMessages:
             }
             for sound in sounds
         ]
-        message = user_message(text, *files, message_id=message_id)
+        message = text_message(text, message_id=message_id, parts=files)
         if not text and files:
             message["parts"] = [part for part in message["parts"] if part["type"] != "text"]
         return self._codec.create_user_message(message)
@@ -90,17 +91,22 @@ class UIMessages:
     ) -> VercelInput:
         """Build what answers a call; for one that asks whether it may run, ``OK`` is yes."""
         if piece.asks:
-            payload: dict[str, object] = {"toolCallId": piece.call_id, "approved": status == "OK"}
+            decision: ToolApprovalResponsePayload = {
+                "toolCallId": piece.call_id,
+                "approved": status == "OK",
+            }
             if isinstance(result, str):
-                payload["reason"] = result
-            return self._codec.create_tool_approval_response(codec_message_id, payload)
+                decision["reason"] = result
+            return self._codec.create_tool_approval_response(codec_message_id, decision)
         if status == "OK":
-            payload = {"toolCallId": piece.call_id, "output": result}
-            return self._codec.create_tool_result(codec_message_id, payload)
+            return self._codec.create_tool_result(
+                codec_message_id, {"toolCallId": piece.call_id, "output": result}
+            )
         said = "cancelled" if status == "CANCELLED" and result is None else result
         message = said if isinstance(said, str) else json.dumps(said)
-        payload = {"toolCallId": piece.call_id, "message": message}
-        return self._codec.create_tool_result_error(codec_message_id, payload)
+        return self._codec.create_tool_result_error(
+            codec_message_id, {"toolCallId": piece.call_id, "message": message}
+        )
 
 
 def _piece(part: UIMessagePart) -> Piece | None:

@@ -10,6 +10,7 @@ from ably_ai_transport_openai import (
     OpenAIMessage,
     OpenAIOutput,
     OpenAIProjection,
+    OpenAIToolApprovalResponsePayload,
     ResponsesCodec,
     approved_unexecuted_calls,
     resolved_call_ids,
@@ -175,7 +176,9 @@ def test_approvals(approved: bool, reason: str | None, output: str | None) -> No
     assert shown(projection)[0].get("toolCallStates") == {
         "c1": {"approval": "pending", "name": "weather", "arguments": "{}"}
     }
-    payload = {"call_id": "c1", "approved": approved, **({} if reason is None else {"reason": reason})}
+    payload: OpenAIToolApprovalResponsePayload = {"call_id": "c1", "approved": approved}
+    if reason is not None:
+        payload["reason"] = reason
     answer = CODEC.create_tool_approval_response("reply", payload)
     CODEC.fold(projection, InputEvent(answer), FoldMeta("s", "reply"))
     [message] = shown(projection)

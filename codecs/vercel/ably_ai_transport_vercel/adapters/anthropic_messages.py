@@ -14,7 +14,7 @@ from ably_ai_transport_vercel.adapters.writer import (
     parsed,
     text_at,
 )
-from ably_ai_transport_vercel.chunks import FinishReason
+from ably_ai_transport_vercel.events import FinishReason
 
 _STOP_REASONS: Final[Mapping[object, FinishReason]] = {
     "end_turn": "stop",

@@ -13,7 +13,7 @@ from ably_ai_transport_vercel.adapters.writer import (
     parsed,
     text_at,
 )
-from ably_ai_transport_vercel.chunks import FinishReason
+from ably_ai_transport_vercel.events import FinishReason
 
 _INCOMPLETE: Final[Mapping[str, FinishReason]] = {
     "max_output_tokens": "length",

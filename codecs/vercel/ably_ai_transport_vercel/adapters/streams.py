@@ -8,7 +8,7 @@ from ably_ai_transport import AITransportError, ErrorCode
 from ably_ai_transport_vercel.adapters.anthropic_messages import MessagesTranslator
 from ably_ai_transport_vercel.adapters.openai_responses import ResponsesTranslator
 from ably_ai_transport_vercel.adapters.writer import Event, Translator
-from ably_ai_transport_vercel.chunks import UIMessageChunk
+from ably_ai_transport_vercel.events import UIMessageChunk
 
 Provider: TypeAlias = Literal["openai", "anthropic"]
 

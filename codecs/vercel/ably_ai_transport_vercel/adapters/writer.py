@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol, TypeAlias, cast
 
 from ably_ai_transport import AITransportError, ErrorCode
-from ably_ai_transport_vercel.chunks import FinishReason, UIMessageChunk
+from ably_ai_transport_vercel.events import FinishReason, UIMessageChunk
 
 Event: TypeAlias = Mapping[str, object]
 """An event of a provider's stream, as plain JSON."""

@@ -3,7 +3,15 @@
 from typing import cast
 
 import pytest
-from ably_ai_transport_vercel import UIMessage, UIMessageChunk, VercelInput, VercelProjection, is_tool_part
+from ably_ai_transport_vercel import (
+    ForkSeed,
+    ToolPart,
+    UIMessage,
+    UIMessageChunk,
+    VercelInput,
+    VercelProjection,
+    is_tool_part,
+)
 
 from ably_ai_transport.codec import FoldMeta, InputEvent, OutputEvent
 from tests.support.ui_messages import CODEC, fold_all, shown
@@ -276,8 +284,8 @@ def test_an_approval_keeps_the_id_of_the_request() -> None:
 
 
 def test_a_fork_stands_alone_by_its_seed() -> None:
-    waiting: Values = {**PART, "state": "input-available"}
-    seed: Values = {
+    waiting = cast("ToolPart", {**PART, "state": "input-available"})
+    seed: ForkSeed = {
         "messages": [
             {"codecMessageId": "before", "message": {"id": "b", "role": "assistant", "parts": []}},
             {"codecMessageId": "fork", "message": {"id": "o", "role": "assistant", "parts": [waiting]}},

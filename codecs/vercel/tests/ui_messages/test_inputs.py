@@ -3,7 +3,16 @@
 from typing import cast
 
 import pytest
-from ably_ai_transport_vercel import UIMessage, VercelInput, text_message, text_of, user_message
+from ably_ai_transport_vercel import (
+    ForkSeed,
+    ToolApprovalResponsePayload,
+    ToolResultErrorPayload,
+    ToolResultPayload,
+    UIMessage,
+    VercelInput,
+    text_message,
+    text_of,
+)
 
 from ably_ai_transport.codec import (
     Regenerate,
@@ -97,7 +106,7 @@ async def test_a_regenerate_is_a_signal() -> None:
     assert not Follower().read(channel.history).inputs
 
 
-SEED = {
+SEED: ForkSeed = {
     "messages": [
         {
             "codecMessageId": "f",
@@ -124,7 +133,7 @@ async def test_answers_to_tool_calls_are_read_back(event: VercelInput) -> None:
 
 
 def test_the_classes_of_inputs() -> None:
-    assert isinstance(CODEC.create_user_message(user_message("hi")), UserMessage)
+    assert isinstance(CODEC.create_user_message(text_message("hi")), UserMessage)
     assert isinstance(CODEC.create_tool_result("m", {"toolCallId": "c"}), ToolResult)
     assert isinstance(
         CODEC.create_tool_result_error("m", {"toolCallId": "c", "message": ""}), ToolResultError
@@ -192,11 +201,13 @@ def test_a_bad_message_is_refused_by_name_of_the_field(bad: object, where: str) 
 
 def test_bad_answers_are_refused() -> None:
     with pytest.raises(AITransportError, match="toolCallId: Field required"):
-        CODEC.create_tool_result("m", {"output": 1})
+        CODEC.create_tool_result("m", cast("ToolResultPayload", {"output": 1}))
     with pytest.raises(AITransportError, match="message: "):
-        CODEC.create_tool_result_error("m", {"toolCallId": "c"})
+        CODEC.create_tool_result_error("m", cast("ToolResultErrorPayload", {"toolCallId": "c"}))
     with pytest.raises(AITransportError, match="approved: "):
-        CODEC.create_tool_approval_response("m", {"toolCallId": "c", "approved": "yes"})
+        CODEC.create_tool_approval_response(
+            "m", cast("ToolApprovalResponsePayload", {"toolCallId": "c", "approved": "yes"})
+        )
 
 
 def test_unknown_fields_survive_and_the_message_is_copied() -> None:
@@ -212,14 +223,14 @@ def test_unknown_fields_survive_and_the_message_is_copied() -> None:
 
 
 def test_messages_in_few_words() -> None:
-    named = user_message("hi", {"type": "file", "mediaType": "a/b", "url": "u"}, message_id="u1")
+    named = text_message("hi", message_id="u1", parts=[{"type": "file", "mediaType": "a/b", "url": "u"}])
 
     assert named == {
         "id": "u1",
         "role": "user",
         "parts": [{"type": "text", "text": "hi"}, {"type": "file", "mediaType": "a/b", "url": "u"}],
     }
-    assert user_message("hi")["id"] != user_message("hi")["id"]
+    assert text_message("hi")["id"] != text_message("hi")["id"]
     assert text_message("done", "assistant")["role"] == "assistant"
 
 

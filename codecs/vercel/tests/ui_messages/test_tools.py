@@ -1,7 +1,7 @@
 """Which tool calls are open, how they are answered, and what becomes of their run."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from ably_ai_transport_vercel import (
@@ -17,7 +17,7 @@ from ably_ai_transport_vercel import (
     vercel_run_outcome,
 )
 
-from ably_ai_transport import AITransportError, CodecMessage, ErrorCode, StreamResult
+from ably_ai_transport import AITransportError, CodecMessage, ErrorCode, InvalidArgumentError, StreamResult
 from ably_ai_transport.codec import ToolResult, ToolResultError
 
 
@@ -94,8 +94,16 @@ def test_a_fork_that_reports_a_failure() -> None:
 
 def test_a_call_that_nobody_made() -> None:
     with pytest.raises(AITransportError, match="c9") as caught:
-        create_tool_result_fork(messages(WEATHER), parent=None, tool_call_id="c9", supersedes="run-1")
+        create_tool_result_fork(
+            messages(WEATHER), parent=None, tool_call_id="c9", supersedes="run-1", output=None
+        )
     assert caught.value.code == ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_fork_without_an_answer_is_refused() -> None:
+    fork = cast("Any", create_tool_result_fork)
+    with pytest.raises(InvalidArgumentError, match="give an output or an error_message"):
+        fork(messages(WEATHER), parent=None, tool_call_id="c1", supersedes="run-1")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,8 @@ async def test_a_run_that_failed() -> None:
     assert await vercel_run_outcome(StreamResult("error", own), None) == VercelRunOutcome("error", own)
     other = await vercel_run_outcome(StreamResult("error", ValueError("x")), None)
     assert other.error is not None
-    assert (other.error.code, other.error.message) == (104008, "unable to complete run; x")
+    assert (other.error.code, other.error.message) == (104008, "unable to complete run; ValueError")
+    assert str(other.error).endswith(": x")
 
     async def failing() -> FinishReason:
         raise ValueError("no reason")

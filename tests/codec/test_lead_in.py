@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ably_ai_transport.codec.lifecycle import LifecyclePhase, LifecycleTracker
+from ably_ai_transport.codec.table.lead_in import LifecyclePhase, LifecycleTracker
 
 
 def build_start(context: Mapping[str, str | None]) -> list[str]:

@@ -1,79 +1,45 @@
-"""Rebuilds events from messages as the rows of a codec's tables say."""
+"""Rebuilds events from messages by the rows of a codec's tables."""
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, Never, cast
+from typing import Generic, cast
 
-from ably_ai_transport.codec.contract import Decoded, Decoder, InT, OutT, Payload, StreamState
+from ably_ai_transport.codec.contract import InT, OutT, Payload, StreamState
 from ably_ai_transport.codec.decoder import DecoderCore
-from ably_ai_transport.codec.fields import PART_TYPE, kind_of, read_fields
-from ably_ai_transport.codec.lifecycle import LifecycleTracker
-from ably_ai_transport.codec.table_index import INPUT_CLASSES, Tables
-from ably_ai_transport.codec.tables import BatchRow, InputRow, LeadIn, Rebuilt, SignalRow
-from ably_ai_transport.wire import InboundMessage, names
+from ably_ai_transport.codec.table.fields import KIND, PART_TYPE, kind_of, read_fields
+from ably_ai_transport.codec.table.index import INPUT_CLASSES, Tables
+from ably_ai_transport.codec.table.lead_in import LeadIn, LeadInRules
+from ably_ai_transport.codec.table.rows import BatchRow, InputRow, Rebuilt, SignalRow
+from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import Headers
 
 
-class _LeadInRules(Generic[OutT]):
-    """Applies a codec's :class:`LeadIn` to what one decoder sees."""
-
-    def __init__(self, lead_in: LeadIn[OutT]) -> None:
-        self._lead_in = lead_in
-        self._tracker = LifecycleTracker(lead_in.phases)
-
-    def before_stream(self, stream: StreamState) -> Sequence[OutT]:
-        run_id = stream.transport_headers.get(names.RUN_ID, "")
-        events = self._tracker.ensure_phases(run_id, stream.codec_headers)
-        if self._lead_in.before_stream is not None:
-            events.extend(self._lead_in.before_stream(stream.codec_headers))
-        return events
-
-    def before_discrete(self, kind: str, payload: Payload) -> Sequence[OutT]:
-        run_id = payload.transport_headers.get(names.RUN_ID, "")
-        rules = self._lead_in
-        if kind in rules.marks:
-            self._tracker.mark_emitted(run_id, rules.marks[kind])
-        if kind in rules.resets:
-            self._tracker.reset_phase(run_id, rules.resets[kind])
-        if kind in rules.clears:
-            self._tracker.clear_scope(run_id)
-        if kind in rules.needed_by:
-            return self._tracker.ensure_phases(run_id, payload.codec_headers)
-        return ()
-
-
 class TableHooks(Generic[InT, OutT]):
-    """The decoder core's hooks for a codec made of tables.
-
-    Attributes:
-        made_up: The lead-in of the stream that was opened last.
-    """
+    """The decoder core's hooks for a codec made of tables."""
 
     def __init__(self, tables: Tables[OutT], lead_in: LeadIn[OutT] | None) -> None:
         self._outputs = tables.outputs
         self._inputs = tables.inputs
         self._shape = tables.shape
-        self._rules = None if lead_in is None else _LeadInRules(lead_in)
-        self.made_up: Sequence[OutT] = ()
+        self._rules = None if lead_in is None else LeadInRules(lead_in)
 
     def _build(self, rebuilt: Iterable[Rebuilt]) -> list[InT | OutT]:
         return [self._shape.build(kind, values) for kind, values in rebuilt]
 
     def build_start_events(self, stream: StreamState) -> Sequence[InT | OutT]:
-        """Rebuild the event that opened a stream, with the lead-in that it lacks."""
-        # Only outputs stream: a stream under another name would be taken for one and land among the inputs.
+        """Rebuild the start of a stream, after the lead-in that it lacks."""
+        # Only outputs stream. A stream under another name is not one of them.
         row = self._outputs.streams.get(kind_of(stream.codec_headers))
         if row is None or stream.name != names.AI_OUTPUT:
             return ()
         start = self._shape.build(row.start, read_fields(row.fields, stream.codec_headers))
         if self._rules is None:
             return (start,)
-        self.made_up = self._rules.before_stream(stream)
-        return [*self.made_up, start]
+        return [*self._rules.before_stream(stream), start]
 
     def build_delta_events(self, stream: StreamState, delta: str) -> Sequence[InT | OutT]:
         """Rebuild the event of a piece of text."""
         headers = stream.codec_headers
-        row = self._outputs.streams.get(kind_of(headers))
+        row = self._outputs.streams.get(headers.get(KIND) or kind_of(headers))
         if row is None or stream.name != names.AI_OUTPUT:
             return ()
         if row.decode_delta is not None:
@@ -87,7 +53,7 @@ class TableHooks(Generic[InT, OutT]):
         return (self._shape.build(row.delta, values),)
 
     def build_end_events(self, stream: StreamState, closing_codec_headers: Headers) -> Sequence[InT | OutT]:
-        """Rebuild the event that completed a stream."""
+        """Rebuild the end of a stream."""
         row = self._outputs.streams.get(kind_of(stream.codec_headers))
         if row is None or stream.name != names.AI_OUTPUT:
             return ()
@@ -96,7 +62,7 @@ class TableHooks(Generic[InT, OutT]):
         return (self._shape.build(row.end, read_fields(row.fields, closing_codec_headers)),)
 
     def decode_discrete(self, payload: Payload) -> Sequence[InT | OutT]:
-        """Rebuild the events of a message in one piece."""
+        """Rebuild the events of a discrete message."""
         kind = kind_of(payload.codec_headers)
         if payload.name == names.AI_INPUT:
             return self._decode_input(kind, payload)
@@ -144,31 +110,27 @@ class TableHooks(Generic[InT, OutT]):
                 values[row.discriminator] = part_type
                 return (cast("InT", row.assemble(values, payload)),)
 
+    def unknown_kind(self, payload: Payload) -> str | None:
+        """Return the kind of a message that no row matches; None if a row matches it."""
+        kind = kind_of(payload.codec_headers)
+        if payload.name == names.AI_OUTPUT:
+            table = self._outputs
+            known = kind in table.streams or kind in table.dropped or table.event(kind) is not None
+            return None if known else kind
+        if payload.name != names.AI_INPUT:
+            return None
+        row = self._inputs.rows.get(kind)
+        if row is None:
+            return kind
+        part_type = payload.codec_headers.get(PART_TYPE)
+        if isinstance(row, BatchRow) and part_type and self._inputs.part(row, part_type) is None:
+            return f"{kind}/{part_type}"
+        return None
 
-class TableDecoder(Decoder[InT, OutT]):
-    """A decoder of a codec made of tables."""
+
+class TableDecoder(DecoderCore[InT, OutT]):
+    """The decoder of a codec made of tables."""
 
     def __init__(self, tables: Tables[OutT], lead_in: LeadIn[OutT] | None) -> None:
-        self._hooks = TableHooks[InT, OutT](tables, lead_in)
-        self._core: DecoderCore[InT | OutT] = DecoderCore(self._hooks)
-        self._lead_ins: dict[str | None, Sequence[OutT]] = {}
-
-    def decode(self, message: InboundMessage) -> Decoded[InT, OutT]:
-        """Decode one delivery."""
-        decoded = self._core.decode(message)
-        events = decoded.events
-        if not events:
-            return Decoded(replaces=True) if decoded.replaces else _NOTHING
-        # A message's name fixes the direction of everything in it.
-        if message.name == names.AI_INPUT:
-            return Decoded(inputs=cast("Sequence[InT]", events), replaces=decoded.replaces)
-        made_up, self._hooks.made_up = self._hooks.made_up, ()
-        if made_up:
-            self._lead_ins[message.serial] = made_up
-        elif decoded.replaces:
-            # The lead-in was decoded from the same message: it is replaced too, and has to come again.
-            events = [*self._lead_ins.get(message.serial, ()), *events]
-        return Decoded(outputs=cast("Sequence[OutT]", events), replaces=decoded.replaces)
-
-
-_NOTHING: Decoded[Never, Never] = Decoded()
+        hooks = TableHooks[InT, OutT](tables, lead_in)
+        super().__init__(hooks, unknown=hooks.unknown_kind)

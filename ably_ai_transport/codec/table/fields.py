@@ -1,7 +1,7 @@
-"""Header fields: one value of an event, bound to the codec header that carries it.
+"""Header fields: each binds one value of an event to a codec header.
 
-A field's key is both the header's name and the name of the event's field. A value that a field cannot
-carry leaves the header off; a header that is absent or malformed reads as the field's default.
+A field's key is the name of the header and of the event's field. A value of the wrong type leaves the header
+off. An absent or malformed header reads as the field's default.
 """
 
 from abc import ABC, abstractmethod
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ably_ai_transport.codec.json_text import dump_json, parse_json
-from ably_ai_transport.wire import AITransportError, ErrorCode, Headers
+from ably_ai_transport.wire import Headers, InvalidArgumentError
 
 KIND = "kind"
-"""The codec header that names the table row which a message belongs to."""
+"""The codec header with the kind of a message's row."""
 PART_TYPE = "partType"
-"""The codec header that names the row of one part of a batch."""
+"""The codec header with the kind of a batch part's row."""
 RESERVED_KEYS = frozenset({KIND, PART_TYPE})
 
 
@@ -30,11 +30,11 @@ class Field(ABC):
 
     @abstractmethod
     def read(self, headers: Headers) -> object:
-        """Return the value that headers carry; None when they carry none and the field has no default."""
+        """Return the header's value; the default if the header is absent."""
 
     @abstractmethod
     def write(self, headers: dict[str, str], value: object) -> None:
-        """Put a value into headers; leave them alone when the value is not of the field's type."""
+        """Put a value into headers. A value of the wrong type changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class StrField(Field):
     """A string.
 
     Attributes:
-        default: What an absent header reads as.
+        default: The value of an absent header.
     """
 
     default: str | None = None
@@ -62,7 +62,7 @@ class BoolField(Field):
     """A boolean, written ``true`` or ``false``. Any other text reads as False.
 
     Attributes:
-        default: What an absent header reads as.
+        default: The value of an absent header.
     """
 
     default: bool | None = None
@@ -83,20 +83,20 @@ class EnumField(Field):
     """One of a few strings.
 
     Attributes:
-        allowed: The strings that are understood.
-        default: What an absent header, or any other string, reads as.
+        allowed: The strings that it may hold.
+        default: The value of an absent header, and of any other string.
     """
 
     allowed: tuple[str, ...]
     default: str | None = None
 
     def read(self, headers: Headers) -> str | None:
-        """Return the string when it is allowed; the default otherwise."""
+        """Return the string if it is allowed; the default otherwise."""
         text = headers.get(self.key)
         return text if text in self.allowed else self.default
 
     def write(self, headers: dict[str, str], value: object) -> None:
-        """Write any string: readers that know it may be newer than this table."""
+        """Write any string: a newer reader may know it."""
         if isinstance(value, str):
             headers[self.key] = value
 
@@ -106,12 +106,12 @@ class JsonField(Field):
     """Any JSON value. None leaves the header off."""
 
     def read(self, headers: Headers) -> object:
-        """Return what the JSON holds; None when it is absent or malformed."""
+        """Return the JSON's value; None if it is absent or malformed."""
         text = headers.get(self.key)
         if text is None:
             return None
         if len(text) == 1 and "0" <= text <= "9":
-            return ord(text) - 48  # places of parts, which every delta repeats
+            return ord(text) - 48  # a part's index, which every delta repeats
         try:
             return parse_json(text)
         except ValueError:
@@ -121,15 +121,15 @@ class JsonField(Field):
         """Write the value as JSON.
 
         Raises:
-            AITransportError: The value has no JSON form (40003).
+            InvalidArgumentError: The value has no JSON form (40003).
         """
         if value is None:
             return
         try:
             headers[self.key] = dump_json(value)
         except (TypeError, ValueError) as error:
-            raise AITransportError.wrap(
-                f"write header '{self.key}'", error, ErrorCode.INVALID_ARGUMENT
+            raise InvalidArgumentError(
+                f"unable to write header '{self.key}'; its value has no JSON form", cause=error
             ) from error
 
 
@@ -140,9 +140,9 @@ def write_fields(
 
     Args:
         fields: The fields to write.
-        kind: The row that the message belongs to.
-        values: Where the values are read from, by field key.
-        keys: Write only these; all when None.
+        kind: The kind of the message's row.
+        values: The values, by field key.
+        keys: The fields to write; all if None.
 
     Returns:
         New headers, ``kind`` first.
@@ -163,7 +163,7 @@ def read_fields(fields: Iterable[Field], headers: Headers) -> dict[str, object]:
         headers: The codec tier of a message.
 
     Returns:
-        The values by key; fields that read as None are left out.
+        The values by key, without None.
     """
     values: dict[str, object] = {}
     for field in fields:
@@ -174,5 +174,5 @@ def read_fields(fields: Iterable[Field], headers: Headers) -> dict[str, object]:
 
 
 def kind_of(headers: Headers) -> str:
-    """Return the row that a message names; ``type`` is where peers before 0.8.0 wrote it."""
+    """Return the kind of a message's row. Peers before 0.8.0 wrote it as ``type``."""
     return headers.get(KIND) or headers.get("type") or ""

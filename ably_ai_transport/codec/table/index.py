@@ -1,4 +1,4 @@
-"""A codec's tables, indexed by what encoders and decoders look up."""
+"""A codec's tables, indexed for encoders and decoders."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Generic
 
 from ably_ai_transport.codec.contract import OutT
 from ably_ai_transport.codec.inputs import ToolApprovalResponse, ToolResult, ToolResultError
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.rows import (
     BatchRow,
     DropRow,
     EventRow,
@@ -23,11 +23,11 @@ INPUT_CLASSES: dict[str, Callable[[str, dict[str, object]], object]] = {
     "tool-result-error": ToolResultError,
     "tool-approval-response": ToolApprovalResponse,
 }
-"""The inputs that an :class:`InputRow` builds unless it says how."""
+"""The classes of inputs whose :class:`InputRow` has no ``build``."""
 
 
 class OutputTable:
-    """The output rows, indexed by what an encoder looks up."""
+    """The output rows, indexed by kind of event."""
 
     def __init__(self, rows: Sequence[OutputRow]) -> None:
         self.starts: dict[str, list[StreamRow]] = {}
@@ -54,7 +54,7 @@ class OutputTable:
                     self.dropped.add(row.kind)
 
     def event(self, kind: str) -> EventRow | None:
-        """Return the row of a discrete event: its own, or the wildcard that stands for it."""
+        """Return the row of a discrete event: its own, or the wildcard that matches it."""
         row = self.events.get(kind)
         if row is None:
             wildcard = match_wildcard(kind, self.events)
@@ -74,7 +74,7 @@ class InputTable:
         }
 
     def part(self, row: BatchRow, kind: str) -> PartRow | None:
-        """Return the row of a part: its own, or the wildcard that stands for it."""
+        """Return the row of a part: its own, or the wildcard that matches it."""
         parts = self._parts[row.kind]
         part = parts.get(kind)
         if part is None:

@@ -1,8 +1,9 @@
-"""Writes events as the rows of a codec's tables say."""
+"""Writes events by the rows of a codec's tables."""
 
 from collections.abc import Callable, Iterable
 from typing import cast
 
+from ably_ai_transport.codec.appends import OutgoingStream
 from ably_ai_transport.codec.contract import (
     ChannelWriter,
     Encoder,
@@ -13,10 +14,9 @@ from ably_ai_transport.codec.contract import (
     WriteOptions,
 )
 from ably_ai_transport.codec.encoder import EncoderCore
-from ably_ai_transport.codec.encoder_stream import OutgoingStream
-from ably_ai_transport.codec.fields import PART_TYPE, Field, write_fields
-from ably_ai_transport.codec.table_index import Tables
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.fields import PART_TYPE, Field, write_fields
+from ably_ai_transport.codec.table.index import Tables
+from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
     EncodeContext,
@@ -25,7 +25,7 @@ from ably_ai_transport.codec.tables import (
     StreamRow,
     Values,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode, names
+from ably_ai_transport.wire import InvalidArgumentError, names
 
 
 def _header_builder(fields: tuple[Field, ...], kind: str) -> Callable[..., dict[str, str]]:
@@ -40,7 +40,7 @@ def _stream_id(row: StreamRow, kind: str, values: Values) -> str:
     stream_id = values.get(source) if isinstance(source, str) else source(values)
     if not isinstance(stream_id, str):
         what = f"'{source}' is not a string" if isinstance(source, str) else "it has no stream id"
-        raise AITransportError(f"unable to publish '{kind}'; {what}", ErrorCode.INVALID_ARGUMENT)
+        raise InvalidArgumentError(f"unable to publish '{kind}'; {what}")
     return stream_id
 
 
@@ -58,17 +58,14 @@ class TableEncoder(Encoder[InT, OutT]):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether a live follower of the npm package may have a text with a hole."""
+        """Whether a live follower of the npm package may have a text with a gap."""
         return self._core.has_gaps
 
     async def publish_output(self, event: OutT, options: WriteOptions | None = None) -> None:
         """Publish an output through its row."""
         kind = self._shape.kind_of(event)
         if kind is None:
-            raise AITransportError(
-                f"unable to publish output; {self._shape.discriminator} is missing",
-                ErrorCode.INVALID_ARGUMENT,
-            )
+            raise InvalidArgumentError(f"unable to publish output; {self._shape.discriminator} is missing")
         values = self._shape.values_of(event)
         table = self._outputs
         delta = table.deltas.get(kind)
@@ -93,9 +90,7 @@ class TableEncoder(Encoder[InT, OutT]):
     def _append(self, row: StreamRow, kind: str, values: Values) -> OutgoingStream | None:
         text = values.get(row.text)
         if not isinstance(text, str):
-            raise AITransportError(
-                f"unable to publish '{kind}'; '{row.text}' is not a string", ErrorCode.INVALID_ARGUMENT
-            )
+            raise InvalidArgumentError(f"unable to publish '{kind}'; '{row.text}' is not a string")
         return self._core.write_stream(_stream_id(row, kind, values), text)
 
     async def _close(self, row: StreamRow, kind: str, values: Values, options: WriteOptions | None) -> None:
@@ -111,9 +106,7 @@ class TableEncoder(Encoder[InT, OutT]):
             return
         row = table.event(kind)
         if row is None:
-            raise AITransportError(
-                f"unable to publish output; the codec has no row for '{kind}'", ErrorCode.INVALID_ARGUMENT
-            )
+            raise InvalidArgumentError(f"unable to publish output; the codec has no row for '{kind}'")
         if row.encode is not None:
             await row.encode(values, self._context(row.fields, kind, options))
             return
@@ -136,9 +129,7 @@ class TableEncoder(Encoder[InT, OutT]):
         row = self._inputs.rows.get(kind) if isinstance(kind, str) else None
         match row:
             case None:
-                raise AITransportError(
-                    f"unable to publish input; the codec has no row for '{kind}'", ErrorCode.INVALID_ARGUMENT
-                )
+                raise InvalidArgumentError(f"unable to publish input; the codec has no row for '{kind}'")
             case SignalRow():
                 payload = Payload(names.AI_INPUT, "", write_fields((), row.kind, {}))
                 await self._core.publish_discrete(payload, options)
@@ -150,10 +141,7 @@ class TableEncoder(Encoder[InT, OutT]):
     def _input(self, row: InputRow, event: object) -> Payload:
         values = getattr(event, "payload", None)
         if not hasattr(values, "keys"):
-            raise AITransportError(
-                f"unable to publish input '{row.kind}'; its payload is not a mapping",
-                ErrorCode.INVALID_ARGUMENT,
-            )
+            raise InvalidArgumentError(f"unable to publish input '{row.kind}'; its payload is not a mapping")
         values = cast("Values", values)
         return Payload(
             names.AI_INPUT,
@@ -173,7 +161,7 @@ class TableEncoder(Encoder[InT, OutT]):
             data = "" if part.data is None else part.data.encode(values)
             payloads.append(Payload(names.AI_INPUT, data, headers, shared.transport))
         if not payloads:
-            # A message without parts still has an id and a role, and its place on the channel.
+            # A message without parts still has an id, a role and a position.
             headers = {**write_fields((), row.kind, {}), **shared.codec}
             payloads.append(Payload(names.AI_INPUT, "", headers, shared.transport))
         return payloads
@@ -183,7 +171,7 @@ class TableEncoder(Encoder[InT, OutT]):
         await self._core.cancel_all_streams()
 
     async def flush(self) -> None:
-        """Wait until everything written is acknowledged or repaired."""
+        """Wait for all acks and repairs."""
         await self._core.flush()
 
     async def close(self) -> None:

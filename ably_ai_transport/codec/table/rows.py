@@ -1,20 +1,20 @@
-"""The rows of a codec's tables: what each event is on the wire.
+"""The rows of a codec's tables: each event's form on the wire.
 
-A codec built with :func:`ably_ai_transport.codec.define_codec` is a list of these rows. They speak of
-*values*, an event's fields by name; an :class:`EventShape` says how events are taken apart into values and
-put together again. Where a row cannot say it, a function can: the *hatches*.
+A codec built with :func:`ably_ai_transport.codec.define_codec` is a list of these rows. They work on
+*values*, an event's fields by name. An :class:`EventShape` takes events apart into values and puts them
+together. A function, a *hatch*, does what a row cannot express.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
 from ably_ai_transport.codec.contract import Payload, StreamState, WriteOptions
-from ably_ai_transport.codec.fields import Field
-from ably_ai_transport.codec.lifecycle import LifecyclePhase
+from ably_ai_transport.codec.encoder import EncoderCore
+from ably_ai_transport.codec.table.fields import Field
 from ably_ai_transport.wire.messages import Headers, no_headers
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ EventT = TypeVar("EventT")
 Values: TypeAlias = Mapping[str, object]
 """An event's fields by name."""
 Rebuilt: TypeAlias = tuple[str, dict[str, object]]
-"""What a decode hatch returns for one event: its kind, and its values."""
+"""One event, as a decode hatch returns it: its kind and its values."""
 
 WILDCARD = "-*"
-"""Ends the name of a row that stands for all names with the same beginning, as in ``data-*``."""
+"""Ends the name of a row for all names with the same beginning, as in ``data-*``."""
 
 
 class EventShape(ABC, Generic[EventT]):
-    """How events are taken apart and put together.
+    """Takes events apart into values, and builds events from values.
 
     Attributes:
-        discriminator: The event's field that tells its kind.
+        discriminator: The event's field that holds its kind.
     """
 
     discriminator: str
@@ -57,15 +57,15 @@ class DictEvents(EventShape[EventT]):
     """Events are dicts, usually typed by ``TypedDict`` classes.
 
     Args:
-        discriminator: The key that tells an event's kind.
+        discriminator: The key that holds an event's kind.
     """
 
     def __init__(self, discriminator: str = "type") -> None:
         self.discriminator = discriminator
 
     def kind_of(self, event: EventT) -> str | None:
-        """Return what stands under the discriminator."""
-        # Asking an abstract class costs more than all the rest, and nearly every event is a dict.
+        """Return the value under the discriminator."""
+        # Nearly every event is a dict, and isinstance on an abstract class is slow.
         if type(event) is not dict and not isinstance(event, Mapping):
             return None
         kind = cast("Values", event).get(self.discriminator)
@@ -100,7 +100,7 @@ class DataclassEvents(EventShape[EventT]):
         }
 
     def kind_of(self, event: EventT) -> str | None:
-        """Return the kind of the event's class, or what its discriminator field says."""
+        """Return the kind of the event's class, or the value of its discriminator field."""
         kind = self._kinds.get(type(event)) or getattr(event, self.discriminator, None)
         return kind if isinstance(kind, str) else None
 
@@ -120,41 +120,19 @@ class DataclassEvents(EventShape[EventT]):
         return cast("Callable[..., EventT]", cls)(**values)
 
 
-class WriterCore(Protocol):
-    """What an encode hatch may do: the part of an encoder core that publishes."""
-
-    async def publish_discrete(self, payload: Payload, options: WriteOptions | None = None) -> str | None:
-        """Publish one message."""
-        ...
-
-    async def start_stream(
-        self, stream_id: str, payload: Payload, options: WriteOptions | None = None
-    ) -> None:
-        """Open a streamed message."""
-        ...
-
-    async def append_stream(self, stream_id: str, text: str) -> None:
-        """Append to a streamed message."""
-        ...
-
-    async def close_stream(self, stream_id: str, payload: Payload) -> None:
-        """Complete a streamed message; 40003 when no such stream is open."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class EncodeContext:
-    """What an encode hatch works with.
+    """The tools of an encode hatch.
 
     Attributes:
-        core: Where it publishes.
+        core: The encoder core to publish with.
         name: The message name to publish under.
-        headers: Builds the row's codec headers from values; a second argument names the fields to write.
+        headers: Builds the row's codec headers from values. A second argument names the fields to write.
         message_id: The message id that the encoder was created with.
-        options: What this write adds; to be passed on to ``core``.
+        options: Options of this write; pass them on to ``core``.
     """
 
-    core: WriterCore
+    core: EncoderCore
     name: str
     headers: Callable[..., dict[str, str]]
     message_id: str | None
@@ -166,11 +144,11 @@ EncodeHatch: TypeAlias = Callable[[Values, EncodeContext], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """How a message's payload is made from values, and the other way round.
+    """Converts values to a message's payload, and back.
 
     Attributes:
         encode: Returns the payload.
-        decode: Returns the values that a payload holds. What comes in may be anything.
+        decode: Returns the values of a payload, which may be any JSON value.
     """
 
     encode: Callable[[Values], object]
@@ -183,11 +161,11 @@ class EventRow:
 
     Attributes:
         kind: The event's kind, also on the wire; may be a wildcard.
-        fields: What travels in headers.
-        data: What travels as payload; empty text when None.
+        fields: The values in headers.
+        data: The values in the payload; the payload is an empty text if None.
         ephemeral: Whether an event stays out of history.
-        encode: Hatch that publishes instead.
-        decode: Hatch that rebuilds the events of a message instead.
+        encode: Hatch that publishes the event.
+        decode: Hatch that rebuilds the events of a message.
     """
 
     kind: str
@@ -208,16 +186,16 @@ class StreamRow:
         delta: Kind of the event that carries a piece of text.
         end: Kind of the event that completes it.
         text: The delta's field that holds the text.
-        stream_id: The field that tells streams apart, or a function of an event's values.
-        fields: What travels in headers of the start and the end.
-        delta_keys: The fields that each rebuilt delta repeats, out of ``fields``.
-        starts: Tells which starts open this row's stream, where rows share a kind of start; events that
-            no row wants are looked up among the other rows.
-        encode_end: Hatch that completes the stream instead; needs ``decode_end``.
+        stream_id: The field with the stream's id, or a function of an event's values.
+        fields: The values in headers of the start and the end.
+        delta_keys: The fields, out of ``fields``, that each rebuilt delta repeats.
+        starts: Whether a start opens this row's stream, if several rows share a kind of start. A start that
+            no stream row wants goes to an event row.
+        encode_end: Hatch that completes the stream; needs ``decode_end``.
         decode_delta: Hatch that rebuilds a delta from the stream and the piece of text.
         decode_end: Hatch that rebuilds the end from the stream and the closing headers.
-        decode_discrete: Hatch that rebuilds the events when the message came in one piece; without it
-            such a message is ignored.
+        decode_discrete: Hatch that rebuilds the events of a discrete message of this kind. Without it such a
+            message is ignored.
     """
 
     kind: str
@@ -237,7 +215,7 @@ class StreamRow:
 
 @dataclass(frozen=True, slots=True)
 class DropRow:
-    """An output event that is known and stays off the wire.
+    """An output event that is never published.
 
     Attributes:
         kind: The event's kind.
@@ -252,9 +230,9 @@ class InputRow:
 
     Attributes:
         kind: The input's kind, also on the wire.
-        fields: What travels in headers, out of the input's ``payload``.
-        data: What travels as payload of the message.
-        build: Builds the input from the codec message id and the payload's values; not needed for the kinds
+        fields: The values in headers, out of the input's ``payload``.
+        data: The values in the message's payload.
+        build: Builds the input from the codec message id and the payload's values. Not needed for the kinds
             that :mod:`ably_ai_transport.codec` has classes for.
     """
 
@@ -266,7 +244,7 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class SignalRow:
-    """An input that says all it has to say in transport headers, and decodes to nothing: a regenerate.
+    """An input whose content is in transport headers, and that decodes to nothing: a regenerate.
 
     Attributes:
         kind: The input's kind, also on the wire.
@@ -281,8 +259,8 @@ class PartRow:
 
     Attributes:
         kind: The part's kind, ``partType`` on the wire; may be a wildcard.
-        fields: What travels in headers.
-        data: What travels as payload.
+        fields: The values in headers.
+        data: The values in the payload.
     """
 
     kind: str
@@ -292,7 +270,7 @@ class PartRow:
 
 @dataclass(frozen=True, slots=True)
 class BatchHeaders:
-    """Headers that every part of a batch repeats, so that any one of them tells the whole.
+    """Headers that every part of a batch repeats.
 
     Attributes:
         codec: For the codec tier.
@@ -309,13 +287,12 @@ class BatchRow:
 
     Attributes:
         kind: The input's kind, on all its parts.
-        explode: Returns an input's parts, as values; the discriminator among them tells the part's kind.
-            Parts that no row knows are left out.
-        parts: The kinds of parts.
-        assemble: Builds an input of a single part from its values and the message that it came in. Folding
-            puts the parts of one message together.
+        explode: Returns an input's parts, as values with the discriminator. Parts without a row are left out.
+        parts: The rows of the parts.
+        assemble: Builds an input of a single part from its values and its message. Folding joins the parts of
+            one message.
         headers: Headers that all parts repeat.
-        discriminator: The part's field that tells its kind.
+        discriminator: The part's field that holds its kind.
     """
 
     kind: str
@@ -330,29 +307,6 @@ OutputRow: TypeAlias = EventRow | StreamRow | DropRow
 InputTableRow: TypeAlias = InputRow | SignalRow | BatchRow
 
 
-@dataclass(frozen=True)
-class LeadIn(Generic[EventT]):
-    """What comes before content, to be made up for who joined too late to see it.
-
-    Attributes:
-        phases: The events that must have come, in this order. Each is built from the codec headers of the
-            message that needs it.
-        marks: Kinds of rows whose arrival is a phase, with the phase's key.
-        resets: Kinds of rows after which a phase must come again, with the phase's key.
-        clears: Kinds of rows after which nothing is known to have come.
-        needed_by: Kinds of discrete rows that need the phases; streams always do.
-        before_stream: Makes up what has to come before a stream, whether it has come or not, out of the
-            stream's codec headers; for events that do no harm when they are folded twice.
-    """
-
-    phases: tuple[LifecyclePhase[EventT], ...] = ()
-    marks: Mapping[str, str] = field(default_factory=dict[str, str])
-    resets: Mapping[str, str] = field(default_factory=dict[str, str])
-    clears: frozenset[str] = frozenset()
-    needed_by: frozenset[str] = frozenset()
-    before_stream: Callable[[Headers], Sequence[EventT]] | None = None
-
-
 def match_wildcard(kind: str, names: Iterable[str]) -> str | None:
-    """Return the first wildcard among names that stands for a kind."""
+    """Return the first wildcard among names that matches a kind."""
     return next((name for name in names if name.endswith(WILDCARD) and kind.startswith(name[:-1])), None)

@@ -1,32 +1,32 @@
-"""Finds the mistakes in a codec's tables that would otherwise show as events lost or misrouted."""
+"""Checks a codec's tables for mistakes that would lose or misroute events."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from ably_ai_transport.codec.fields import RESERVED_KEYS, EnumField, Field
-from ably_ai_transport.codec.table_index import INPUT_CLASSES
-from ably_ai_transport.codec.tables import (
+from ably_ai_transport.codec.table.fields import RESERVED_KEYS, EnumField, Field
+from ably_ai_transport.codec.table.index import INPUT_CLASSES
+from ably_ai_transport.codec.table.lead_in import LeadIn
+from ably_ai_transport.codec.table.rows import (
     WILDCARD,
     BatchRow,
     DropRow,
     EventRow,
     InputRow,
     InputTableRow,
-    LeadIn,
     OutputRow,
     StreamRow,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode
+from ably_ai_transport.wire import InvalidArgumentError
 
 T = TypeVar("T")
 
 
-def _mistake(what: str) -> AITransportError:
-    return AITransportError(f"unable to define codec; {what}", ErrorCode.INVALID_ARGUMENT)
+def _mistake(what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"unable to define codec; {what}")
 
 
 class _Names:
-    """Names that may each be taken once."""
+    """Names that must be unique."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -86,14 +86,13 @@ def check_outputs(rows: Iterable[OutputRow], discriminator: str) -> None:
 
     Args:
         rows: The table.
-        discriminator: The event's field that tells its kind.
+        discriminator: The event's field that holds its kind.
 
     Raises:
-        AITransportError: A row is mistaken (40003); the message names row and field.
+        InvalidArgumentError: A row has a mistake (40003). The message names the row and the field.
     """
     wire = _Names("wire kind")
-    # A start may be shared by several streams, and by an event that takes the starts that no stream wants.
-    # All other kinds of events have exactly one row.
+    # Several streams, and one event, may share a kind of start. Every other kind of event has one row.
     events = _Names("event kind")
     starts: dict[str, str] = {}
     phases: dict[str, str] = {}
@@ -133,7 +132,7 @@ def check_inputs(rows: Iterable[InputTableRow]) -> None:
         rows: The table.
 
     Raises:
-        AITransportError: A row is mistaken (40003); the message names row and field.
+        InvalidArgumentError: A row has a mistake (40003). The message names the row and the field.
     """
     kinds = _Names("input kind")
     for row in rows:
@@ -159,14 +158,14 @@ def check_inputs(rows: Iterable[InputTableRow]) -> None:
 
 
 def check_lead_in(lead_in: LeadIn[T], rows: Iterable[OutputRow]) -> None:
-    """Refuse a lead-in that speaks of phases or rows that there are not.
+    """Refuse a lead-in that names unknown phases or rows.
 
     Args:
-        lead_in: What comes before content.
+        lead_in: The lead-in.
         rows: The output table.
 
     Raises:
-        AITransportError: A rule is mistaken (40003); the message names it.
+        InvalidArgumentError: A rule has a mistake (40003). The message names it.
     """
     phases = _Names("phase")
     for phase in lead_in.phases:

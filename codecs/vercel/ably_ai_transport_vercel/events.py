@@ -1,19 +1,20 @@
-"""The chunks of a reply: what an agent streams, as the AI SDK's JSON.
+"""The events of UI messages, as the AI SDK's JSON: chunks of agents, inputs of clients.
 
-Absent and ``None`` are different things here, as in JSON: leave out what there is not.
+An absent key and a ``None`` differ, as in JSON. Leave out keys without a value.
 """
 
 from typing import Literal, NotRequired, TypeAlias
 
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-ProviderMetadata: TypeAlias = dict[str, dict[str, object]]
-"""Extra data of model providers, by provider."""
+from ably_ai_transport.codec import Regenerate, ToolApprovalResponse, ToolResult, ToolResultError, UserMessage
+from ably_ai_transport_vercel.messages import ProviderMetadata, UIMessage
+
 FinishReason: TypeAlias = Literal["stop", "length", "content-filter", "tool-calls", "error", "other"]
 
 
 class StartChunk(TypedDict):
-    """A reply begins; ``messageId`` becomes the message's own id."""
+    """A reply begins. ``messageId`` becomes the message's own id."""
 
     type: Literal["start"]
     messageId: NotRequired[str]
@@ -132,7 +133,7 @@ class ToolInputDeltaChunk(TypedDict):
 
 
 class ToolInputAvailableChunk(TypedDict):
-    """The whole input of a tool call, after its deltas or without any."""
+    """The whole input of a tool call, with or without deltas before it."""
 
     type: Literal["tool-input-available"]
     toolCallId: str
@@ -145,7 +146,7 @@ class ToolInputAvailableChunk(TypedDict):
 
 
 class ToolInputErrorChunk(TypedDict):
-    """The model's input does not fit the tool."""
+    """The input does not fit the tool."""
 
     type: Literal["tool-input-error"]
     toolCallId: str
@@ -159,7 +160,7 @@ class ToolInputErrorChunk(TypedDict):
 
 
 class ToolApprovalRequestChunk(TypedDict):
-    """A tool call waits for somebody's approval."""
+    """A tool call waits for approval."""
 
     type: Literal["tool-approval-request"]
     toolCallId: str
@@ -167,7 +168,7 @@ class ToolApprovalRequestChunk(TypedDict):
 
 
 class ToolOutputAvailableChunk(TypedDict):
-    """A tool's output; a ``preliminary`` one is replaced by the next."""
+    """A tool's output. The next one replaces a ``preliminary`` one."""
 
     type: Literal["tool-output-available"]
     toolCallId: str
@@ -195,7 +196,7 @@ class ToolOutputDeniedChunk(TypedDict):
 
 
 class FileChunk(TypedDict):
-    """A file that the model made."""
+    """A file made by the model."""
 
     type: Literal["file"]
     url: str
@@ -204,7 +205,7 @@ class FileChunk(TypedDict):
 
 
 class SourceUrlChunk(TypedDict):
-    """A page that the reply draws on."""
+    """A web page that the reply cites."""
 
     type: Literal["source-url"]
     sourceId: str
@@ -214,7 +215,7 @@ class SourceUrlChunk(TypedDict):
 
 
 class SourceDocumentChunk(TypedDict):
-    """A document that the reply draws on."""
+    """A document that the reply cites."""
 
     type: Literal["source-document"]
     sourceId: str
@@ -227,8 +228,8 @@ class SourceDocumentChunk(TypedDict):
 class DataChunk(TypedDict):
     """Data of the application.
 
-    Its ``type`` is ``data-`` and a name. One with an ``id`` replaces the part of the same type and id;
-    a ``transient`` one is delivered to who is there and becomes no part.
+    Its ``type`` is ``data-`` and a name. One with an ``id`` replaces the part of the same type and id. A
+    ``transient`` one is delivered to attached clients only and becomes no part.
     """
 
     type: str
@@ -237,7 +238,8 @@ class DataChunk(TypedDict):
     transient: NotRequired[bool]
 
 
-UIMessageChunk: TypeAlias = (
+UIMessageChunk = TypeAliasType(
+    "UIMessageChunk",
     StartChunk
     | StartStepChunk
     | FinishStepChunk
@@ -262,6 +264,58 @@ UIMessageChunk: TypeAlias = (
     | FileChunk
     | SourceUrlChunk
     | SourceDocumentChunk
-    | DataChunk
+    | DataChunk,
 )
-"""Anything that an agent streams."""
+"""A chunk of a reply. The ``is_…_chunk`` functions tell them apart."""
+
+
+class MadeUpChunk(dict[str, object]):
+    """A chunk that a decoder made up for a late joiner. It equals the real one."""
+
+
+class SeedMessage(TypedDict):
+    """A message of a run that a fork continues, with its id in the fork."""
+
+    codecMessageId: str
+    message: UIMessage
+
+
+class ForkSeed(TypedDict):
+    """All messages of a suspended run. They make the run that forks from it complete."""
+
+    messages: list[SeedMessage]
+
+
+class ToolResultPayload(TypedDict):
+    """A tool's output, from a client."""
+
+    toolCallId: str
+    output: NotRequired[object]
+    forkSeed: NotRequired[ForkSeed]
+
+
+class ToolResultErrorPayload(TypedDict):
+    """A tool's failure, from a client."""
+
+    toolCallId: str
+    message: str
+    forkSeed: NotRequired[ForkSeed]
+
+
+class ToolApprovalResponsePayload(TypedDict):
+    """The decision whether a tool may run."""
+
+    toolCallId: str
+    approved: bool
+    reason: NotRequired[str]
+
+
+VercelInput = TypeAliasType(
+    "VercelInput",
+    UserMessage[UIMessage]
+    | Regenerate
+    | ToolResult[ToolResultPayload]
+    | ToolResultError[ToolResultErrorPayload]
+    | ToolApprovalResponse[ToolApprovalResponsePayload],
+)
+"""An input of a client."""

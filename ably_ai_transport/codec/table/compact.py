@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ably_ai_transport.codec.contract import OutT
-from ably_ai_transport.codec.table_index import Tables
+from ably_ai_transport.codec.table.index import Tables
 
 
 def join_deltas(tables: Tables[OutT], outputs: Sequence[OutT]) -> Sequence[OutT]:

@@ -1,0 +1,232 @@
+"""``TypeIs`` helpers: tell the parts of messages and the chunks of replies apart.
+
+``part["type"] == "text"`` does not narrow a type: tool parts and data parts have a ``type`` that may be any
+string. These functions narrow, in both branches.
+
+Example:
+    >>> for part in message["parts"]:  # doctest: +SKIP
+    ...     if is_text_part(part):
+    ...         print(part["text"])
+    ...     elif is_tool_part(part):
+    ...         print(tool_name(part), part["state"])
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+from typing_extensions import TypeIs
+
+from ably_ai_transport_vercel.events import (
+    AbortChunk,
+    DataChunk,
+    ErrorChunk,
+    FileChunk,
+    FinishChunk,
+    FinishStepChunk,
+    MessageMetadataChunk,
+    ReasoningDeltaChunk,
+    ReasoningEndChunk,
+    ReasoningStartChunk,
+    SourceDocumentChunk,
+    SourceUrlChunk,
+    StartChunk,
+    StartStepChunk,
+    TextDeltaChunk,
+    TextEndChunk,
+    TextStartChunk,
+    ToolApprovalRequestChunk,
+    ToolInputAvailableChunk,
+    ToolInputDeltaChunk,
+    ToolInputErrorChunk,
+    ToolInputStartChunk,
+    ToolOutputAvailableChunk,
+    ToolOutputDeniedChunk,
+    ToolOutputErrorChunk,
+    UIMessageChunk,
+)
+from ably_ai_transport_vercel.messages import (
+    DataPart,
+    FilePart,
+    ReasoningPart,
+    SourceDocumentPart,
+    SourceUrlPart,
+    StepStartPart,
+    TextPart,
+    ToolPart,
+    UIMessagePart,
+)
+
+# Parts
+
+
+def is_text_part(part: UIMessagePart) -> TypeIs[TextPart]:
+    """Whether a part is a ``text`` part."""
+    return part["type"] == "text"
+
+
+def is_reasoning_part(part: UIMessagePart) -> TypeIs[ReasoningPart]:
+    """Whether a part is a ``reasoning`` part."""
+    return part["type"] == "reasoning"
+
+
+def is_step_start_part(part: UIMessagePart) -> TypeIs[StepStartPart]:
+    """Whether a part is a ``step-start`` part."""
+    return part["type"] == "step-start"
+
+
+def is_file_part(part: UIMessagePart) -> TypeIs[FilePart]:
+    """Whether a part is a ``file`` part."""
+    return part["type"] == "file"
+
+
+def is_source_url_part(part: UIMessagePart) -> TypeIs[SourceUrlPart]:
+    """Whether a part is a ``source-url`` part."""
+    return part["type"] == "source-url"
+
+
+def is_source_document_part(part: UIMessagePart) -> TypeIs[SourceDocumentPart]:
+    """Whether a part is a ``source-document`` part."""
+    return part["type"] == "source-document"
+
+
+def is_data_part(part: UIMessagePart) -> TypeIs[DataPart]:
+    """Whether a part is a ``data-…`` part of the application."""
+    return part["type"].startswith("data-")
+
+
+def is_tool_part(part: object) -> TypeIs[ToolPart]:
+    """Whether a part is a tool call, static (``tool-…``) or dynamic (``dynamic-tool``)."""
+    if not isinstance(part, Mapping):
+        return False
+    values = cast("Mapping[str, object]", part)
+    kind = values.get("type")
+    named = isinstance(kind, str) and (kind == "dynamic-tool" or kind.startswith("tool-"))
+    return named and "toolCallId" in values and "state" in values
+
+
+# Chunks
+
+
+def is_start_chunk(chunk: UIMessageChunk) -> TypeIs[StartChunk]:
+    """Whether a chunk is ``start``."""
+    return chunk["type"] == "start"
+
+
+def is_start_step_chunk(chunk: UIMessageChunk) -> TypeIs[StartStepChunk]:
+    """Whether a chunk is ``start-step``."""
+    return chunk["type"] == "start-step"
+
+
+def is_finish_step_chunk(chunk: UIMessageChunk) -> TypeIs[FinishStepChunk]:
+    """Whether a chunk is ``finish-step``."""
+    return chunk["type"] == "finish-step"
+
+
+def is_finish_chunk(chunk: UIMessageChunk) -> TypeIs[FinishChunk]:
+    """Whether a chunk is ``finish``."""
+    return chunk["type"] == "finish"
+
+
+def is_abort_chunk(chunk: UIMessageChunk) -> TypeIs[AbortChunk]:
+    """Whether a chunk is ``abort``."""
+    return chunk["type"] == "abort"
+
+
+def is_error_chunk(chunk: UIMessageChunk) -> TypeIs[ErrorChunk]:
+    """Whether a chunk is ``error``."""
+    return chunk["type"] == "error"
+
+
+def is_message_metadata_chunk(chunk: UIMessageChunk) -> TypeIs[MessageMetadataChunk]:
+    """Whether a chunk is ``message-metadata``."""
+    return chunk["type"] == "message-metadata"
+
+
+def is_text_start_chunk(chunk: UIMessageChunk) -> TypeIs[TextStartChunk]:
+    """Whether a chunk is ``text-start``."""
+    return chunk["type"] == "text-start"
+
+
+def is_text_delta_chunk(chunk: UIMessageChunk) -> TypeIs[TextDeltaChunk]:
+    """Whether a chunk is ``text-delta``."""
+    return chunk["type"] == "text-delta"
+
+
+def is_text_end_chunk(chunk: UIMessageChunk) -> TypeIs[TextEndChunk]:
+    """Whether a chunk is ``text-end``."""
+    return chunk["type"] == "text-end"
+
+
+def is_reasoning_start_chunk(chunk: UIMessageChunk) -> TypeIs[ReasoningStartChunk]:
+    """Whether a chunk is ``reasoning-start``."""
+    return chunk["type"] == "reasoning-start"
+
+
+def is_reasoning_delta_chunk(chunk: UIMessageChunk) -> TypeIs[ReasoningDeltaChunk]:
+    """Whether a chunk is ``reasoning-delta``."""
+    return chunk["type"] == "reasoning-delta"
+
+
+def is_reasoning_end_chunk(chunk: UIMessageChunk) -> TypeIs[ReasoningEndChunk]:
+    """Whether a chunk is ``reasoning-end``."""
+    return chunk["type"] == "reasoning-end"
+
+
+def is_tool_input_start_chunk(chunk: UIMessageChunk) -> TypeIs[ToolInputStartChunk]:
+    """Whether a chunk is ``tool-input-start``."""
+    return chunk["type"] == "tool-input-start"
+
+
+def is_tool_input_delta_chunk(chunk: UIMessageChunk) -> TypeIs[ToolInputDeltaChunk]:
+    """Whether a chunk is ``tool-input-delta``."""
+    return chunk["type"] == "tool-input-delta"
+
+
+def is_tool_input_available_chunk(chunk: UIMessageChunk) -> TypeIs[ToolInputAvailableChunk]:
+    """Whether a chunk is ``tool-input-available``."""
+    return chunk["type"] == "tool-input-available"
+
+
+def is_tool_input_error_chunk(chunk: UIMessageChunk) -> TypeIs[ToolInputErrorChunk]:
+    """Whether a chunk is ``tool-input-error``."""
+    return chunk["type"] == "tool-input-error"
+
+
+def is_tool_approval_request_chunk(chunk: UIMessageChunk) -> TypeIs[ToolApprovalRequestChunk]:
+    """Whether a chunk is ``tool-approval-request``."""
+    return chunk["type"] == "tool-approval-request"
+
+
+def is_tool_output_available_chunk(chunk: UIMessageChunk) -> TypeIs[ToolOutputAvailableChunk]:
+    """Whether a chunk is ``tool-output-available``."""
+    return chunk["type"] == "tool-output-available"
+
+
+def is_tool_output_error_chunk(chunk: UIMessageChunk) -> TypeIs[ToolOutputErrorChunk]:
+    """Whether a chunk is ``tool-output-error``."""
+    return chunk["type"] == "tool-output-error"
+
+
+def is_tool_output_denied_chunk(chunk: UIMessageChunk) -> TypeIs[ToolOutputDeniedChunk]:
+    """Whether a chunk is ``tool-output-denied``."""
+    return chunk["type"] == "tool-output-denied"
+
+
+def is_file_chunk(chunk: UIMessageChunk) -> TypeIs[FileChunk]:
+    """Whether a chunk is ``file``."""
+    return chunk["type"] == "file"
+
+
+def is_source_url_chunk(chunk: UIMessageChunk) -> TypeIs[SourceUrlChunk]:
+    """Whether a chunk is ``source-url``."""
+    return chunk["type"] == "source-url"
+
+
+def is_source_document_chunk(chunk: UIMessageChunk) -> TypeIs[SourceDocumentChunk]:
+    """Whether a chunk is ``source-document``."""
+    return chunk["type"] == "source-document"
+
+
+def is_data_chunk(chunk: UIMessageChunk) -> TypeIs[DataChunk]:
+    """Whether a chunk is ``data-…``, data of the application."""
+    return chunk["type"].startswith("data-")
