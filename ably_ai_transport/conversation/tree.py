@@ -43,6 +43,7 @@ from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycl
 
 logger = logging.getLogger("ably_ai_transport.conversation")
 
+_MAX_UNKNOWN_KINDS = 100
 REORDER_WINDOW_MS = 120_000
 """How long a finished run's log is kept, so that late messages can still be put in order, in milliseconds."""
 
@@ -128,6 +129,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     def __init__(
         self, codec: Codec[InT, OutT, ProjT, MsgT], *, reorder_window_ms: int = REORDER_WINDOW_MS
     ) -> None:
+        self.unknown_kinds: set[str] = set()
+        """Event kinds of session messages that the codec does not know; the first hundred."""
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
@@ -207,6 +210,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             route = self._routes.get(message.serial)
             if route is not None and route.headers == headers:
                 return self._apply_append(route, decoded, message)
+            if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
+                self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
                 delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
                 events = self.apply_delivery(delivery)
@@ -248,18 +253,6 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if self._index.version != before:
             events.append(TreeUpdated())
         return events
-
-    def apply_decoded(
-        self,
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        *,
-        serial: str | None = None,
-        timestamp: int | None = None,
-        version: str | None = None,
-    ) -> list[TreeEvent[InT, OutT]]:
-        """Take in codec events. See :meth:`apply_delivery`."""
-        return self.apply_delivery(Delivery(decoded, headers, serial, timestamp, version))
 
     def apply_run_lifecycle(self, event: RunLifecycleEvent) -> list[TreeEvent[InT, OutT]]:
         """Take in an event of a run's life; without a serial, as a preview of the message to come.

@@ -1,12 +1,12 @@
 """The common part of client sessions and agent sessions."""
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypedDict
 
 import anyio
-import sniffio
 
 from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange, open_channel
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
@@ -101,11 +101,13 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
 
     async def connect(self) -> None:
         """Subscribe and attach; report a refusal."""
-        if sniffio.current_async_library() != "asyncio":
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError as error:
             raise InvalidArgumentError(
-                "unable to connect; the Ably SDK runs on asyncio only (call this from asyncio, or from anyio"
-                " with its asyncio backend)"
-            )
+                "unable to connect; the Ably SDK runs on asyncio only (run this with asyncio.run(), or with"
+                " anyio's asyncio backend)"
+            ) from error
         try:
             await self.connection.connect()
         except AITransportError as error:

@@ -94,6 +94,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self._page: HistoryPage | None = None
         self._exhausted = False
         self._walk = 0
+        self._unknown_told = 0
         self._gap: str | None = None
 
     @property
@@ -247,7 +248,24 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
                 AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
             )
         else:
+            if len(self.tree.unknown_kinds) != self._unknown_told:
+                self._report_unknown(message)
             self.publish(events, live=live, message=message)
+
+    def _report_unknown(self, message: InboundMessage) -> None:
+        """Report the first event kind that the codec does not know, and log each further one."""
+        kinds = self.tree.unknown_kinds
+        error = AITransportError(
+            f"unable to read message; {type(self.tree.codec).__name__} does not know the event"
+            f" {message.codec_headers.get('kind') or message.codec_headers.get('type')!r} that"
+            f" {message.client_id or 'somebody'} published (does everybody use the same codec?)",
+            ErrorCode.BAD_REQUEST,
+        )
+        if self._unknown_told == 0:
+            self._report(error)
+        else:
+            self._log.warning("%s", error, extra={"serial": message.serial})
+        self._unknown_told = len(kinds)
 
     def _close_gap(self, page: HistoryPage) -> None:
         known = self._gap is not None and any((message.serial or "") <= self._gap for message in page.items)

@@ -74,8 +74,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._core = core
         self._invocation = invocation
         self._adopted = adopted
-        self._outside = hooks.signal or AbortSignal()
         self._hooks = HookCaller(core, hooks)
+        self._outside = hooks.signal or AbortSignal()
         facts = RunFacts(run_id or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
         self._facts = facts
         self._writer = RunWriter(core, facts, limits, hooks.on_message)
