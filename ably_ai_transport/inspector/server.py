@@ -21,7 +21,7 @@ from ably_ai_transport import AITransportError
 from ably_ai_transport.inspector.conversations import Conversation, codec_named
 from ably_ai_transport.inspector.watcher import FrameLog, Json
 from ably_ai_transport.local import LocalServer
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 
 CLIENT_ID: Final = "inspector"
 PAUSE_SECONDS: Final = 0.1

@@ -5,22 +5,22 @@ memory, or in one SQLite file when asked to, and is not made for production: tha
 """
 
 from ably_ai_transport.local.clock import Clock, SystemClock, Timer
-from ably_ai_transport.local.faults import Faults
+from ably_ai_transport.local.core.faults import Faults
+from ably_ai_transport.local.core.transport import Direction, FrameObserver
 from ably_ai_transport.local.options import Limits, LocalServerOptions, Namespace
-from ably_ai_transport.local.protocol import Frame, WireMessage, WirePresence
-from ably_ai_transport.local.server import LocalServer, serve
+from ably_ai_transport.local.protocol.frames import Frame, WireMessage, WirePresence
 from ably_ai_transport.local.stats import Stats
-from ably_ai_transport.local.storage import (
+from ably_ai_transport.local.storage.contract import (
     ChannelStorage,
     ConnectionRecord,
     LogEntry,
-    MemoryStorage,
     PresenceRecord,
     Storage,
     StorageError,
     StorageUnusableError,
 )
-from ably_ai_transport.local.transport import Direction, FrameObserver
+from ably_ai_transport.local.storage.memory import MemoryStorage
+from ably_ai_transport.local.web.server import LocalServer, serve
 
 __all__ = [
     "ChannelStorage",

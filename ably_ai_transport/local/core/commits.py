@@ -1,0 +1,88 @@
+"""What has to wait until it is stored: acknowledgements, and what subscribers get."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+from ably_ai_transport.local.storage.contract import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ably_ai_transport.local.core.steps import Packet
+    from ably_ai_transport.local.core.transport import Transport
+    from ably_ai_transport.local.storage.contract import Storage
+
+Stored: TypeAlias = "Callable[[StorageError | None], None]"
+"""Called once a step is stored, or with the reason why it cannot be."""
+
+
+_Effect: TypeAlias = "tuple[Stored | None, Transport | None, Packet | None]"
+
+
+class Commits:
+    """Holds effects back until the storage has committed what they tell of.
+
+    A storage that keeps nothing beyond the process lets them pass at once. Otherwise the steps that come
+    in while the event loop is busy are committed as one group, and then their effects happen, in order.
+    Whoever looks at the state of a channel (attach, history, resume) calls `flush` first: nobody sees what
+    a crash could still take back.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._durable = storage.is_durable
+        self._effects: deque[_Effect] = deque()
+        self._is_scheduled = False
+
+    def check(self) -> None:
+        """Refuse what could not be stored.
+
+        Raises:
+            StorageError: The storage has failed before.
+        """
+        if self._durable:
+            self._storage.check()
+
+    def then(self, effect: Stored) -> None:
+        """Do something once all steps so far are stored."""
+        if not self._durable:
+            effect(None)
+            return
+        self._effects.append((effect, None, None))
+        self._schedule()
+
+    def deliver(self, transport: Transport, packet: Packet) -> None:
+        """Send a packet once all steps so far are stored; never, if they cannot be."""
+        if not self._durable:
+            transport.deliver(packet)
+            return
+        self._effects.append((None, transport, packet))
+        self._schedule()
+
+    def flush(self) -> None:
+        """Commit now, and let happen what waits for it."""
+        if not self._durable:
+            return
+        error = None
+        try:
+            self._storage.commit()
+        except StorageError as caught:
+            error = caught
+        effects, self._effects = self._effects, deque()
+        for effect, transport, packet in effects:
+            if effect is not None:
+                effect(error)
+            elif transport is not None and packet is not None and error is None:
+                transport.deliver(packet)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._is_scheduled = False
+        self.flush()
