@@ -63,7 +63,7 @@ class LocalServerOptions:
     Attributes:
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
-        keys: API keys `app.key:secret`; one is generated for each start when there are none.
+        keys: API keys `app.key:secret`; without any, one is generated for each start. `repr` leaves them out.
         append_rollup_window_ms: Appends of a connection to the same message within this window are merged
             (Ably's default is 40). `transportParams.appendRollupWindow` of a client overrides it.
         connection_state_ttl_ms: How long a dropped connection can be resumed.
@@ -82,7 +82,7 @@ class LocalServerOptions:
 
     host: str = "127.0.0.1"
     port: int = 0
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = field(default=(), repr=False)
     append_rollup_window_ms: int = 0
     connection_state_ttl_ms: int = 120_000
     max_idle_interval_ms: int = 15_000

@@ -1,4 +1,4 @@
-"""What a credential may do on which channels (Ably specification, capability operations)."""
+"""Capabilities: the operations that a credential grants on each channel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OPERATIONS: Final = frozenset(
         "batch",
     }
 )
-"""Every operation that a capability may name; `*` stands for all of them."""
+"""Every operation that a capability may name; `*` means all."""
 
 _MODE_OPERATIONS: Final[tuple[tuple[Flag, Operation], ...]] = (
     (Flag.PRESENCE, "presence"),
@@ -75,19 +75,19 @@ class Capability:
         return operation in granted or "*" in granted
 
     def check(self, channel: str, operation: Operation) -> None:
-        """Let an operation pass or refuse it.
+        """Check that an operation is granted.
 
         Raises:
-            RefusedError: 40160, it is not granted.
+            RefusedError: 40160, it is not.
         """
         if not self.allows(channel, operation):
             raise denied(channel, operation)
 
     def check_mutation(self, channel: str, *, own: bool, delete: bool, identified: bool) -> None:
-        """Let a message be changed or refuse it: "own" covers the messages of the same clientId only.
+        """Check that a message may be changed; "own" covers the messages of the same clientId only.
 
         Raises:
-            RefusedError: 40160, or 40166 when only "own" is granted to a client without clientId.
+            RefusedError: 40160, it may not; 40166, only "own" is granted and the client has no clientId.
         """
         any_: Operation = "message-delete-any" if delete else "message-update-any"
         own_: Operation = "message-delete-own" if delete else "message-update-own"
@@ -113,7 +113,7 @@ class Capability:
         return granted & MODES
 
     def intersect(self, other: Capability) -> Capability:
-        """Return what both capabilities grant: that of a token asked for under a key (specification RSA6).
+        """Return the capability that both grant, for a token requested under a key (specification RSA6).
 
         Args:
             other: The capability of the key.
@@ -130,11 +130,11 @@ class Capability:
         return Capability({pattern: list(ops) for pattern, ops in rules.items()})
 
     def __bool__(self) -> bool:
-        """Tell whether anything at all is granted."""
+        """Tell whether anything is granted."""
         return bool(self._rules)
 
     def to_json(self) -> str:
-        """Return the capability as the JSON text that tokens carry, in the order that Ably writes it."""
+        """Return the capability as JSON text, in the order that Ably writes."""
         return json.dumps(
             {
                 pattern: ["*"] if "*" in operations else sorted(operations)
@@ -145,11 +145,11 @@ class Capability:
 
 
 EVERYTHING: Final = Capability({"*": ["*"]})
-"""What an API key may do."""
+"""The capability of an API key by default."""
 
 
 def parse_capability(text: str) -> Capability:
-    """Read the JSON text of a capability.
+    """Parse the JSON text of a capability.
 
     Raises:
         RefusedError: 40000, it is not an object of lists of operations.

@@ -1,18 +1,17 @@
-"""Who a client is: API keys, tokens, and the rules about clientId."""
+"""Credentials: the identity behind a key or a token, and the rules about clientId."""
 
 from __future__ import annotations
 
 import hmac
-import secrets
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
 
 from ably_ai_transport.local.auth.capability import EVERYTHING, Capability, parse_capability
-from ably_ai_transport.local.auth.keys import ApiKey, app_id_of, parse_key
+from ably_ai_transport.local.auth.keys import ApiKey, app_id_of
 from ably_ai_transport.local.protocol.refusals import RefusedError
 from ably_ai_transport.local.protocol.serials import random_id
 
@@ -25,22 +24,22 @@ DEFAULT_TTL_MS: Final = 3_600_000
 WILDCARD: Final = "*"
 _JWT_DOTS: Final = 2
 
-# Their types mention a package that need not be installed.
+# Their types mention an optional package.
 _encode = cast("Any", jwt).encode
 _decode = cast("Any", jwt).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a credential says about its holder.
+    """The verified content of a credential.
 
     Attributes:
         key_name: The API key behind the credential.
         client_id: A name, `*` for any name, None for an anonymous client.
-        capability: What it may do.
-        expires: When the token ends (milliseconds); None for an API key.
-        issued: When the token was made (milliseconds); None for an API key.
-        revocation_key: A name that several tokens can be revoked by.
+        capability: The operations granted.
+        expires: When the token expires (milliseconds); None for an API key.
+        issued: When the token was issued (milliseconds); None for an API key.
+        revocation_key: A name under which several tokens can be revoked.
     """
 
     key_name: str
@@ -56,10 +55,10 @@ class Identity:
         return self.expires is not None
 
     def assume(self, client_id: str | None) -> Identity:
-        """Return this identity under the clientId the client asks for.
+        """Return this identity under the clientId that the client requests.
 
         Raises:
-            RefusedError: 40102, the credential is for someone else; 40012, this is not a clientId.
+            RefusedError: 40102, the credential is for another clientId; 40012, the clientId is invalid.
         """
         if client_id is None:
             return self
@@ -70,10 +69,10 @@ class Identity:
         return replace(self, client_id=client_id)
 
     def author(self, claimed: str | None) -> str | None:
-        """Return the clientId that a message of this identity is stamped with.
+        """Return the clientId for a message of this identity.
 
         Raises:
-            RefusedError: 40012, the message claims another one.
+            RefusedError: 40012, the message claims another clientId.
         """
         if self.client_id == WILDCARD:
             if claimed == WILDCARD:
@@ -86,22 +85,22 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request or a connection attempt came with."""
+    """The credentials of a request or of a connection attempt, not verified yet."""
 
-    key: str | None = None
-    token: str | None = None
+    key: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     client_id: str | None = None
 
     @property
     def key_name(self) -> str | None:
-        """The key that they belong to, as far as they tell; nothing is verified."""
+        """The name of the key that they claim, if any."""
         if self.token:
             return _key_name_of(self.token)
         return self.key.partition(":")[0] if self.key else None
 
 
 class Authority:
-    """Holds the API keys of an app and judges credentials."""
+    """Holds the API keys of an app and verifies credentials."""
 
     def __init__(self, keys: Sequence[ApiKey], clock: Clock) -> None:
         self._clock = clock
@@ -112,7 +111,7 @@ class Authority:
     @property
     def key(self) -> str:
         """The first API key, in full."""
-        return str(self._keys[self.key_name])
+        return self._keys[self.key_name].full
 
     def replace(self, keys: Sequence[ApiKey]) -> None:
         """Accept these keys instead."""
@@ -124,7 +123,7 @@ class Authority:
         return self._keys.get(key_name)
 
     def identify(self, credentials: Credentials) -> Identity:
-        """Judge credentials.
+        """Verify credentials.
 
         Raises:
             RefusedError: 40101 bad credentials, 40142 expired, 40141 revoked or 40144 malformed token,
@@ -139,7 +138,7 @@ class Authority:
         return identity.assume(credentials.client_id)
 
     def recall(self, key_name: str, client_id: str | None) -> Identity:
-        """Return the identity of a connection that a process before has seen: it grants nothing."""
+        """Return the identity of a connection of an earlier process; it grants nothing."""
         return Identity(key_name, client_id, Capability({}))
 
     def issue(
@@ -161,12 +160,12 @@ class Authority:
         }
         if client_id is not None:
             claims["x-ably-clientId"] = client_id
-        with warnings.catch_warnings():  # a short secret is fine where there is nothing to protect
+        with warnings.catch_warnings():  # a short secret is fine on a development server
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
             return _encode(claims, key.secret, algorithm="HS256", headers={"kid": key.name})
 
     def revoke(self, target: str, issued_before: int) -> None:
-        """Refuse from now on the tokens of a target (`clientId:…`, `revocationKey:…`) issued before."""
+        """Revoke the tokens of a target (`clientId:…` or `revocationKey:…`) issued before a time."""
         self._revoked[target] = max(issued_before, self._revoked.get(target, 0))
 
     def is_revoked(self, identity: Identity) -> bool:
@@ -186,7 +185,7 @@ class Authority:
     def _from_token(self, token: str) -> Identity:
         name = _key_name_of(token)
         if name is None:
-            # What does not even look like a JWT is not worth a renewal.
+            # 40144 makes clients renew the token; that helps only if it looks like a JWT.
             code = 40144 if token.count(".") == _JWT_DOTS else 40101
             raise RefusedError(code, 401, "Invalid token: it names no key")
         key = self._keys.get(name)
@@ -217,17 +216,6 @@ class Authority:
         return identity
 
 
-def keys_of(texts: Sequence[str]) -> tuple[ApiKey, ...]:
-    """Return the keys that were given, or one that is made up.
-
-    Raises:
-        ValueError: One of them does not look like a key.
-    """
-    if not texts:
-        return (ApiKey(f"local.{random_id(6)}", secrets.token_urlsafe(32)),)
-    return tuple(parse_key(text) for text in texts)
-
-
 def _key_name_of(token: str) -> str | None:
     try:
         name = jwt.get_unverified_header(token).get("kid")
@@ -247,7 +235,7 @@ def _verified(token: str, secret: str) -> dict[str, object]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-            # The times are left to the server's own clock.
+            # The caller checks the times against the server's own clock.
             claims: dict[str, Any] = _decode(
                 token,
                 secret,

@@ -1,4 +1,4 @@
-"""Tokens on request, and their revocation (Ably specification RSA8, RSA9, RSA17)."""
+"""Token requests and revocation (Ably specification RSA8, RSA9, RSA17)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REVOCABLE: Final = ("clientId", "revocationKey")
 
 
 class TokenDesk:
-    """Makes tokens for those who may have them, and takes them back."""
+    """Issues and revokes tokens."""
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
         self._authority = authority
@@ -40,19 +40,19 @@ class TokenDesk:
     def details(
         self, key_name: str, request: Mapping[str, Value], identity: Identity | None
     ) -> dict[str, Value]:
-        """Answer a request for a token, signed or made with the key itself.
+        """Answer a token request, signed or authenticated with the key itself.
 
         Args:
             key_name: The key in the path.
             request: The TokenRequest, or the bare parameters.
-            identity: Who asks, if there were credentials.
+            identity: The identity of the requester, if there were credentials.
 
         Returns:
             TokenDetails.
 
         Raises:
             RefusedError: 40101 key or mac, 40102 another key, 40104 timestamp, 40105 nonce, 40003 ttl,
-                40012 clientId, 40000 capability, 40160 nothing of it is granted.
+                40012 clientId, 40000 capability, 40160 the key grants nothing of it.
         """
         key = self._authority.find(key_name)
         if key is None:
@@ -90,7 +90,8 @@ class TokenDesk:
             The outcome for each target, in order.
 
         Raises:
-            RefusedError: 40162 not asked with the key, 40163 its tokens cannot be revoked, 40000 no targets.
+            RefusedError: 40162 not authenticated with the key, 40163 its tokens cannot be revoked, 40000 no
+                targets.
         """
         if identity.is_token or identity.key_name != key_name:
             raise RefusedError(40162, 401, "tokens can only be revoked with the key they were made under")
@@ -134,7 +135,7 @@ class TokenDesk:
         self._forget_nonces(now)
 
     def _forget_nonces(self, now: int) -> None:
-        # Beyond the window of timestamps a replay is refused anyway.
+        # A replay after the timestamp window is refused anyway.
         for used, when in list(self._nonces.items()):
             if now - when <= 2 * TIMESTAMP_WINDOW_MS:
                 return
@@ -177,5 +178,5 @@ def _capability(value: Value, key: ApiKey) -> Capability:
     asked = parse_capability(value if isinstance(value, str) else json.dumps(value))
     granted = asked.intersect(key.capability)
     if not granted:
-        raise RefusedError(40160, 401, "the key grants nothing of the capability that is asked for")
+        raise RefusedError(40160, 401, "the key grants nothing of the requested capability")
     return granted

@@ -1,4 +1,4 @@
-"""The apps of a server: the one it was made with, and those that test suites provision."""
+"""The apps of a server: its default app, and those that test suites provision."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, cast
 from ably_ai_transport.local.auth.capability import EVERYTHING, parse_capability
 from ably_ai_transport.local.auth.credentials import WILDCARD, Identity
 from ably_ai_transport.local.auth.keys import ApiKey, app_id_of
-from ably_ai_transport.local.core.channel import Publisher, split_name
 from ably_ai_transport.local.core.engine import Engine
+from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.options import Namespace
+from ably_ai_transport.local.protocol.channels import split_name
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 from ably_ai_transport.local.protocol.serials import random_id
 
@@ -24,9 +25,9 @@ _MAX_APPS: Final = 1000
 
 
 class Apps:
-    """Finds the app that a credential belongs to; provisions and deletes apps.
+    """Finds the app of a credential; provisions and deletes apps.
 
-    The contract is that of the suites of Ably's SDKs: `POST /apps` with the `post_apps` object of
+    The contract is the one of the test suites of Ably's SDKs: `POST /apps` with the `post_apps` object of
     ably-common's test-app-setup.json, `DELETE /apps/{id}` with a key of the app.
     """
 
@@ -35,18 +36,18 @@ class Apps:
         self._provisioned: dict[str, Engine] = {}
 
     def __iter__(self) -> Iterator[Engine]:
-        """Go through all apps."""
+        """Iterate over all apps."""
         yield self.default
         yield from self._provisioned.values()
 
     def of(self, key_name: str | None) -> Engine:
-        """Return the app that a key belongs to; the default one judges keys that nobody knows."""
+        """Return the app of a key; the default app verifies unknown keys."""
         if key_name is None or not self._provisioned:
             return self.default
         return self._provisioned.get(app_id_of(key_name), self.default)
 
     def provision(self, spec: Value) -> dict[str, Value]:
-        """Make an app of its own keys, rules and channels.
+        """Create an app with its own keys, rules and channels.
 
         Args:
             spec: `keys`, `namespaces`, `channels` with presence fixtures, `limits`.
@@ -55,7 +56,7 @@ class Apps:
             The app as Ably describes it: `appId`, `accountId`, the keys in order, and the namespaces.
 
         Raises:
-            RefusedError: 40000, this is no description of an app; 40114, there are too many.
+            RefusedError: 40000, the description is invalid; 40114, there are too many apps.
         """
         if not isinstance(spec, dict):
             raise bad_request("an app must be described by an object")
@@ -90,7 +91,7 @@ class Apps:
         """Delete an app; its connections end.
 
         Raises:
-            RefusedError: 40400, it was not provisioned here; 40100, the key is of another app.
+            RefusedError: 40400, it was not provisioned here; 40100, the key belongs to another app.
         """
         engine = self._provisioned.get(app_id)
         if engine is None:
@@ -101,7 +102,7 @@ class Apps:
         engine.close()
 
     def close(self) -> None:
-        """Close all apps; those that were provisioned are gone."""
+        """Close all apps and forget the provisioned ones."""
         for engine in self:
             engine.close()
         self._provisioned.clear()
@@ -132,7 +133,7 @@ def _describe(key: ApiKey) -> dict[str, Value]:
         "value": key.secret,
         "keyName": key.name,
         "keySecret": key.secret,
-        "keyStr": str(key),
+        "keyStr": key.full,
         "capability": key.capability.to_json(),
         "revocableTokens": key.revocable,
         "status": 0,
@@ -154,7 +155,7 @@ def _max_members(spec: dict[str, Value], default: Engine) -> int:
 
 
 def _fill(engine: Engine, key: ApiKey, item: dict[str, Value]) -> None:
-    """Let the presence fixtures of a channel enter, all from one connection that stays for ever."""
+    """Enter the presence fixtures of a channel, all from one connection that never leaves."""
     name, _ = split_name(str(item.get("name", "")))
     members = _objects(item, "presence")
     if not members:
@@ -162,4 +163,4 @@ def _fill(engine: Engine, key: ApiKey, item: dict[str, Value]) -> None:
     connection_id = random_id(10)
     publisher = Publisher(Identity(key.name, WILDCARD, EVERYTHING), connection_id, f"{connection_id}:0")
     events: list[Value] = [{**member, "action": 2} for member in members]
-    engine.publishing.enter(engine.channel(name), publisher, events)
+    engine.channels.open(name).enter(publisher, events)

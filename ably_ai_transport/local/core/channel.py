@@ -1,81 +1,52 @@
-"""A channel: the order of what is published on it, and who gets it."""
+"""Channels: the order of publishes, the members present, and the steps that subscribers get."""
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
+from ably_ai_transport.local.core.limits import rate_limit
 from ably_ai_transport.local.core.presence import PresenceSet
-from ably_ai_transport.local.core.steps import Delivery
+from ably_ai_transport.local.core.steps import Delivery, Outcome
 from ably_ai_transport.local.protocol.frames import MessageAction, WireVersion
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
-from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, not_mutable, unknown_serial
+from ably_ai_transport.local.protocol.refusals import (
+    bad_request,
+    not_mutable,
+    too_many_channels,
+    unknown_serial,
+)
 from ably_ai_transport.local.protocol.serials import MAX_BATCH, message_serial, random_id
 from ably_ai_transport.local.storage.contract import LogEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ably_ai_transport.local.auth.credentials import Identity
-    from ably_ai_transport.local.core.attachment import Attachment
+    from ably_ai_transport.local.clock import Clock
     from ably_ai_transport.local.core.limits import Quota, RateLimit
+    from ably_ai_transport.local.core.steps import Publisher
+    from ably_ai_transport.local.options import LocalServerOptions
+    from ably_ai_transport.local.protocol.frames import Value
     from ably_ai_transport.local.protocol.serials import SerialMinter
-    from ably_ai_transport.local.storage.contract import ChannelStorage
+    from ably_ai_transport.local.stats import Stats
+    from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
+    from ably_ai_transport.local.storage.sweep import Sweep
 
-_QUALIFIED: Final = re.compile(r"\[(?P<kind>[^\]?]*)(?:\?(?P<params>[^\]]*))?\](?P<name>.*)", re.DOTALL)
 _REMEMBERED_IDS: Final = 10_000
 
 
-def split_name(label: str) -> tuple[str, dict[str, str]]:
-    """Split a channel's name as a client spells it into the name and the params of its qualifier.
-
-    Raises:
-        RefusedError: 40010, this is not the name of a channel.
-    """
-    params: dict[str, str] = {}
-    name = label
-    if label.startswith("["):
-        match = _QUALIFIED.fullmatch(label)
-        if match is None or match["kind"]:
-            raise RefusedError(40010, 400, f"unsupported channel qualifier: {label!r}")
-        name = match["name"]
-        params = dict(parse_qsl(match["params"] or ""))
-    if not name or name.startswith(":") or "\n" in name:
-        raise RefusedError(40010, 400, f"invalid channel name: {label!r}")
-    return name, params
-
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """On whose behalf something is published.
+class Channel:
+    """One channel. Its methods are synchronous: each is one step for all subscribers.
 
     Attributes:
-        identity: The credentials in force.
-        connection_id: The connection it came over; None for REST.
-        frame_id: The id of the frame it came in, `<connectionId>:<msgSerial>`; None for REST.
-        msg_serials: The frames that were rolled up into it.
+        name: The name, without a qualifier.
+        storage: Its messages and its log.
+        presence: The members present.
+        head: The serial of the latest step.
+        origin: A serial before all steps; clients may resume from there.
+        rate: The limit of publishes, if there is one.
     """
-
-    identity: Identity
-    connection_id: str | None = None
-    frame_id: str | None = None
-    msg_serials: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a publish: the serials to acknowledge, and what subscribers get (None for a repeat)."""
-
-    serials: list[str | None]
-    delivery: Delivery | None
-    message_id: str
-
-
-class Channel:
-    """One channel. All its methods are synchronous: each is one step for everybody who watches."""
 
     def __init__(
         self,
@@ -87,15 +58,14 @@ class Channel:
         mutable: bool,
         retention_ms: int,
         max_members: int,
-        on_step: Callable[[ChannelStorage], None],
+        sweep: Sweep,
         rate: RateLimit | None = None,
         origin: str | None = None,
     ) -> None:
         self.name = name
         self.storage = storage
         self.presence = PresenceSet(max_members)
-        self.attachments: dict[Attachment, None] = {}
-        # Attach points of an empty channel must exist, too: history "until attach" starts there.
+        # An empty channel needs an attach point, too: history "until attach" starts there.
         self.head = minter.mint()
         self.origin = origin or self.head
         self._minter = minter
@@ -103,17 +73,17 @@ class Channel:
         self.rate = rate
         self._mutable = mutable
         self._retention_ms = retention_ms
-        self._on_step = on_step
+        self._sweep = sweep
         self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
         self._recall()
 
     # Publishing
 
     def publish(self, publisher: Publisher, submissions: Sequence[Submission]) -> Outcome:
-        """Take a frame's messages, all or none. The outcome's delivery is for `fan_out`.
+        """Publish the messages of a frame, all or none.
 
         Raises:
-            RefusedError: the publish breaks a rule.
+            RefusedError: The publish breaks a rule.
         """
         if not submissions:
             raise bad_request("no messages to publish")
@@ -169,15 +139,15 @@ class Channel:
         return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
 
     def target(self, publisher: Publisher, submission: Submission) -> StoredMessage:
-        """Return the message a mutation is for.
+        """Return the message that a mutation changes.
 
         Raises:
-            RefusedError: the mutation breaks a rule.
+            RefusedError: The mutation breaks a rule.
         """
         if not submission.serial:
             raise bad_request("an update, delete or append must carry the serial of a message", 40003)
         identity = publisher.identity
-        # Ably asks for publish beside the message-* operation only of clients that create.
+        # Ably requires the publish operation of creates only; a mutation needs its message-* operation.
         if not self._mutable:
             raise not_mutable()
         message = self.storage.get(submission.serial)
@@ -197,7 +167,7 @@ class Channel:
         """Update, delete or append to one message.
 
         Raises:
-            RefusedError: the mutation breaks a rule.
+            RefusedError: The mutation breaks a rule.
         """
         message = self.target(publisher, submission)
         self._quota.take([submission], 0)
@@ -227,26 +197,58 @@ class Channel:
         delta = message.delta(submission) if is_append else None
         return Outcome([version["serial"]], Delivery(entry, delta=delta), message.id)
 
-    def announce(self, entry: LogEntry) -> Delivery:
-        """Record a step that is not a publish: presence."""
+    # Presence
+
+    def enter(self, publisher: Publisher, events: Value) -> tuple[Delivery, int]:
+        """Take presence events.
+
+        Returns:
+            The step for subscribers, and the number of events.
+
+        Raises:
+            RefusedError: The events break a rule.
+        """
+        channel_serial = self._minter.mint()
+        taken = self.presence.apply(publisher, events, self._minter.ms)
+        entry = LogEntry(
+            channel_serial,
+            self._minter.ms,
+            publisher.frame_id,
+            publisher.connection_id,
+            presence=taken,
+            msg_serials=publisher.msg_serials,
+        )
+        return self._announce(entry), len(taken)
+
+    def leave(self, connection_id: str) -> Delivery | None:
+        """Remove the presence members of a connection; returns the step for subscribers, if there is one."""
+        if not len(self.presence):
+            return None
+        frame_id = f"leave-{random_id(10)}"
+        channel_serial = self._minter.mint()
+        events = self.presence.leave(connection_id, frame_id, self._minter.ms)
+        if not events:
+            return None
+        return self._announce(
+            LogEntry(channel_serial, self._minter.ms, frame_id, connection_id, presence=events)
+        )
+
+    def _announce(self, entry: LogEntry) -> Delivery:
         self._record(entry)
         self.head = entry.channel_serial
         return Delivery(entry)
 
+    # The log
+
     def forget_backlog(self) -> None:
-        """Move the head on and forget what led there: no earlier serial can be resumed from."""
+        """Move the head on and forget the log: no earlier serial can be resumed from."""
         self.head = self._minter.mint()
         self.storage.forget_until(self.head)
-
-    def fan_out(self, delivery: Delivery) -> None:
-        """Hand a step to every attachment."""
-        for attachment in self.attachments:
-            attachment.deliver(delivery)
 
     def _record(self, entry: LogEntry) -> None:
         self.storage.append(entry)
         self.storage.trim(before=entry.timestamp - self._retention_ms)
-        self._on_step(self.storage)
+        self._sweep.note(self.storage)
 
     def _remember(self, id_: str, serials: list[str | None]) -> None:
         self._remembered[id_] = serials
@@ -254,10 +256,77 @@ class Channel:
             self._remembered.popitem(last=False)
 
     def _recall(self) -> None:
-        """Know what a process before has stored: ids that are not to be doubled, and who was present."""
+        """Load what an earlier process stored: the ids of its publishes, and the members present."""
         self.presence.recall(record.event for record in self.storage.presence())
         groups: dict[str, list[StoredMessage]] = {}
         for message in self.storage.messages()[-_REMEMBERED_IDS:]:
             groups.setdefault(message.channel_serial, []).append(message)
         for group in groups.values():
             self._remember(group[0].id, [message.serial for message in group])
+
+
+class Channels:
+    """The channels of an app by name, made when first used."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        minter: SerialMinter,
+        quota: Quota,
+        *,
+        options: LocalServerOptions,
+        clock: Clock,
+        sweep: Sweep,
+        stats: Stats,
+    ) -> None:
+        self._storage = storage
+        self._minter = minter
+        self._quota = quota
+        self._options = options
+        self._clock = clock
+        self._sweep = sweep
+        self._stats = stats
+        self._channels: dict[str, Channel] = {}
+
+    def open(self, name: str) -> Channel:
+        """Return a channel, made when missing.
+
+        Raises:
+            RefusedError: 40114, the app has too many channels.
+        """
+        channel = self._channels.get(name)
+        if channel is None:
+            options = self._options
+            limits = options.limits
+            if len(self._channels) >= limits.max_channels:
+                raise too_many_channels(limits.max_channels)
+            channel = self._channels[name] = Channel(
+                name,
+                self._storage.channel(name),
+                self._minter,
+                self._quota,
+                mutable=options.is_mutable(name),
+                retention_ms=options.retention_ms,
+                max_members=limits.max_members,
+                sweep=self._sweep,
+                rate=rate_limit(limits.channel_rate, self._clock, 42913, "channel.maxRate"),
+                # Every step of a channel in a durable storage came after the origin of its series.
+                origin=self._minter.origin if self._storage.is_durable else None,
+            )
+            self._stats.channels += 1
+        return channel
+
+    def find(self, name: str) -> Channel | None:
+        """Return a channel; None when nobody has used it."""
+        return self._channels.get(name)
+
+    def all(self) -> Iterable[Channel]:
+        """Return all channels."""
+        return self._channels.values()
+
+    def reload(self) -> None:
+        """Drop all channels and open those that the storage holds."""
+        self._stats.channels -= len(self._channels)
+        self._channels.clear()
+        for name in self._storage.names():
+            self._sweep.note(self.open(name).storage)

@@ -1,4 +1,4 @@
-"""What has to wait until it is stored: acknowledgements, and what subscribers get."""
+"""Group commits: acks and deliveries wait until their step is stored."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 Stored: TypeAlias = "Callable[[StorageError | None], None]"
 """Called once a step is stored, or with the reason why it cannot be."""
 
-
 _Effect: TypeAlias = "tuple[Stored | None, Transport | None, Packet | None]"
 
 
 class Commits:
-    """Holds effects back until the storage has committed what they tell of.
+    """Holds effects until the storage has committed their steps.
 
-    A storage that keeps nothing beyond the process lets them pass at once. Otherwise the steps that come
-    in while the event loop is busy are committed as one group, and then their effects happen, in order.
-    Whoever looks at the state of a channel (attach, history, resume) calls `flush` first: nobody sees what
-    a crash could still take back.
+    With a storage in memory, effects happen at once. With a durable one, the steps that come in while the
+    event loop is busy are committed as one group; their effects follow in order. Code that reads the state
+    of a channel (attach, history, resume) calls `flush` first, so that nobody sees what a crash could still
+    take back.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -38,7 +37,7 @@ class Commits:
         self._is_scheduled = False
 
     def check(self) -> None:
-        """Refuse what could not be stored.
+        """Check that the storage works.
 
         Raises:
             StorageError: The storage has failed before.
@@ -47,7 +46,7 @@ class Commits:
             self._storage.check()
 
     def then(self, effect: Stored) -> None:
-        """Do something once all steps so far are stored."""
+        """Call `effect` once all steps so far are stored."""
         if not self._durable:
             effect(None)
             return
@@ -55,7 +54,7 @@ class Commits:
         self._schedule()
 
     def deliver(self, transport: Transport, packet: Packet) -> None:
-        """Send a packet once all steps so far are stored; never, if they cannot be."""
+        """Send a packet once all steps so far are stored; if they cannot be, it is never sent."""
         if not self._durable:
             transport.deliver(packet)
             return
@@ -63,7 +62,7 @@ class Commits:
         self._schedule()
 
     def flush(self) -> None:
-        """Commit now, and let happen what waits for it."""
+        """Commit now and run the effects that wait."""
         if not self._durable:
             return
         error = None

@@ -1,12 +1,11 @@
-"""A connection: what outlives the websockets that carry it, and the frames it answers."""
+"""A connection: its keys, credentials, acks and timers, and the frames that it sends."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.core.acks import AckQueue
-from ably_ai_transport.local.core.rollup import Rollup
-from ably_ai_transport.local.protocol.frames import Action, ConnectionDetails, Flag, Frame
+from ably_ai_transport.local.protocol.frames import Action, ConnectionDetails, Frame
 from ably_ai_transport.local.protocol.refusals import RefusedError
 from ably_ai_transport.local.protocol.serials import random_id
 
@@ -14,83 +13,96 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ably_ai_transport.local.auth.credentials import Identity
-    from ably_ai_transport.local.clock import Timer
-    from ably_ai_transport.local.core.acks import Slot
-    from ably_ai_transport.local.core.attachment import Attachment
-    from ably_ai_transport.local.core.engine import Engine
+    from ably_ai_transport.local.clock import Clock, Timer
+    from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.limits import RateLimit
     from ably_ai_transport.local.core.steps import Delivery, Form
     from ably_ai_transport.local.core.transport import Transport
-    from ably_ai_transport.local.protocol.messages import Submission
+    from ably_ai_transport.local.options import LocalServerOptions
 
 _RENEWAL_LEAD_MS: Final = 30_000
 _MAX_KEYS: Final = 100
 
 
 class Connection:
-    """A client's connection.
+    """A client's connection; it outlives the websockets that carry it.
 
     Attributes:
-        id: The connectionId; stays the same when the connection is resumed.
-        keys: Every connectionKey handed out; each of them resumes it.
+        id: The connectionId; a resume keeps it.
+        key: The latest connectionKey.
+        keys: Every connectionKey handed out; each of them resumes the connection.
         identity: The credentials in force.
-        label: How faults, transcripts and figures name it: the `conn` parameter, the clientId or the id.
-        echo: Whether it gets what it published itself.
-        transport: The websocket it has now, if any.
+        param: The `conn` parameter of the websocket.
+        echo: Whether it gets its own messages.
         remain_ms: How long its presence members outlive a drop.
+        rollup_ms: The roll-up window of its appends; 0 for none.
         frame_size: Bytes of the frame that is being answered.
-        rate: Limits what it publishes, if anything does.
-        attachments: Its channels, by the name as the client spells it.
+        rate: The limit of its publishes, if there is one.
+        transport: Its websocket, if it has one now.
+        acks: The acks of its publishes.
     """
 
     def __init__(
-        self, engine: Engine, identity: Identity, *, id_: str | None = None, keys: Sequence[str] = ()
+        self,
+        identity: Identity,
+        *,
+        options: LocalServerOptions,
+        clock: Clock,
+        commits: Commits,
+        server_id: str,
+        id_: str | None = None,
+        keys: Sequence[str] = (),
     ) -> None:
-        self.engine = engine
         self.id = id_ or random_id(10)
         self.key = ""
         self.keys: dict[str, None] = dict.fromkeys(keys)
         self.identity = identity
         self.param: str | None = None
         self.echo = True
-        self.remain_ms = engine.options.presence_grace_ms
+        self.remain_ms = options.presence_grace_ms
+        self.rollup_ms = 0
         self.frame_size = 0
         self.rate: RateLimit | None = None
         self.transport: Transport | None = None
-        self.attachments: dict[str, Attachment] = {}
-        self.acks = AckQueue(self.send, engine.options.limits.retained_results)
-        self.rollup = Rollup(0, engine.clock, self._publish_append)
+        self.acks = AckQueue(self.send, options.limits.retained_results)
+        self._options = options
+        self._clock = clock
+        self._commits = commits
+        self._server_id = server_id
         self._idle: Timer | None = None
         self._renewal: Timer | None = None
         self._expiry: Timer | None = None
 
-    def configure(self, *, label: str | None, echo: bool, rollup_ms: int, remain_ms: int) -> None:
-        """Take what the query of a websocket asks for.
+    def configure(self, *, param: str | None, echo: bool, rollup_ms: int, remain_ms: int) -> None:
+        """Apply the query of a websocket.
 
         Args:
-            label: The `conn` parameter.
-            echo: Whether the client wants what it publishes itself.
-            rollup_ms: The window of its appends.
+            param: The `conn` parameter.
+            echo: Whether the client wants its own messages.
+            rollup_ms: The roll-up window of its appends.
             remain_ms: How long its presence members outlive a drop.
         """
-        self.param = label
+        self.param = param
         self.echo = echo
-        self.rollup.window_ms = rollup_ms
+        self.rollup_ms = rollup_ms
         self.remain_ms = remain_ms
 
     @property
     def label(self) -> str:
-        """The name that people know the connection by."""
+        """The name in faults, logs and the inspector: the `conn` parameter, the clientId or the id."""
         return self.param or self.identity.client_id or self.id
 
     def is_named(self, name: str | None) -> bool:
-        """Tell whether a fault for `name` is meant for this connection; None is for all."""
+        """Tell whether a fault for `name` hits this connection; None hits all."""
         return name is None or name in (self.param, self.identity.client_id, self.id)
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} {self.label!r}>"
 
     # Frames out
 
     def send(self, frame: Frame) -> None:
-        """Send a frame, if there is a websocket to send it on."""
+        """Send a frame if there is a websocket."""
         if self.transport is not None:
             self.transport.send(frame)
 
@@ -98,12 +110,11 @@ class Connection:
         """Send a step of a channel."""
         transport = self.transport
         if transport is not None and transport.is_open:
-            packet = delivery.packet(label, form, transport.format)
-            self.engine.commits.deliver(transport, packet)
+            self._commits.deliver(transport, delivery.packet(label, form, transport.format))
 
     def connected(self, error: RefusedError | None = None) -> None:
         """Send CONNECTED: the first frame of a websocket, and the answer to AUTH."""
-        options = self.engine.options
+        options = self._options
         details: ConnectionDetails = {
             "connectionKey": self.key,
             "maxMessageSize": options.limits.max_message_size,
@@ -111,14 +122,14 @@ class Connection:
             "maxInboundRate": options.limits.max_inbound_rate,
             "connectionStateTtl": options.connection_state_ttl_ms,
             "maxIdleInterval": options.max_idle_interval_ms,
-            "serverId": self.engine.server_id,
+            "serverId": self._server_id,
         }
         if self.identity.client_id is not None:
             details["clientId"] = self.identity.client_id
         frame: Frame = {
             "action": int(Action.CONNECTED),
             "connectionId": self.id,
-            "timestamp": self.engine.clock.now(),
+            "timestamp": self._clock.now(),
             "connectionDetails": details,
         }
         if error is not None:
@@ -126,85 +137,38 @@ class Connection:
         self.send(frame)
 
     def disconnect(self, error: RefusedError) -> None:
-        """Say DISCONNECTED and close the websocket; the connection can be resumed."""
+        """Send DISCONNECTED and close the websocket; the connection can be resumed."""
         self.send({"action": int(Action.DISCONNECTED), "error": error.to_wire()})
-        self._finish()
+        self.finish()
 
-    def fail(self, error: RefusedError) -> None:
-        """Say ERROR and close the websocket; the client does not come back."""
-        self.send({"action": int(Action.ERROR), "error": error.to_wire()})
-        self.engine.forget(self)
-        self._finish()
-
-    def close(self) -> None:
-        """Answer CLOSE: the state goes at once."""
-        self.flush()
-        self.engine.forget(self)
-        self.engine.leave(self)
-        self.send({"action": int(Action.CLOSED)})
-        self._finish()
-
-    def cut(self) -> None:
-        """Cut the websocket without a word; the connection can be resumed."""
-        if self.transport is not None:
-            transport = self.transport
-            self.engine.transport_lost(self, transport)
-            transport.abort()
-
-    def hang_up(self) -> None:
-        """Close the websocket and keep the state: the client asked for it."""
-        self.flush()
-        self._finish()
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Close the websocket once its queue is written."""
         if self.transport is not None:
             self.transport.finish()
 
     # Transports come and go
 
     def issue_key(self) -> None:
-        """Make the connectionKey that the next CONNECTED tells."""
+        """Make the connectionKey for the next CONNECTED."""
         self.key = f"{self.id}!{random_id(16)}"
         self.keys[self.key] = None
         if len(self.keys) > _MAX_KEYS:
             del self.keys[next(iter(self.keys))]
 
     def start(self, transport: Transport, error: RefusedError | None = None) -> None:
-        """Carry on over a websocket; one that still carries the connection is superseded."""
-        if self.transport is not None:
-            superseded = self.transport
-            self.transport_lost(superseded)
-            superseded.finish()
+        """Continue over a websocket: send CONNECTED and start the timers."""
         self.transport = transport
         self.connected(error)
         self._watch_idle()
         self._watch_token()
 
-    def transport_lost(self, transport: Transport) -> None:
-        """Note that a websocket is gone; attachments go with it, the client attaches again."""
-        if transport is not self.transport:
-            return
-        self.flush()
+    def transport_lost(self) -> None:
+        """Drop the websocket, its pending acks and the timers."""
         self.transport = None
         self.acks.transport_lost()
-        self.detach_all()
         for timer in (self._idle, self._renewal, self._expiry):
             if timer is not None:
                 timer.cancel()
-
-    def detach_all(self) -> None:
-        """Drop all attachments without a word."""
-        for attachment in self.attachments.values():
-            attachment.channel.attachments.pop(attachment, None)
-        self.attachments.clear()
-
-    def flush(self) -> None:
-        """Publish appends that wait to be rolled up: order is kept with whatever comes next."""
-        if not self.rollup.is_idle:
-            self.rollup.flush()
-
-    def _publish_append(self, label: str, submission: Submission, slots: list[Slot]) -> None:
-        self.engine.publishing.publish(self, label, [submission], slots)
 
     # Credentials
 
@@ -212,7 +176,7 @@ class Connection:
         """Take new credentials for the rest of the connection.
 
         Raises:
-            RefusedError: 40102, they are for another client.
+            RefusedError: 40102, they belong to another client or another app.
         """
         current = self.identity.client_id
         if current is not None and current != "*":
@@ -224,30 +188,24 @@ class Connection:
         self.identity = identity
         self.connected()
         self._watch_token()
-        self.engine.attaching.renew(self)
-
-    def may(self, label: str, mode: Flag) -> bool:
-        """Tell whether the modes of an attachment cover something; without one there are none to break."""
-        attachment = self.attachments.get(label)
-        return attachment is None or bool(attachment.modes & mode)
 
     # Timers
 
     def _watch_idle(self) -> None:
-        interval = self.engine.options.max_idle_interval_ms
+        interval = self._options.max_idle_interval_ms
 
         def check() -> None:
             transport = self.transport
             if transport is None:
                 return
             # The wall clock may step back: that must not lengthen the silence.
-            idle = max(0, self.engine.clock.now() - transport.last_written)
+            idle = max(0, self._clock.now() - transport.last_written)
             if idle >= interval:
                 self.send({"action": int(Action.HEARTBEAT)})
                 idle = 0
-            self._idle = self.engine.clock.call_later(interval - idle, check)
+            self._idle = self._clock.call_later(interval - idle, check)
 
-        self._idle = self.engine.clock.call_later(interval, check)
+        self._idle = self._clock.call_later(interval, check)
 
     def _watch_token(self) -> None:
         for timer in (self._renewal, self._expiry):
@@ -256,15 +214,15 @@ class Connection:
         expires = self.identity.expires
         if expires is None:
             return
-        left = max(expires - self.engine.clock.now(), 0)
+        left = max(expires - self._clock.now(), 0)
 
-        def ask() -> None:
+        def request_renewal() -> None:
             self.send({"action": int(Action.AUTH)})
 
         def expire() -> None:
             self.disconnect(RefusedError(40142, 401, "Token expired"))
 
         if left > _RENEWAL_LEAD_MS:
-            # Tokens of a shorter life just expire, and clients renew them when they are told so.
-            self._renewal = self.engine.clock.call_later(left - _RENEWAL_LEAD_MS, ask)
-        self._expiry = self.engine.clock.call_later(left, expire)
+            # A shorter-lived token just expires; its client renews it when it is disconnected.
+            self._renewal = self._clock.call_later(left - _RENEWAL_LEAD_MS, request_renewal)
+        self._expiry = self._clock.call_later(left, expire)

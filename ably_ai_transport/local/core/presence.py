@@ -14,7 +14,7 @@ from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ably_ai_transport.local.core.channel import Publisher
+    from ably_ai_transport.local.core.steps import Publisher
 
 
 class PresenceSet:

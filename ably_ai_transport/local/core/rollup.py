@@ -1,4 +1,4 @@
-"""Append roll-up: appends that arrive close together become one (Ably, documentation of appends)."""
+"""Append roll-up: appends that arrive close together become one (Ably's documentation of appends)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
     from ably_ai_transport.local.clock import Clock, Timer
     from ably_ai_transport.local.core.acks import Slot
+    from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.protocol.frames import Data
     from ably_ai_transport.local.protocol.messages import Submission
 
-Publish: TypeAlias = "Callable[[str, Submission, list[Slot]], None]"
-"""Publishes a merged append on a channel; the slots are those to acknowledge."""
+PublishAppend: TypeAlias = "Callable[[Connection, str, Submission, list[Slot]], None]"
+"""Publishes a merged append on a channel and acks the slots."""
+
+_Key: TypeAlias = "tuple[str, str]"
 
 
 class _Window:
@@ -30,59 +33,63 @@ class _Window:
 
 
 class Rollup:
-    """The appends of one connection that wait for their window to end.
+    """The appends that wait for their window to end, by connection and message.
 
-    The first append after a quiet window passes at once; those within the window are concatenated, with
-    the extras and the operation of the last one.
+    The first append after a quiet window passes at once. Those within the window are concatenated, with the
+    extras and the operation of the last one.
     """
 
-    def __init__(self, window_ms: int, clock: Clock, publish: Publish) -> None:
-        self.window_ms = window_ms
+    def __init__(self, clock: Clock, publish: PublishAppend) -> None:
         self._clock = clock
         self._publish_append = publish
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._windows: dict[Connection, dict[_Key, _Window]] = {}
 
-    def offer(self, channel: str, submission: Submission, slot: Slot) -> None:
+    def offer(self, connection: Connection, label: str, submission: Submission, slot: Slot) -> None:
         """Publish an append now or at the end of its window."""
-        key = (channel, cast("str", submission.serial))
-        window = self._windows.get(key)
+        windows = self._windows.setdefault(connection, {})
+        key = (label, cast("str", submission.serial))
+        window = windows.get(key)
         if window is None:
-            window = self._windows[key] = _Window()
-            self._publish_append(channel, submission, [slot])
+            window = windows[key] = _Window()
+            self._publish_append(connection, label, submission, [slot])
         else:
             held = window.submission
             if held is not None and not _fits(held, submission):
-                self._publish(key[0], window)
+                self._publish(connection, label, window)
                 held = None
             window.submission = submission if held is None else _merge(held, submission)
             window.parts.append(submission.data)
             window.slots.append(slot)
         if window.timer is None:
-            window.timer = self._clock.call_later(self.window_ms, lambda: self._end(key))
+            window.timer = self._clock.call_later(connection.rollup_ms, lambda: self._end(connection, key))
 
-    def flush(self) -> None:
-        """Publish all that waits: something else of the connection is about to happen."""
-        windows, self._windows = self._windows, {}
-        for key, window in windows.items():
+    def flush(self, connection: Connection) -> None:
+        """Publish the waiting appends of a connection now, to keep the order with its next frame."""
+        windows = self._windows.pop(connection, None)
+        if windows is None:
+            return
+        for (label, _), window in windows.items():
             if window.timer is not None:
                 window.timer.cancel()
-            self._publish(key[0], window)
+            self._publish(connection, label, window)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is no window open."""
-        return not self._windows
+    def holds(self, connection: Connection) -> bool:
+        """Tell whether a connection has an open window."""
+        return connection in self._windows
 
-    def _end(self, key: tuple[str, str]) -> None:
-        window = self._windows[key]
+    def _end(self, connection: Connection, key: _Key) -> None:
+        windows = self._windows[connection]
+        window = windows[key]
         window.timer = None
         if window.submission is None:
-            del self._windows[key]
+            del windows[key]
+            if not windows:
+                del self._windows[connection]
             return
-        self._publish(key[0], window)
-        window.timer = self._clock.call_later(self.window_ms, lambda: self._end(key))
+        self._publish(connection, key[0], window)
+        window.timer = self._clock.call_later(connection.rollup_ms, lambda: self._end(connection, key))
 
-    def _publish(self, channel: str, window: _Window) -> None:
+    def _publish(self, connection: Connection, label: str, window: _Window) -> None:
         submission = window.submission
         if submission is None:
             return
@@ -97,7 +104,7 @@ class Rollup:
                     else b"".join(cast("list[bytes]", present))
                 )
                 submission = replace(submission, data=joined)
-        self._publish_append(channel, submission, slots)
+        self._publish_append(connection, label, submission, slots)
 
 
 def _fits(held: Submission, later: Submission) -> bool:
@@ -106,7 +113,7 @@ def _fits(held: Submission, later: Submission) -> bool:
 
 
 def _merge(held: Submission, later: Submission) -> Submission:
-    """Return the later append with what it leaves out taken from the earlier; data is joined at the end."""
+    """Return the later append with missing fields from the earlier one; the data is joined at the end."""
     return replace(
         later,
         data=later.data if later.data is not None else held.data,

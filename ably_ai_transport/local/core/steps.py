@@ -1,13 +1,15 @@
-"""One step of a channel on its way to subscribers, encoded once for each form and format."""
+"""One step of a channel: its publisher, its outcome, and its frames, each encoded once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ably_ai_transport.local.protocol.formats import dump_frame
 from ably_ai_transport.local.protocol.frames import Action, Frame
 
 if TYPE_CHECKING:
+    from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.protocol.formats import Format
     from ably_ai_transport.local.protocol.frames import WireMessage
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -18,8 +20,25 @@ _MESSAGE: Final = int(Action.MESSAGE)
 _PRESENCE: Final = int(Action.PRESENCE)
 
 
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """The publisher of a step.
+
+    Attributes:
+        identity: The credentials in force.
+        connection_id: The connection it came over; None for REST.
+        frame_id: The id of its frame, `<connectionId>:<msgSerial>`; None for REST.
+        msg_serials: The frames that were rolled up into it.
+    """
+
+    identity: Identity
+    connection_id: str | None = None
+    frame_id: str | None = None
+    msg_serials: tuple[int, ...] = ()
+
+
 class Packet:
-    """A frame and its encoding: what waits in a connection's queue."""
+    """A frame and its encoding, as it waits in a connection's queue."""
 
     __slots__ = ("frame", "payload")
 
@@ -33,8 +52,9 @@ class Delivery:
 
     Attributes:
         entry: The step.
-        delta: The appended part, when the step is an append; the full form is then the whole message.
         is_create: Whether the step created its messages.
+        delta: The appended part of an append; the full form is then the whole message.
+        messages: The messages in full, if they are known already.
     """
 
     __slots__ = ("_packets", "delta", "entry", "is_create", "messages")
@@ -54,7 +74,7 @@ class Delivery:
         self._packets: dict[tuple[str, Form, Format], Packet] = {}
 
     def packet(self, label: str, form: Form, format_: Format) -> Packet:
-        """Return the frame for an attachment; `label` is the channel's name as the client spelt it."""
+        """Return the frame for an attachment; `label` is the channel name as the client spells it."""
         key = (label, form, format_)
         packet = self._packets.get(key)
         if packet is None:
@@ -71,18 +91,27 @@ class Delivery:
         return entry_frame(entry, label, self.messages)
 
 
-def entry_frame(
-    entry: LogEntry,
-    label: str,
-    messages: list[WireMessage] | None = None,
-    *,
-    channel_serial: str | None = None,
-) -> Frame:
-    """Return the frame of a log entry, its messages in their latest version unless given."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a publish.
+
+    Attributes:
+        serials: The serials for its ack.
+        delivery: The step for subscribers; None for a repeated publish.
+        message_id: The id of its first message.
+    """
+
+    serials: list[str | None]
+    delivery: Delivery | None
+    message_id: str
+
+
+def entry_frame(entry: LogEntry, label: str, messages: list[WireMessage] | None = None) -> Frame:
+    """Return the frame of a log entry, with its messages in their latest version unless given."""
     frame: Frame = {
         "action": _PRESENCE if entry.presence else _MESSAGE,
         "channel": label,
-        "channelSerial": channel_serial or entry.channel_serial,
+        "channelSerial": entry.channel_serial,
     }
     if entry.frame_id is not None:
         frame["id"] = entry.frame_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from ably_ai_transport.local.protocol.formats import canonical_data
@@ -37,7 +37,7 @@ class Submission:
     extras: Value
     description: str | None = None
     metadata: dict[str, Value] | None = None
-    connection_key: str | None = None
+    connection_key: str | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:

@@ -5,7 +5,7 @@ A back-end implements `Storage`. The one in memory is the reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ably_ai_transport.local.protocol.refusals import RefusedError
@@ -78,7 +78,7 @@ class ConnectionRecord:
     """
 
     id: str
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = field(repr=False)
     key_name: str
     client_id: str | None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ably_ai_transport.local.core.channel import split_name
+from ably_ai_transport.local.protocol.channels import split_name
 from ably_ai_transport.local.protocol.frames import MessageAction
 from ably_ai_transport.local.protocol.messages import parse_submission
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
@@ -61,7 +61,7 @@ def batch_presence(engine: Engine, identity: Identity, channels: str) -> Reply:
 
     def members(name: str) -> dict[str, Any]:
         identity.capability.check(name, "presence")
-        channel = engine.channels.get(name)
+        channel = engine.channels.find(name)
         return {"presence": channel.presence.members() if channel is not None else []}
 
     engine.commits.flush()
@@ -80,7 +80,7 @@ def _publish_spec(engine: Engine, identity: Identity, spec: Value) -> list[dict[
         submissions = [parse_submission(item) for item in items]
         if any(submission.action != MessageAction.CREATE for submission in submissions):
             raise bad_request("a batch can only create messages")
-        outcome = engine.publishing.rest(name, identity, submissions)
+        outcome = engine.publish(name, identity, submissions)
         return {"messageId": outcome.message_id, "serials": outcome.serials}
 
     return _each(labels, publish)

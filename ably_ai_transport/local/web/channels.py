@@ -1,19 +1,16 @@
-"""The REST routes below `/channels`."""
+"""REST routes below `/channels`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
 
 from ably_ai_transport.local.protocol.frames import Flag, MessageAction
 from ably_ai_transport.local.protocol.messages import StoredMessage, parse_submission
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, unknown_serial
 from ably_ai_transport.local.web.http import Reply, body_of
-from ably_ai_transport.local.web.pages import DEFAULT_LIMIT, HistoryQuery, Item, page, parse_query
+from ably_ai_transport.local.web.pages import history_page, list_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from starlette.requests import Request
 
     from ably_ai_transport.local.auth.credentials import Identity
@@ -21,21 +18,20 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.engine import Engine
 
 _MUTATIONS: Final = (MessageAction.UPDATE, MessageAction.DELETE, MessageAction.APPEND)
-_SECRET_PARAMS: Final = ("key", "access_token", "accessToken")
 
 
 class ChannelRoutes:
-    """Answers what is asked of the channels of an app."""
+    """The routes of an app's channels: messages, presence, status."""
 
     def __init__(self, engine: Engine) -> None:
         engine.commits.flush()
         self._engine = engine
 
     async def answer(self, request: Request, identity: Identity, name: str, rest: list[str]) -> Reply:
-        """Answer a request about one channel; `rest` is what follows its name in the path.
+        """Answer a request about one channel; `rest` is the path after its name.
 
         Raises:
-            RefusedError: it breaks a rule.
+            RefusedError: The request breaks a rule.
         """
         capability = identity.capability
         match request.method, rest:
@@ -47,13 +43,13 @@ class ChannelRoutes:
             case "GET", ["messages" | "history" as path]:
                 capability.check(name, "history")
                 channel = self._known(name)
-                return _past(request, channel.storage.messages() if channel is not None else (), path)
+                return history_page(request, channel.storage.messages() if channel is not None else (), path)
             case "GET", ["messages", serial]:
                 capability.check(name, "history")
                 return Reply(self._message(name, serial).wire())
             case "GET", ["messages", serial, "versions"]:
                 capability.check(name, "history")
-                return _pages(request, self._message(name, serial).versions(), "versions")
+                return list_page(request, self._message(name, serial).versions(), "versions")
             case "PATCH" | "POST", ["messages", serial]:
                 return await self._mutate(request, identity, name, serial)
             case "GET", ["presence"]:
@@ -62,23 +58,27 @@ class ChannelRoutes:
             case "GET", ["presence", "history"]:
                 capability.check(name, "history")
                 channel = self._known(name)
-                return _past(request, channel.storage.presence() if channel is not None else (), "history")
+                return history_page(
+                    request, channel.storage.presence() if channel is not None else (), "history"
+                )
             case _:
                 raise RefusedError(40500, 405, f"{request.method} is not supported here")
 
     def names(self, request: Request, identity: Identity) -> Reply:
         """Return the channels of the app, page by page (Ably's REST documentation, channel enumeration)."""
         prefix = request.query_params.get("prefix", "")
-        names = sorted(name for name in self._engine.channels if name.startswith(prefix))
+        names = sorted(
+            channel.name for channel in self._engine.channels.all() if channel.name.startswith(prefix)
+        )
         shown = [name for name in names if identity.capability.allows(name, "channel-metadata")]
         if names and not shown:
             identity.capability.check(names[0], "channel-metadata")
         if request.query_params.get("by") == "id":
-            return _pages(request, shown, "channels")
-        return _pages(request, [self._details(name) for name in shown], "channels")
+            return list_page(request, shown, "channels")
+        return list_page(request, [self._details(name) for name in shown], "channels")
 
     def _known(self, name: str) -> Channel | None:
-        return self._engine.channels.get(name)
+        return self._engine.channels.find(name)
 
     # Messages
 
@@ -90,7 +90,7 @@ class ChannelRoutes:
         submissions = [parse_submission(item) for item in items]
         if any(submission.action != MessageAction.CREATE for submission in submissions):
             raise bad_request("use PATCH to update, delete or append to a message")
-        outcome = self._engine.publishing.rest(name, identity, submissions)
+        outcome = self._engine.publish(name, identity, submissions)
         return Reply(
             {"channel": name, "messageId": outcome.message_id, "serials": outcome.serials}, status=201
         )
@@ -103,7 +103,7 @@ class ChannelRoutes:
         if submission.serial not in (None, serial):
             raise bad_request("the serial in the body is not that of the path")
         submission.serial = serial
-        outcome = self._engine.publishing.rest(name, identity, [submission])
+        outcome = self._engine.publish(name, identity, [submission])
         version = outcome.serials[0]
         return Reply(
             {"channel": name, "messageId": outcome.message_id, "versionSerial": version, "version": version}
@@ -129,14 +129,14 @@ class ChannelRoutes:
             if client_id in (None, member.get("clientId"))
             and connection_id in (None, member.get("connectionId"))
         ]
-        return _pages(request, chosen, "presence")
+        return list_page(request, chosen, "presence")
 
     def _status(self, name: str) -> Reply:
         return Reply(self._details(name))
 
     def _details(self, name: str) -> dict[str, Any]:
         channel = self._known(name)
-        attachments = list(channel.attachments) if channel is not None else []
+        attachments = self._engine.attachments.on(channel) if channel is not None else ()
         members = channel.presence.members() if channel is not None else []
 
         def count(mode: Flag) -> int:
@@ -150,42 +150,9 @@ class ChannelRoutes:
             "presenceMembers": len(members),
             "presenceSubscribers": count(Flag.PRESENCE_SUBSCRIBE),
         }
-        # Asking for a channel is enough to make it active, as on Ably.
+        # A request for a channel makes it active, as on Ably.
         return {
             "channelId": name,
             "name": name,
             "status": {"isActive": True, "occupancy": {"metrics": metrics}},
         }
-
-
-def _past(request: Request, items: Sequence[Item], path: str) -> Reply:
-    """Return a page of what happened on a channel."""
-    params = dict(request.query_params)
-    query: HistoryQuery = parse_query(params)
-    found = page(items, query)
-    return Reply(found.items, links=_links(path, params, found.cursor))
-
-
-def _pages(request: Request, items: Sequence[object], path: str) -> Reply:
-    """Return a page of something that has no order in time."""
-    params = dict(request.query_params)
-    limit = parse_query({"limit": params.get("limit", str(DEFAULT_LIMIT))}).limit
-    cursor = params.get("cursor", "")
-    first = int(cursor) if cursor.isdecimal() else 0
-    rest = first + limit
-    following = str(rest) if rest < len(items) else None
-    return Reply(list(items[first:rest]), links=_links(path, params, following))
-
-
-def _links(path: str, params: Mapping[str, str], cursor: str | None) -> dict[str, str]:
-    shown = {key: value for key, value in params.items() if key not in _SECRET_PARAMS}
-    first = {key: value for key, value in shown.items() if key != "cursor"}
-    # ably-js follows a link only if it is spelt ./<name>?<query>.
-    links = {"first": _link(path, first), "current": _link(path, shown)}
-    if cursor is not None:
-        links["next"] = _link(path, {**first, "cursor": cursor})
-    return links
-
-
-def _link(path: str, params: Mapping[str, str]) -> str:
-    return f"./{path}?{urlencode(params, quote_via=quote)}"

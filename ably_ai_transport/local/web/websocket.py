@@ -40,7 +40,7 @@ class WebSocketEndpoint:
             client_id=params.get("clientId"),
         )
         engine = self._apps.of(credentials.key_name)
-        if engine.faults.refuses_connections:
+        if engine.rules.refuses_connections:
             await _refuse(scope, send)
             return
         await send({"type": "websocket.accept"})
@@ -79,9 +79,9 @@ class WebSocketEndpoint:
         if connection is None:
             return
         try:
-            await self._read(connection, transport, receive)
+            await self._read(engine, connection, transport, receive)
         finally:
-            engine.transport_lost(connection, transport)
+            engine.connections.transport_lost(connection, transport)
         if transport.is_open:
             scope.cancel()
 
@@ -93,18 +93,20 @@ class WebSocketEndpoint:
             identity = engine.authority.identify(credentials)
             # Who comes when the server is full may try again.
             refused_with = Action.DISCONNECTED
-            engine.admit()
+            engine.connections.admit()
         except RefusedError as refusal:
             transport.send({"action": int(refused_with), "error": refusal.to_wire()})
             transport.finish()
             return None
-        connection = engine.connect(transport, identity, params)
+        connection = engine.connections.connect(transport, identity, params)
         transport.label = connection.label
         return connection
 
-    async def _read(self, connection: Connection, transport: Transport, receive: Receive) -> None:
-        handle = connection.engine.dispatcher.handle
-        limit = connection.engine.options.limits.max_frame_size
+    async def _read(
+        self, engine: Engine, connection: Connection, transport: Transport, receive: Receive
+    ) -> None:
+        handle = engine.dispatcher.handle
+        limit = engine.options.limits.max_frame_size
         format_ = transport.format
         while transport.is_open:
             event = await receive()
@@ -121,7 +123,7 @@ class WebSocketEndpoint:
                     raise too_large(size, limit)
                 frame = load_frame(payload, format_)
             except RefusedError as refusal:
-                connection.fail(refusal)
+                engine.connections.fail(connection, refusal)
                 return
             transport.received(frame, size)
             handle(connection, frame, size)
