@@ -1,4 +1,4 @@
-"""The connections of an app: admitted, resumed, cut, expired."""
+"""The connections of an app: admitted, answered, resumed, cut, expired."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
+from ably_ai_transport.local.auth.credentials import Credentials
 from ably_ai_transport.local.core.connection import Connection
 from ably_ai_transport.local.core.limits import rate_limit
-from ably_ai_transport.local.protocol.frames import Action
+from ably_ai_transport.local.protocol.frames import Action, Frame
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
+    bad_request,
     connection_expired,
     invalid_connection_key,
     too_many_connections,
@@ -18,7 +20,7 @@ from ably_ai_transport.local.protocol.refusals import (
 from ably_ai_transport.local.storage.contract import ConnectionRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ably_ai_transport.local.auth.credentials import Authority, Identity
     from ably_ai_transport.local.clock import Clock, Timer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ably_ai_transport.local")
 
+_PUBLISHES: Final = frozenset({Action.MESSAGE, Action.PRESENCE})
 _MAX_ROLLUP_MS: Final = 500
 _CONNECTION_KEY: Final = re.compile(r"[A-Za-z0-9]{10}![A-Za-z0-9]{16}")
 
@@ -68,6 +71,19 @@ class Connections:
         self._live: dict[Connection, None] = {}
         self._farewells: dict[Connection, list[Timer]] = {}
         self._revocations: dict[Timer, None] = {}
+        self._handlers: dict[int, Callable[[Connection, Frame], None]] = {
+            Action.MESSAGE: publishing.message,
+            Action.PRESENCE: publishing.presence,
+            Action.OBJECT: publishing.unsupported,
+            Action.ANNOTATION: publishing.unsupported,
+            Action.ATTACH: attachments.attach,
+            Action.DETACH: attachments.detach,
+            Action.SYNC: attachments.sync,
+            Action.HEARTBEAT: _heartbeat,
+            Action.AUTH: self._auth,
+            Action.CLOSE: self._close,
+            Action.DISCONNECT: _disconnect,
+        }
 
     # Finding
 
@@ -84,6 +100,38 @@ class Connections:
         """Return the connections that a fault for `name` hits."""
         everyone = {**self._live, **dict.fromkeys(self._resumable.values())}
         return [connection for connection in everyone if connection.is_named(name)]
+
+    # Frames
+
+    def handle(self, connection: Connection, frame: Frame, size: int) -> None:
+        """Answer one frame of `size` bytes. A malformed frame fails the connection, as on Ably."""
+        action = frame.get("action", -1)
+        handler = self._handlers.get(action)
+        if handler is None:
+            return
+        connection.frame_size = size
+        if action not in _PUBLISHES:
+            if action != Action.HEARTBEAT:
+                self._publishing.flush(connection)
+            self._commits.flush()
+        try:
+            handler(connection, frame)
+        except RefusedError as refusal:
+            self.fail(connection, refusal)
+
+    def _auth(self, connection: Connection, frame: Frame) -> None:
+        token = (frame.get("auth") or {}).get("accessToken")
+        if not isinstance(token, str):
+            raise bad_request("an AUTH frame must carry an accessToken", 40101)
+        connection.renew(self._authority.identify(Credentials(token=token)))
+        self._attachments.renew(connection)
+
+    def _close(self, connection: Connection, _frame: Frame) -> None:
+        """Answer CLOSE: the connection's state is dropped at once."""
+        self.forget(connection)
+        self._leave(connection)
+        connection.send({"action": int(Action.CLOSED)})
+        connection.finish()
 
     # Websockets come and go
 
@@ -153,7 +201,7 @@ class Connections:
         self._live.pop(connection, None)
         logger.debug("websocket of %s ended", connection.label, extra={"connection": connection.id})
         if connection.id not in self._resumable:
-            self.leave(connection)
+            self._leave(connection)
             return
         self._bid_farewell(connection)
 
@@ -176,24 +224,12 @@ class Connections:
         self.forget(connection)
         connection.finish()
 
-    def close(self, connection: Connection) -> None:
-        """Answer CLOSE: the connection's state is dropped at once."""
-        self.forget(connection)
-        self.leave(connection)
-        connection.send({"action": int(Action.CLOSED)})
-        connection.finish()
-
     def forget(self, connection: Connection) -> None:
         """Make a connection impossible to resume."""
         self._resumable.pop(connection.id, None)
         self._storage.forget_connection(connection.id)
         if self._farewells.get(connection):
             self._expire(connection)
-
-    def leave(self, connection: Connection) -> None:
-        """Remove the presence members of a connection from all channels."""
-        for channel in self._channels.all():
-            self._attachments.leave(connection.id, channel)
 
     def revoke(self, key_name: str, after_ms: int) -> None:
         """Disconnect the connections whose tokens have been revoked."""
@@ -270,13 +306,30 @@ class Connections:
             timer.cancel()
         self._resumable.pop(connection.id, None)
         self._storage.forget_connection(connection.id)
-        self.leave(connection)
+        self._leave(connection)
+
+    def _leave(self, connection: Connection) -> None:
+        """Remove the presence members of a connection from all channels."""
+        for channel in self._channels.all():
+            self._attachments.leave(connection.id, channel)
 
     def _bid_farewell(self, connection: Connection) -> None:
         self._farewells[connection] = [
-            self._clock.call_later(connection.remain_ms, lambda: self.leave(connection)),
+            self._clock.call_later(connection.remain_ms, lambda: self._leave(connection)),
             self._clock.call_later(self._options.connection_state_ttl_ms, lambda: self._expire(connection)),
         ]
+
+
+def _heartbeat(connection: Connection, frame: Frame) -> None:
+    echo: Frame = {"action": int(Action.HEARTBEAT)}
+    id_ = frame.get("id")
+    if id_ is not None:
+        echo["id"] = id_
+    connection.send(echo)
+
+
+def _disconnect(connection: Connection, _frame: Frame) -> None:
+    connection.finish()
 
 
 def _number(params: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -13,7 +13,6 @@ from ably_ai_transport.local.core.attachments import Attachments
 from ably_ai_transport.local.core.channel import Channels
 from ably_ai_transport.local.core.commits import Commits
 from ably_ai_transport.local.core.connections import Connections
-from ably_ai_transport.local.core.dispatch import Dispatcher
 from ably_ai_transport.local.core.fault_rules import FaultRules
 from ably_ai_transport.local.core.faults import Faults
 from ably_ai_transport.local.core.limits import Quota
@@ -100,9 +99,6 @@ class Engine:
             options=options,
             clock=clock,
             server_id=f"local-{self._minter.series}",
-        )
-        self.dispatcher = Dispatcher(
-            self._publishing, self.attachments, self.connections, self.authority, self.commits
         )
         self.faults = Faults(self.rules, self.connections, self.channels, self.attachments)
 

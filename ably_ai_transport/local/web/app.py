@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, cast
 
 from starlette.applications import Starlette
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.engine import Engine
     from ably_ai_transport.local.protocol.frames import Value
 
+logger = logging.getLogger("ably_ai_transport.local")
+
 _NOT_HERE: Final = {
     "push": "push notifications",
     "annotations": "annotations",
@@ -39,10 +42,10 @@ _METHODS: Final = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 
 
 def create_app(apps: Apps) -> Starlette:
-    """Return an application that serves the apps; it can be mounted into another one."""
+    """Return the ASGI application of some apps; it can be mounted into another one."""
     rest = RestApi(apps)
     origins = apps.default.options.cors_origins
-    # The JavaScript SDK asks with credentials in browsers, and they take no wildcard for an answer then.
+    # In browsers, the JavaScript SDK sends credentials; a wildcard is not accepted as an answer then.
     anywhere = "*" in origins
     cors = Middleware(
         CORSMiddleware,
@@ -63,17 +66,24 @@ def create_app(apps: Apps) -> Starlette:
 
 
 class RestApi:
-    """Answers HTTP requests."""
+    """The REST routes."""
 
     def __init__(self, apps: Apps) -> None:
         self._apps = apps
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request; refusals become errors as Ably writes them."""
+        """Answer one request; a refusal becomes an error response as on Ably."""
         self._apps.default.stats.requests += 1
         try:
             reply = await self._route(request)
         except RefusedError as refusal:
+            logger.debug(
+                "%s %s refused: %s",
+                request.method,
+                request.url.path,
+                refusal.message,
+                extra={"code": refusal.code},
+            )
             return respond(request, refusal)
         return respond(request, reply)
 
@@ -112,10 +122,10 @@ class RestApi:
                 self._apps.delete(app_id, identity)
                 return Reply(None, status=204)
             case _:
-                raise RefusedError(40400, 404, f"no such path here: {method} {request.url.path}")
+                raise RefusedError(40400, 404, f"unable to find the path: {method} {request.url.path}")
 
     def _identify(self, request: Request) -> tuple[Engine, Identity]:
-        """Return the app that the credentials belong to, and whom they identify there."""
+        """Return the app of the credentials, and their identity there."""
         credentials = credentials_of(request)
         engine = self._apps.of(credentials.key_name)
         return engine, engine.authority.identify(credentials)
@@ -153,7 +163,9 @@ class RestApi:
     async def _provision(self, request: Request) -> Reply:
         if not self._apps.default.options.sandbox:
             raise RefusedError(
-                40400, 404, "this server provisions no apps; start it with sandbox=True (serve --sandbox)"
+                40400,
+                404,
+                "unable to provision an app; the sandbox is off (sandbox=True or serve --sandbox)",
             )
         app = self._apps.provision(await self._body(request))
         url = request.url
@@ -173,6 +185,6 @@ def _missing(part: str) -> RefusedError:
 
 
 def _version(request: Request) -> int:
-    """Return the version of the API that the client speaks (specification CSV2)."""
+    """Return the API version of the client (specification CSV2)."""
     text = request.headers.get("x-ably-version", "").partition(".")[0]
     return int(text) if text.isdecimal() else 0

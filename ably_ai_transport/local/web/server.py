@@ -1,8 +1,9 @@
-"""The server as programs hold it: started in-process, gone when its block ends."""
+"""`LocalServer`: the server for programs, in-process and for as long as its block."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +15,7 @@ from ably_ai_transport.local.options import LocalServerOptions
 from ably_ai_transport.local.storage.sqlite import SqliteStorage
 from ably_ai_transport.local.web.app import create_app
 from ably_ai_transport.local.web.listener import WebListener
-from ably_ai_transport.local.web.sockets import SocketProtocol
+from ably_ai_transport.local.web.websocket import SocketProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.transport import FrameObserver
     from ably_ai_transport.local.stats import Stats
     from ably_ai_transport.local.storage.contract import Storage
+
+logger = logging.getLogger("ably_ai_transport.local")
 
 _TOKEN_OPTIONS = frozenset({"token", "token_details", "auth_callback", "auth_url", "key"})
 _JS_TOKEN_OPTIONS = frozenset({"token", "tokenDetails", "authUrl", "key"})
@@ -42,8 +45,8 @@ class LocalServer:
     ```
 
     Attributes:
-        options: How it behaves.
-        app: The ASGI application, to mount it elsewhere instead of entering the server.
+        options: Its options.
+        app: The ASGI application, to mount into another one instead of entering the server.
         faults: The fault switch.
         stats: Counters.
     """
@@ -66,12 +69,15 @@ class LocalServer:
         self.host = self.options.host
         self._web: WebListener | None = None
 
+    def __repr__(self) -> str:
+        return "<LocalServer (not running)>" if self._web is None else f"<LocalServer {self.url}>"
+
     @property
     def port(self) -> int:
-        """The port it listens on.
+        """The port that it listens on.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The server is not running.
         """
         if self._web is None:
             raise RuntimeError("the local server is not running")
@@ -79,13 +85,13 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """Where its REST API is."""
+        """The address of its REST API."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def key(self) -> str:
-        """Its (first) API key."""
+        """Its (first) API key, with the secret."""
         return self._engine.authority.key
 
     @property
@@ -95,7 +101,7 @@ class LocalServer:
 
     @property
     def stats(self) -> Stats:
-        """Counters of what went through it."""
+        """Counters: connections, frames, messages."""
         return self._engine.stats
 
     def token(
@@ -108,9 +114,9 @@ class LocalServer:
         """Return a signed JWT.
 
         Args:
-            client_id: Whom it is for; `*` lets the holder choose, None makes an anonymous client.
-            capability: Operations by channel pattern; everything when left out.
-            ttl: Seconds until it expires; may be negative to get an expired one.
+            client_id: The clientId of the holder; `*` lets the holder choose, None makes an anonymous client.
+            capability: Operations by channel pattern; all operations when left out.
+            ttl: Seconds until the token expires; a negative number makes an expired token.
         """
         granted = Capability(capability) if capability is not None else EVERYTHING
         return self._engine.authority.issue(client_id=client_id, capability=granted, ttl_ms=round(ttl * 1000))
@@ -151,16 +157,21 @@ class LocalServer:
         return {**options, **overrides}
 
     def on_frame(self, callback: FrameObserver) -> None:
-        """Call back with (direction, connection label, frame): `c2s` when read, `s2c` when written."""
+        """Call `callback` for each frame.
+
+        Args:
+            callback: Called with the direction (`c2s` when read, `s2c` when written), the label of the
+                connection, and the frame. Frames hold tokens and connectionKeys.
+        """
         self._observers.append(callback)
 
     async def restart(self) -> None:
         """Stop and start again on the same port with the same key, as after a crash.
 
-        What was in memory is gone; what is in a file is still there. Faults are off.
+        A server without a data file loses all its channels. Faults are switched off.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The server is not running.
         """
         port, key = self.port, self.key
         await self.__aexit__(None, None, None)
@@ -183,7 +194,7 @@ class LocalServer:
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,
-            # Frames up to this size are answered with an error; larger ones are not even read.
+            # Frames up to this size are answered with an error; uvicorn closes the connection on larger ones.
             ws_max_size=_READ_AHEAD * self.options.limits.max_frame_size,
         )
         try:
@@ -198,6 +209,7 @@ class LocalServer:
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
+        logger.info("local server listens on %s", self.url)
         return self
 
     async def __aexit__(
@@ -210,6 +222,7 @@ class LocalServer:
         self._apps.close()
         if web is not None:
             await web.stop()
+            logger.info("local server stopped")
 
 
 async def serve(options: LocalServerOptions | None = None) -> None:
