@@ -1,4 +1,4 @@
-"""Acknowledgements: one for each msgSerial, in order, and the same again when a publish is sent again."""
+"""Acks: one per msgSerial, in order; a retried publish gets the same ack again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result: TypeAlias = "list[str | None] | RefusedError"
-"""The serials of a frame's messages, or why it was refused."""
+"""The serials of a frame's messages, or its refusal."""
 
 _ACK = int(Action.ACK)
 _NACK = int(Action.NACK)
 
 
 class Slot:
-    """The place of one publish in the order of acknowledgements."""
+    """The place of one publish in the order of acks."""
 
     __slots__ = ("msg_serial", "result")
 
@@ -29,11 +29,11 @@ class Slot:
 
 
 class AckQueue:
-    """The acknowledgements of a connection.
+    """The acks of a connection.
 
-    Clients pair ACKs with publishes by position, so one is only sent when all before it are: ACKs of
-    neighbours go out as one frame with their count (specification RTN7). Results outlive the transport:
-    a client that lost its ACK sends the publish again and gets the first result (RTN19a).
+    Clients pair ACKs with publishes by position, so acks are sent in order; consecutive ones go out as one
+    frame with their count (specification RTN7). Results outlive the transport: a client that lost an ACK
+    retries the publish and gets the first result (RTN19a).
     """
 
     def __init__(self, send: Callable[[Frame], None], retained: int) -> None:
@@ -45,31 +45,31 @@ class AckQueue:
         self.held = False
 
     def known(self, msg_serial: int) -> Result | None:
-        """Return the result of a publish that has been processed before."""
+        """Return the result of a publish that was processed before."""
         return self._results.get(msg_serial)
 
     def recall(self, results: dict[int, list[str | None]]) -> None:
-        """Know what a process before has answered, the newest of it."""
+        """Load the newest results of an earlier process."""
         kept = sorted(results)[-self._retained :]
         self._results.update((msg_serial, results[msg_serial]) for msg_serial in kept)
         self._order.extend(kept)
 
     def is_next(self, msg_serial: int) -> bool:
-        """Tell whether a publish comes after all that are being processed, as it should."""
+        """Tell whether a publish comes after all those in progress, as it should."""
         return not self._slots or msg_serial > self._slots[-1].msg_serial
 
     def is_pending(self, msg_serial: int) -> bool:
-        """Tell whether the publish is being processed on this transport."""
+        """Tell whether a publish is in progress on this transport."""
         return any(slot.msg_serial == msg_serial for slot in self._slots)
 
     def open(self, msg_serial: int) -> Slot:
-        """Take the next place in the order."""
+        """Open the slot of a publish, the next in the order."""
         slot = Slot(msg_serial)
         self._slots.append(slot)
         return slot
 
     def complete(self, slot: Slot, result: Result) -> None:
-        """Settle a publish; nothing is sent before `flush`."""
+        """Store the result of a publish; `flush` sends it."""
         slot.result = result
         if slot.msg_serial not in self._results:
             self._order.append(slot.msg_serial)
@@ -78,7 +78,7 @@ class AckQueue:
         self._results[slot.msg_serial] = result
 
     def flush(self) -> None:
-        """Send what is due: all settled places up to the first unsettled one."""
+        """Send all acks up to the first publish without a result."""
         slots = self._slots
         if self.held:
             return
@@ -96,5 +96,5 @@ class AckQueue:
             self._send({"action": _ACK, "msgSerial": first, "count": len(res), "res": res})
 
     def transport_lost(self) -> None:
-        """Forget the order: the client sends again whatever it has no acknowledgement for."""
+        """Drop the slots: the client retries every publish that it has no ack for."""
         self._slots.clear()

@@ -61,7 +61,7 @@ class Apps:
         if not isinstance(spec, dict):
             raise bad_request("an app must be described by an object")
         if len(self._provisioned) >= _MAX_APPS:
-            raise RefusedError(40114, 403, f"the local server holds at most {_MAX_APPS} apps")
+            raise RefusedError(40114, 403, f"unable to provision an app; there are {_MAX_APPS} already")
         app_id = random_id(6)
         keys = [_key(app_id, item) for item in _objects(spec, "keys")] or [_key(app_id, {})]
         namespaces = _objects(spec, "namespaces")

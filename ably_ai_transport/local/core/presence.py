@@ -1,6 +1,6 @@
-"""Who is present on a channel.
+"""Presence: the members of a channel.
 
-Enter, update, leave, and the members as a SYNC shows them; past events are the storage's.
+Enter, update, leave, and the members for a SYNC. The storage keeps past events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class PresenceSet:
     """The members of one channel by connection and clientId.
 
-    Members are not kept apart by newness, as all events reach this server in order.
+    All events reach this server in order, so the latest event of a member wins.
     """
 
     __slots__ = ("_limit", "_members")
@@ -33,15 +33,15 @@ class PresenceSet:
         return len(self._members)
 
     def members(self) -> list[WirePresence]:
-        """Return the members as a SYNC shows them."""
+        """Return the members for a SYNC."""
         return [{**member, "action": int(PresenceAction.PRESENT)} for member in self._members.values()]
 
     def apply(self, publisher: Publisher, events: Value, timestamp: int) -> tuple[WirePresence, ...]:
-        """Take the events of a PRESENCE frame and return them as subscribers get them.
+        """Apply the events of a PRESENCE frame and return them in the form for subscribers.
 
         Raises:
-            RefusedError: 91000 without clientId, 40012 a foreign one, 91003 too many members, 40000 no valid
-                event.
+            RefusedError: 91000, no clientId; 40012, the clientId of another client; 91003, too many members;
+                40000, an invalid event.
         """
         if not isinstance(events, list) or not events:
             raise bad_request("a PRESENCE frame must carry presence messages")
@@ -85,7 +85,7 @@ class PresenceSet:
         return tuple(announced)
 
     def recall(self, events: Iterable[WirePresence]) -> None:
-        """Take up the members that past events leave."""
+        """Restore the members from past events."""
         for event in events:
             key = (event.get("connectionId", ""), event.get("clientId", ""))
             if event.get("action") == PresenceAction.LEAVE:
@@ -94,11 +94,11 @@ class PresenceSet:
                 self._members[key] = event
 
     def connections(self) -> set[str]:
-        """Return the connections that members are present from."""
+        """Return the connectionIds of the members."""
         return {connection_id for connection_id, _ in self._members}
 
     def leave(self, connection_id: str, frame_id: str, timestamp: int) -> tuple[WirePresence, ...]:
-        """Take out all members of a connection and return their leave events.
+        """Remove all members of a connection and return their leave events.
 
         Their ids do not begin with the connectionId, so clients compare them by time (specification RTP2b1).
         """

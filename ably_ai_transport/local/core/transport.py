@@ -1,4 +1,4 @@
-"""One websocket: a bounded queue of frames and the loop that writes them."""
+"""Transport: a websocket with a bounded queue of frames and the loop that writes them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class SocketClosedError(Exception):
 
 
 class Socket(Protocol):
-    """What a transport asks of the web server's websocket."""
+    """The websocket of a web server."""
 
     async def send(self, payloads: Sequence[bytes], *, text: bool) -> None:
         """Write frames; waits while the peer does not read.
 
         Raises:
-            SocketClosedError: the websocket is closed.
+            SocketClosedError: The websocket is closed.
         """
         ...
 
@@ -48,16 +48,16 @@ class Socket(Protocol):
         ...
 
     def abort(self) -> None:
-        """Cut the connection without a word, as a broken network would."""
+        """Cut the connection without a closing handshake, as a broken network does."""
         ...
 
     def cut(self, payload: bytes, *, text: bool) -> None:
-        """Write half of a frame, and cut the connection."""
+        """Write half of a frame and cut the connection."""
         ...
 
 
 class Transport:
-    """The websocket that a connection has at the moment."""
+    """The current websocket of a connection."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Transport:
 
     @property
     def is_open(self) -> bool:
-        """Whether frames still go out and come in."""
+        """Whether the websocket is still in use."""
         return self._closing is None and not self._aborted
 
     def send(self, frame: Frame) -> None:
@@ -99,7 +99,7 @@ class Transport:
             self._enqueue(Packet(frame, dump_frame(frame, self.format)))
 
     def deliver(self, packet: Packet) -> None:
-        """Queue a frame meant for a subscriber: the delivery delay applies."""
+        """Queue a frame for a subscriber; the delivery delay applies."""
         if not self.is_open:
             return
         if self.delay_ms or self._delayed:
@@ -109,16 +109,16 @@ class Transport:
             self._enqueue(packet)
 
     def finish(self, code: int = 1000) -> None:
-        """Close politely once the queue is written; nothing more is queued."""
+        """Close the websocket once the queue is written; further frames are dropped."""
         if self._closing is None:
             self._closing = code
             self._stop_timers()
-            # A peer that does not read would keep the websocket for ever.
+            # A peer that does not read would keep the websocket open forever.
             self._timers[self._clock.call_later(_LINGER_MS, self.abort)] = None
             self._wake.set()
 
     def abort(self) -> None:
-        """Cut the websocket now; what is queued is lost."""
+        """Cut the websocket now; queued frames are lost."""
         if not self._aborted:
             self._aborted = True
             self._queue.clear()
@@ -128,18 +128,18 @@ class Transport:
             self._socket.abort()
 
     def cut_next(self) -> None:
-        """Cut the websocket in the middle of the next frame that is written."""
+        """Cut the websocket in the middle of the next frame."""
         self._cuts = True
 
     def received(self, frame: Frame, size: int) -> None:
-        """Count and show a frame that was read."""
+        """Count a frame that was read and pass it to the observers."""
         self._stats.frames_in += 1
         self._stats.bytes_in += size
         for observer in self._observers:
             observer("c2s", self.label, frame)
 
     async def write(self) -> None:
-        """Write what is queued until the transport is closed or lost."""
+        """Write queued frames until the transport is closed or lost."""
         queue = self._queue
         try:
             while not self._aborted:

@@ -1,4 +1,4 @@
-"""JSON text frames and msgpack binary frames, and what binary data looks like in each."""
+"""Formats: JSON text frames and msgpack binary frames, and binary data in each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Format: TypeAlias = Literal["json", "msgpack"]
 
 
 def _jsonable(value: object) -> str:
-    """What JSON does not have, in extras: binary has no marker there, base64 is the best there is."""
+    """Encode a value in extras that JSON lacks; binary becomes base64, without a marker."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
@@ -45,7 +45,7 @@ _FIELDS: Final[dict[str, type]] = {
 
 
 def dump(value: object, format_: Format) -> bytes:
-    """Encode any value (REST bodies); binary message data must be transcoded before."""
+    """Encode a value for a REST body; binary message data must be transcoded before."""
     if format_ == "msgpack":
         return _pack(value, unicode_errors="replace")
     try:
@@ -74,7 +74,7 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
     """Decode a frame.
 
     Raises:
-        RefusedError: 40000, this is no protocol message.
+        RefusedError: 40000, it is not a protocol message.
     """
     value = load(payload, format_)
     if not isinstance(value, dict) or not isinstance(value.get("action"), int):
@@ -125,10 +125,10 @@ def _marked(encoding: str | None) -> str:
 
 
 def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, str | None]:
-    """Return data and encoding as the server keeps them: base64 undone, objects as JSON text.
+    """Return data and encoding in the form that the server stores: base64 decoded, objects as JSON text.
 
     Raises:
-        RefusedError: 40013, the data is of a type that Ably does not carry.
+        RefusedError: 40013, Ably does not carry data of this type.
     """
     if not isinstance(encoding, str) or not encoding:
         encoding = None
@@ -149,7 +149,7 @@ def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, st
 
 
 def transcode(value: object, format_: Format) -> object:
-    """Return a REST body fit for `format_`: messages in it with binary data get base64 in JSON."""
+    """Return a REST body for `format_`: in JSON, binary message data becomes base64."""
     if format_ == "msgpack":
         return value
     if isinstance(value, list):

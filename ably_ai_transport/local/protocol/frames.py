@@ -1,4 +1,4 @@
-"""The names and shapes of Ably's realtime protocol: actions, flags, frames."""
+"""Ably's realtime protocol: actions, flags, frames."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import IntEnum, IntFlag
 from typing import Final, TypeAlias, TypedDict
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
-"""What JSON and msgpack can carry; bytes occur in msgpack only."""
+"""Any JSON or msgpack value; bytes occur in msgpack only."""
 
 Data: TypeAlias = "str | bytes | None"
-"""Message data as the server keeps it: binary is always bytes, never base64."""
+"""Message data on the server: binary is always bytes, never base64."""
 
 
 class Action(IntEnum):
@@ -94,7 +94,7 @@ MODES: Final = (
 DEFAULT_MODES: Final = (
     Flag.PRESENCE | Flag.PUBLISH | Flag.SUBSCRIBE | Flag.PRESENCE_SUBSCRIBE | Flag.ANNOTATION_PUBLISH
 )
-"""The modes of an ATTACH that asks for none (3080192)."""
+"""The modes of an ATTACH that requests none (3080192)."""
 
 
 class ErrorInfo(TypedDict, total=False):
@@ -107,7 +107,7 @@ class ErrorInfo(TypedDict, total=False):
 
 
 class WireVersion(TypedDict, total=False):
-    """`Message.version`: of a mutation inwards the operation, outwards the version reached."""
+    """`Message.version`: the operation in what clients send, the new version in what they get."""
 
     serial: str
     timestamp: int
@@ -117,7 +117,7 @@ class WireVersion(TypedDict, total=False):
 
 
 class WireMessage(TypedDict, total=False):
-    """A message as it stands in a frame or in a REST body."""
+    """A message in a frame or in a REST body."""
 
     id: str
     action: int
@@ -133,7 +133,7 @@ class WireMessage(TypedDict, total=False):
 
 
 class WirePresence(TypedDict, total=False):
-    """A presence message as it stands in a frame or in a REST body."""
+    """A presence message in a frame or in a REST body."""
 
     id: str
     action: int
@@ -146,7 +146,7 @@ class WirePresence(TypedDict, total=False):
 
 
 class PublishResult(TypedDict):
-    """One entry of `res` in an ACK: a serial for each inner message of a frame."""
+    """One entry of `res` in an ACK: a serial for each message of a frame."""
 
     serials: list[str | None]
 
@@ -171,7 +171,7 @@ class AuthDetails(TypedDict, total=False):
 
 
 class Frame(TypedDict, total=False):
-    """A protocol message. Fields that do not apply are left out, never null, in what the server sends."""
+    """A protocol message. The server leaves fields out that do not apply; it never sends null."""
 
     action: int
     id: str

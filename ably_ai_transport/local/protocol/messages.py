@@ -1,4 +1,4 @@
-"""Messages: what a client submits, what the server keeps, and how a version of it looks on the wire."""
+"""Messages: as a client submits them, as the server stores them, and their versions on the wire."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACCEPTED: Final = frozenset({_CREATE, _UPDATE, _DELETE, _APPEND})
 
 @dataclass(slots=True)
 class Submission:
-    """One message of a publish as the client sent it, checked and with binary data as bytes."""
+    """One message of a publish, checked, with binary data as bytes."""
 
     action: int
     serial: str | None
@@ -49,12 +49,12 @@ class Submission:
 
     @property
     def is_ephemeral(self) -> bool:
-        """Whether the message is to be delivered but not stored."""
+        """Whether the message is delivered but not stored."""
         return isinstance(self.extras, dict) and self.extras.get("ephemeral") is True
 
 
 def parse_submission(message: Value) -> Submission:
-    """Read a message of a MESSAGE frame or of a REST body.
+    """Parse a message of a MESSAGE frame or of a REST body.
 
     Raises:
         RefusedError: 40000 (shape, action) or 40013 (data).
@@ -80,7 +80,7 @@ def parse_submission(message: Value) -> Submission:
     )
     operation = message.get("version")
     if isinstance(operation, dict) and action != _CREATE:
-        # Who changes a message is told by the operation; the clientId beside it may be the author's.
+        # The operation names the client that makes the change; the outer clientId may be the author's.
         submission.client_id = _text(operation, "clientId") or submission.client_id
         submission.description = _text(operation, "description")
         metadata = operation.get("metadata")
@@ -102,10 +102,10 @@ def _text(fields: dict[str, Value], name: str) -> str | None:
 
 
 class StoredMessage:
-    """A message with its latest version and the versions before it.
+    """A message with its latest version and the earlier ones.
 
-    Parts of appended data are kept apart and joined when somebody asks for the whole, so an append
-    costs the same however long the message is.
+    Appended data is kept in parts and joined when it is read, so the cost of an append does not depend on the
+    length of the message.
     """
 
     __slots__ = (
@@ -165,7 +165,7 @@ class StoredMessage:
         return parts[0]
 
     def dump(self) -> list[object]:
-        """Return everything there is to the message, as `load` takes it."""
+        """Return all fields of the message, for `load`."""
         return [
             self.serial,
             self.channel_serial,
@@ -185,7 +185,7 @@ class StoredMessage:
 
     @classmethod
     def load(cls, fields: Sequence[Any]) -> StoredMessage:
-        """Return the message that was dumped."""
+        """Return the message from its dumped fields."""
         (
             serial,
             channel_serial,
@@ -215,17 +215,17 @@ class StoredMessage:
         return message
 
     def resume(self, action: int, version: WireVersion, past: list[WireMessage], *, appending: bool) -> None:
-        """Go on at a version that was reached before."""
+        """Restore a version."""
         self.action = action
         self.version = version
         self.past = past
         self._appending = appending
 
     def check(self, submission: Submission) -> None:
-        """Tell whether a mutation fits.
+        """Check that a mutation fits.
 
         Raises:
-            RefusedError: 40000, an append of text to binary data or the other way round.
+            RefusedError: 40000, it appends text to binary data or binary data to text.
         """
         if submission.action != _APPEND:
             return
@@ -234,7 +234,7 @@ class StoredMessage:
             raise bad_request("data appended to a message must be of the same type as the data it has")
 
     def apply(self, submission: Submission, version: WireVersion) -> None:
-        """Make the next version; whatever the mutation does not bring is carried forward."""
+        """Make the next version; fields that the mutation leaves out stay as they are."""
         is_append = submission.action == _APPEND
         if not (is_append and self._appending):
             self.past.append(self.wire())
@@ -253,7 +253,7 @@ class StoredMessage:
         self._appending = is_append
 
     def wire(self) -> WireMessage:
-        """Return the latest version in full: an append shows as `message.update`."""
+        """Return the latest version in full; after an append, it is a `message.update`."""
         message = self._head(self.action)
         data = self.data
         if data is not None:
@@ -263,7 +263,7 @@ class StoredMessage:
         return message
 
     def delta(self, submission: Submission) -> WireMessage:
-        """Return the append that made the latest version: the new data only, all else as carried forward."""
+        """Return the append that made the latest version: its data and the other fields of the message."""
         message = self._head(_APPEND)
         if submission.data is not None:
             message["data"] = submission.data

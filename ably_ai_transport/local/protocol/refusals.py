@@ -1,4 +1,4 @@
-"""What the server refuses, with Ably's codes."""
+"""Refusals with Ably's codes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """An operation that is refused: becomes a NACK, an ERROR or an HTTP error.
+    """A refused operation: it becomes a NACK, an ERROR or an HTTP error.
 
     Attributes:
         code: Ably's error code.
         status: The HTTP status that goes with it.
-        message: Why, for people.
+        message: The reason, for people.
     """
 
     def __init__(self, code: int, status: int, message: str) -> None:
@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
 
 def bad_request(message: str, code: int = 40000) -> RefusedError:
-    """Something the client sent makes no sense."""
+    """The request is invalid."""
     return RefusedError(code, 400, message)
 
 
@@ -53,29 +53,29 @@ def no_mode(operation: str, mode: str) -> RefusedError:
 
 
 def too_large(size: int, limit: int) -> RefusedError:
-    """A publish is larger than what is taken."""
+    """A publish, a frame or a body is too large."""
     return RefusedError(
         40009, 413, f"Maximum message length exceeded (size was {size} bytes, limit is {limit} bytes)"
     )
 
 
 def full(what: str, limit: int) -> RefusedError:
-    """The server holds as much as it may."""
+    """The app holds as much as it may."""
     return RefusedError(40112, 401, f"Message limit of the local server exceeded: {what} (limit {limit})")
 
 
 def too_many_channels(limit: int) -> RefusedError:
-    """There are as many channels as there may be."""
+    """There are too many channels."""
     return RefusedError(40114, 403, f"Channel limit of the local server exceeded (limit {limit})")
 
 
 def too_many_connections(limit: int) -> RefusedError:
-    """There are as many connections as there may be; the client may try again."""
+    """There are too many connections; the client may try again."""
     return RefusedError(80021, 429, f"Connection limit of the local server exceeded (limit {limit})")
 
 
 def unknown_serial(serial: str) -> RefusedError:
-    """No message has this serial (Ably's code for it is not documented; this one is a choice)."""
+    """No message has this serial (Ably does not document its code; this one is our choice)."""
     return RefusedError(40400, 404, f"Message not found: {serial}")
 
 
@@ -87,12 +87,12 @@ def not_mutable() -> RefusedError:
 
 
 def invalid_connection_key() -> RefusedError:
-    """This is no connectionKey: the client continues with a new connectionId."""
+    """The connectionKey is malformed: the client continues with a new connectionId."""
     return RefusedError(80018, 400, "Unable to recover connection: invalid connectionKey")
 
 
 def connection_expired() -> RefusedError:
-    """The connection's state is gone: the client continues with a new connectionId."""
+    """The connection has expired: the client continues with a new connectionId."""
     return RefusedError(80008, 400, "Unable to recover connection: connection expired")
 
 
@@ -102,5 +102,5 @@ def continuity_lost() -> RefusedError:
 
 
 def not_supported(what: str) -> RefusedError:
-    """A part of Ably that this server does not have."""
+    """The local server does not support this part of Ably."""
     return RefusedError(40000, 400, f"{what} are not supported by the local server")

@@ -1,4 +1,4 @@
-"""Serials: the total order of a channel, readable off a string comparison."""
+"""Serials: strings whose order is the order of a channel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALPHABET: Final = string.ascii_letters + string.digits
 _COUNTERS: Final = 1000
 
 MAX_BATCH: Final = 1000
-"""Messages in one frame: their index has three digits."""
+"""The most messages in one frame: their index has three digits."""
 
 
 def random_id(length: int) -> str:
@@ -24,8 +24,8 @@ def random_id(length: int) -> str:
 class SerialMinter:
     """Mints channel serials `<14 digits ms>-<3 digits counter>@<series>`.
 
-    They ascend strictly as strings, also when the wall clock steps back: SDKs and sessions compare
-    them as strings, so the zero padding is part of their meaning.
+    They ascend strictly as strings, even when the wall clock steps back. SDKs and sessions compare them as
+    strings, hence the zero padding.
     """
 
     def __init__(self, clock: Clock, series: str | None = None) -> None:
@@ -36,7 +36,7 @@ class SerialMinter:
         self._counter = 0
 
     def go_on(self, series: str, after: int) -> None:
-        """Continue a series that was begun before: all serials are later than this time (milliseconds)."""
+        """Continue a series of an earlier process, with serials after a time (milliseconds)."""
         self._series = series
         self._suffix = f"@{series}"
         if after >= self._ms:
@@ -45,17 +45,17 @@ class SerialMinter:
 
     @property
     def series(self) -> str:
-        """The tail that all serials of this server share."""
+        """The suffix of all serials of this server."""
         return self._series
 
     @property
     def ms(self) -> int:
-        """The time in the latest serial: never steps back."""
+        """The time in the latest serial; it never steps back."""
         return self._ms
 
     @property
     def origin(self) -> str:
-        """A serial before all that were and will be minted."""
+        """A serial before all others of the series."""
         return f"{0:014d}-{0:03d}{self._suffix}"
 
     def mint(self) -> str:
@@ -72,7 +72,7 @@ class SerialMinter:
         return f"{self._ms:014d}-{self._counter:03d}{self._suffix}"
 
     def is_ours(self, serial: str) -> bool:
-        """Tell whether a channel serial can have come from this minter."""
+        """Tell whether a channel serial belongs to this series."""
         return serial.endswith(self._suffix)
 
 
@@ -83,5 +83,5 @@ def time_of(serial: str) -> int:
 
 
 def message_serial(channel_serial: str, index: int) -> str:
-    """Return the serial of a frame's message: also that of the version it makes."""
+    """Return the serial of a message in a frame, which is also the serial of its first version."""
     return f"{channel_serial}:{index:03d}"

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 
 class StorageError(RefusedError):
-    """Something cannot be stored: the publish is refused with 50000."""
+    """The storage has failed: the publish is refused with 50000."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(50000, 500, f"unable to store; {reason}")
 
 
 class StorageUnusableError(OSError):
-    """A storage cannot be opened: its file cannot be reached, is in use, or is not one of this server's."""
+    """The storage cannot be opened: its file is inaccessible, in use, or not a data file of this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One step of a channel: the messages one frame created or changed, or its presence events.
+    """One step of a channel: the messages that one frame created or changed, or its presence events.
 
     Attributes:
-        channel_serial: Its place in the order of the channel.
-        timestamp: When it happened (milliseconds).
-        frame_id: The id of the frame, `<connectionId>:<msgSerial>` for one that came over a websocket.
+        channel_serial: Its serial: its place in the order of the channel.
+        timestamp: Its time (milliseconds).
+        frame_id: The id of the frame; over a websocket, `<connectionId>:<msgSerial>`.
         connection_id: The connection it came over.
-        messages: What it created or changed.
+        messages: The messages created or changed.
         presence: The presence events.
-        change: The mutation, when it was one; a create has none.
-        msg_serials: The publishes of the connection that it answers: several when they were rolled up.
+        change: The mutation; None for a create.
+        msg_serials: The msgSerials that it acks: several when publishes were rolled up.
     """
 
     channel_serial: str
@@ -55,26 +55,26 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class PresenceRecord:
-    """A presence event of the past."""
+    """A past presence event."""
 
     serial: str
     timestamp: int
     event: WirePresence
 
     def wire(self) -> WirePresence:
-        """Return the event as it was announced."""
+        """Return the event in the form that subscribers got."""
         return self.event
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """What is to be known of a connection for it to be resumed.
+    """The part of a connection that a resume after a restart needs.
 
     Attributes:
         id: The connectionId.
         keys: Its connectionKeys.
         key_name: The API key behind its credentials.
-        client_id: Whom they identify.
+        client_id: The clientId of its credentials.
     """
 
     id: str
@@ -84,7 +84,7 @@ class ConnectionRecord:
 
 
 class ChannelStorage(Protocol):
-    """What a channel asks of its storage. Calls are synchronous: a publish is one step for all who watch."""
+    """The storage of one channel. Calls are synchronous: a publish is one step for all subscribers."""
 
     def append(self, entry: LogEntry) -> None:
         """Record a step; a message not seen before is new, one seen before has a new version."""
@@ -99,7 +99,7 @@ class ChannelStorage(Protocol):
         ...
 
     def presence(self) -> Sequence[PresenceRecord]:
-        """Return the presence events that are kept, oldest first."""
+        """Return the stored presence events, oldest first."""
         ...
 
     def entries_after(self, channel_serial: str) -> Sequence[LogEntry] | None:
@@ -111,22 +111,21 @@ class ChannelStorage(Protocol):
         ...
 
     def trim(self, before: int) -> bool:
-        """Forget steps (never messages) older than this time; returns whether there are others."""
+        """Forget steps (never messages) before a time; returns whether others remain."""
         ...
 
     def forget_until(self, channel_serial: str) -> None:
-        """Forget all steps up to this point; nothing before it can be resumed from."""
+        """Forget all steps up to this serial: no earlier one can be resumed from."""
         ...
 
 
 class Storage(Protocol):
-    """A place for all channels of an app.
+    """The storage of all channels of an app.
 
     Attributes:
-        is_durable: Whether it outlives the process; effects then wait for `commit`.
-        series: The series of its serials and the time of the latest, to go on from; None where there is
-            none.
-        saved_key: The API key that was made up for it.
+        is_durable: Whether it outlives the process; acks and deliveries then wait for `commit`.
+        series: The series of its serials and the time of the latest one; None when it has none.
+        saved_key: The generated API key that it keeps.
     """
 
     is_durable: bool
@@ -134,15 +133,15 @@ class Storage(Protocol):
     saved_key: str | None
 
     def open(self) -> None:
-        """Read what there is. May be called again after `close`.
+        """Open the storage and load its content. May be called again after `close`.
 
         Raises:
-            StorageUnusableError: It cannot be read.
+            StorageUnusableError: It cannot be opened.
         """
         ...
 
     def save_key(self, key: str) -> None:
-        """Keep an API key that was made up."""
+        """Keep a generated API key."""
         ...
 
     def channel(self, name: str) -> ChannelStorage:
@@ -150,14 +149,14 @@ class Storage(Protocol):
         ...
 
     def names(self) -> Iterable[str]:
-        """Return the channels it holds something of."""
+        """Return the names of the stored channels."""
         ...
 
     def check(self) -> None:
-        """Tell whether anything can be stored.
+        """Check that the storage works.
 
         Raises:
-            StorageError: The storage has failed before.
+            StorageError: It has failed before.
         """
         ...
 
@@ -165,26 +164,26 @@ class Storage(Protocol):
         """Make everything recorded so far durable.
 
         Raises:
-            StorageError: That failed, and nothing more will be stored.
+            StorageError: It failed; nothing more will be stored.
         """
         ...
 
     def save_connection(self, record: ConnectionRecord) -> None:
-        """Remember a connection, or what has changed of it."""
+        """Store a connection, or its changes."""
         ...
 
     def forget_connection(self, id_: str) -> None:
-        """Forget a connection: it cannot be resumed any more."""
+        """Delete a connection: it can no longer be resumed."""
         ...
 
     def connections(self) -> Sequence[ConnectionRecord]:
-        """Return the connections of the process before, that may be resumed."""
+        """Return the connections of an earlier process that can be resumed."""
         ...
 
     def results(self, connection_id: str) -> dict[int, list[str | None]]:
-        """Return what the publishes of a connection of the process before were answered, by msgSerial."""
+        """Return the results of the publishes of a connection of an earlier process, by msgSerial."""
         ...
 
     def close(self) -> None:
-        """Let go of everything held."""
+        """Release all resources."""
         ...

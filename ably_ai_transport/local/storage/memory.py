@@ -20,7 +20,7 @@ _MAX_PRESENCE: Final = 10_000
 
 
 class MemoryChannelStorage:
-    """One channel, in lists."""
+    """One channel in lists."""
 
     def __init__(self) -> None:
         self._messages: list[StoredMessage] = []
@@ -52,7 +52,7 @@ class MemoryChannelStorage:
         return self._messages
 
     def presence(self) -> Sequence[PresenceRecord]:
-        """Return the presence events that are kept, oldest first."""
+        """Return the stored presence events, oldest first."""
         return self._presence
 
     def entries_after(self, channel_serial: str) -> Sequence[LogEntry] | None:
@@ -68,18 +68,18 @@ class MemoryChannelStorage:
         return self._messages[at - 1].channel_serial if at else None
 
     def forget_until(self, channel_serial: str) -> None:
-        """Forget all steps up to this point; nothing before it can be resumed from."""
+        """Forget all steps up to this serial: no earlier one can be resumed from."""
         self._log.clear()
         self._start = 0
         self._trimmed_to = channel_serial
 
     def trim(self, before: int) -> bool:
-        """Forget steps (never messages) older than this time; returns whether there are others."""
+        """Forget steps (never messages) before a time; returns whether others remain."""
         log, start = self._log, self._start
         while start < len(log) and log[start].timestamp < before:
             self._trimmed_to = log[start].channel_serial
             start += 1
-        # Half of the list at a time, so that each step is moved once on average; the rest when all are old.
+        # Delete half of the list at a time: each step is then moved once on average.
         if start == len(log) or (start > _COMPACT_AT and start * 2 > len(log)):
             del log[:start]
             start = 0
@@ -88,7 +88,7 @@ class MemoryChannelStorage:
 
 
 class MemoryStorage:
-    """All channels, gone when the server stops."""
+    """All channels in memory; they are lost when the server stops."""
 
     is_durable = False
     series: tuple[str, int] | None = None
@@ -101,21 +101,21 @@ class MemoryStorage:
         """Do nothing: memory is always there."""
 
     def save_key(self, key: str) -> None:
-        """Do nothing: keys are gone with the process, too."""
+        """Do nothing: the key is lost with the process."""
 
     def channel(self, name: str) -> ChannelStorage:
         """Return the storage of one channel, made when missing."""
         return self._channels.setdefault(name, MemoryChannelStorage())
 
     def names(self) -> Iterable[str]:
-        """Return the channels it holds something of."""
+        """Return the names of the stored channels."""
         return self._channels
 
     def check(self) -> None:
         """Do nothing: memory does not fail."""
 
     def commit(self) -> None:
-        """Do nothing: there is nothing to be made durable."""
+        """Do nothing: memory is not durable."""
 
     def save_connection(self, record: ConnectionRecord) -> None:
         """Do nothing: connections live as long as the storage."""
@@ -124,13 +124,13 @@ class MemoryStorage:
         """Do nothing: connections live as long as the storage."""
 
     def connections(self) -> Sequence[ConnectionRecord]:
-        """Return none: there was no process before."""
+        """Return none: there was no earlier process."""
         return ()
 
     def results(self, connection_id: str) -> dict[int, list[str | None]]:
-        """Return none: there was no process before."""
+        """Return none: there was no earlier process."""
         return {}
 
     def close(self) -> None:
-        """Let go of everything held."""
+        """Drop all channels."""
         self._channels.clear()

@@ -1,8 +1,8 @@
-"""Channels in one SQLite file: what has been acknowledged outlives the process.
+"""Storage in one SQLite file: publishes that were acked outlive the process.
 
-The file holds the steps of the channels in their order, and the messages as they were at the latest
-compaction: steps that nobody resumes from any more are folded into their messages and deleted. All of it
-is in memory as well while the server runs; the file is read once, at the start.
+The file holds the steps of the channels in order, and the messages as of the latest compaction, which folds
+steps that are too old to resume from into their messages. While the server runs, all of it is in memory as
+well; the file is read once, at the start.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.protocol.frames import WirePresence, WireVersion
 
 SCHEMA_VERSION: Final = 1
-"""Of the tables and of what is in them. A file of a later version is refused."""
+"""The version of the tables and their content. A file of a later version is refused."""
 
 _APPLICATION_ID: Final = 0x41_42_4C_59
 _TABLES: Final = """
@@ -67,18 +67,18 @@ def _unpack(body: bytes) -> Any:  # noqa: ANN401 - rows are of several shapes
 class SqliteStorage:
     """All channels of an app in one file.
 
-    Steps are written to the write-ahead log and are safe from the end of the process, however it comes,
-    once `commit` has returned. Against the machine's own crash they are safe a little later.
+    Once `commit` has returned, steps are in the write-ahead log and survive any end of the process. They
+    survive a crash of the machine a little later.
     """
 
     is_durable = True
 
     def __init__(self, path: Path, *, kept_ms: int) -> None:
-        """Prepare a storage; nothing is touched before `open`.
+        """Prepare a storage; `open` opens the file.
 
         Args:
             path: The file, made when missing.
-            kept_ms: How long steps can be resumed from.
+            kept_ms: How far back steps can be resumed from.
         """
         self._path = path
         self._kept_ms = kept_ms
@@ -95,10 +95,10 @@ class SqliteStorage:
     # Opening
 
     def open(self) -> None:
-        """Open the file and read all of it.
+        """Open the file and load its content.
 
         Raises:
-            StorageUnusableError: It cannot be opened, is in use, or is not a file of this server's.
+            StorageUnusableError: It cannot be opened, is in use, or is not a data file of this server.
         """
         if self._db is not None:
             return
@@ -108,7 +108,7 @@ class SqliteStorage:
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         try:
-            # One process writes, and nobody else may look: the locks go with the process.
+            # Only this process may use the file; the locks end with the process.
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             is_new = self._is_new(db)
             db.execute("PRAGMA journal_mode = WAL")
@@ -132,14 +132,14 @@ class SqliteStorage:
         return StorageUnusableError(f"unable to open the data file {self._path}; {_reason(error)}")
 
     def _is_new(self, db: sqlite3.Connection) -> bool:
-        """Tell whether there is nothing in the file yet; what is there must be ours."""
+        """Tell whether the file is empty; a file with content must be ours."""
         [(version,)] = db.execute("PRAGMA user_version")
         [(application,)] = db.execute("PRAGMA application_id")
         [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master")
         if not tables and not version:
             return True
         if application != _APPLICATION_ID:
-            raise ValueError("it is another program's")
+            raise ValueError("it belongs to another program")
         if version != SCHEMA_VERSION:
             raise ValueError(f"its schema is version {version}; this server knows version {SCHEMA_VERSION}")
         return False
@@ -165,7 +165,7 @@ class SqliteStorage:
         for channel, serial, timestamp, kind, body in db.execute(rows):
             entry = by_id[channel].load_step(serial, timestamp, kind, _unpack(body))
             self._recall(entry)
-        # Only a connection that can be resumed sends its publishes again.
+        # Only a connection that can be resumed retries its publishes.
         resumable = {id_ for (id_,) in db.execute("SELECT id FROM connections")}
         for id_ in self._results.keys() - resumable:
             del self._results[id_]
@@ -176,7 +176,7 @@ class SqliteStorage:
         self.series = (meta["series"], latest)
 
     def _recall(self, entry: LogEntry) -> None:
-        """Know what the publishes of a connection were answered."""
+        """Restore the results of the publishes in a step, for retries."""
         if entry.connection_id is None or not entry.msg_serials:
             return
         results = self._results.setdefault(entry.connection_id, {})
@@ -190,10 +190,10 @@ class SqliteStorage:
             answer = [message.serial for message in entry.messages]
         results[entry.msg_serials[-1]] = answer
 
-    # What the server asks
+    # The contract
 
     def save_key(self, key: str) -> None:
-        """Keep the API key that was made up: clients come back with it after a restart."""
+        """Keep the generated API key: clients use it again after a restart."""
         self._run("INSERT OR REPLACE INTO meta VALUES ('key', ?)", (key,))
         self.saved_key = key
 
@@ -205,23 +205,23 @@ class SqliteStorage:
         return found
 
     def names(self) -> Iterable[str]:
-        """Return the channels it holds something of."""
+        """Return the names of the stored channels."""
         return list(self._channels)
 
     def check(self) -> None:
-        """Tell whether anything can be stored.
+        """Check that the storage works.
 
         Raises:
-            StorageError: The file could not be written before.
+            StorageError: A write has failed before.
         """
         if self._failure is not None:
             raise self._failure
 
     def commit(self) -> None:
-        """Write everything recorded so far, as one group.
+        """Write everything recorded so far in one transaction.
 
         Raises:
-            StorageError: That failed, and nothing more will be stored.
+            StorageError: The write failed; nothing more will be stored.
         """
         db = self._db
         if db is None or not (self._steps or db.in_transaction):
@@ -241,16 +241,16 @@ class SqliteStorage:
             self._fail(error)
 
     def save_connection(self, record: ConnectionRecord) -> None:
-        """Remember a connection, or what has changed of it."""
+        """Store a connection, or its changes."""
         body = _pack([record.keys, record.key_name, record.client_id])
         self._run("INSERT OR REPLACE INTO connections VALUES (?, ?)", (record.id, body))
 
     def forget_connection(self, id_: str) -> None:
-        """Forget a connection: it cannot be resumed any more."""
+        """Delete a connection: it can no longer be resumed."""
         self._run("DELETE FROM connections WHERE id = ?", (id_,))
 
     def connections(self) -> Sequence[ConnectionRecord]:
-        """Return the connections of the process before, that may be resumed."""
+        """Return the connections of an earlier process that can be resumed."""
         if self._db is None:
             return ()
         records: list[ConnectionRecord] = []
@@ -260,35 +260,35 @@ class SqliteStorage:
         return records
 
     def results(self, connection_id: str) -> dict[int, list[str | None]]:
-        """Return what the publishes of a connection of the process before were answered, by msgSerial."""
+        """Return the results of the publishes of a connection of an earlier process, by msgSerial."""
         return self._results.pop(connection_id, {})
 
     def close(self) -> None:
-        """Close the file; what has been recorded is in it."""
+        """Close the file."""
         db, self._db = self._db, None
         if db is not None:
             db.close()
 
-    # What its channels ask
+    # For its channels
 
     def record(self, channel: SqliteChannelStorage, entry: LogEntry) -> None:
-        """Take a step for the next commit."""
+        """Queue a step for the next commit."""
         if channel.id is None:
             cursor = self._run("INSERT INTO channels (name) VALUES (?)", (channel.name,))
             channel.id = cursor.lastrowid if cursor is not None else None
         if channel.id is None:
-            return  # the failure shows at the commit
+            return  # the commit reports the failure
         kind, body = _dump_step(entry)
         self._latest = entry.timestamp
         self._steps.append((channel.id, entry.channel_serial, entry.timestamp, kind, _pack(body)))
 
     def trimmed(self, channel: SqliteChannelStorage, channel_serial: str) -> None:
-        """Note that a channel cannot be resumed from before a point."""
+        """Store the serial before which a channel cannot be resumed."""
         if channel.id is not None:
             self._run("UPDATE channels SET trimmed_to = ? WHERE id = ?", (channel_serial, channel.id))
 
     def _run(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor | None:
-        """Do something in the transaction that the next commit ends."""
+        """Execute a statement in the transaction that the next commit ends."""
         db = self._db
         if db is None or self._failure is not None:
             return None
@@ -307,7 +307,7 @@ class SqliteStorage:
     # Compaction
 
     def _compact(self, db: sqlite3.Connection) -> None:
-        """Fold steps that nobody resumes from any more into their messages; some at a time."""
+        """Fold steps that are too old to resume from into their messages, some at a time."""
         self._compacted = self._latest
         before = self._latest - self._kept_ms
         rows = db.execute(
@@ -318,7 +318,7 @@ class SqliteStorage:
         if not rows:
             return
         if len(rows) == _COMPACT_STEPS:
-            self._compacted = 0  # there is more: go on at the next commit
+            self._compacted = 0  # continue at the next commit
         by_id = {channel.id: channel for channel in self._channels.values()}
         messages: dict[tuple[int, str], StoredMessage] = {}
         trimmed: dict[int, str] = {}
@@ -348,7 +348,7 @@ class SqliteStorage:
 
 
 class SqliteChannelStorage(MemoryChannelStorage):
-    """One channel: in memory, and in the rows of the file."""
+    """One channel, in memory and in the rows of the file."""
 
     def __init__(
         self, storage: SqliteStorage, name: str, trimmed_to: str = "", id_: int | None = None
@@ -366,18 +366,18 @@ class SqliteChannelStorage(MemoryChannelStorage):
         self._storage.record(self, entry)
 
     def forget_until(self, channel_serial: str) -> None:
-        """Forget all steps up to this point; nothing before it can be resumed from."""
+        """Forget all steps up to this serial: no earlier one can be resumed from."""
         super().forget_until(channel_serial)
         self._storage.trimmed(self, channel_serial)
 
     def load_message(self, message: StoredMessage) -> None:
-        """Take a message as it was at the latest compaction."""
+        """Load a message as of the latest compaction."""
         self._by_serial[message.serial] = message
         self._messages.append(message)
         self.latest = max(self.latest, message.version.get("serial", ""))
 
     def load_step(self, serial: str, timestamp: int, kind: int, body: Any) -> LogEntry:  # noqa: ANN401
-        """Take a step that came after it, or that is already in it."""
+        """Load a step after the compaction, or one that the compaction already includes."""
         frame_id, connection_id, msg_serials, content = body
         messages: list[StoredMessage] = []
         presence: tuple[WirePresence, ...] = ()
@@ -427,7 +427,7 @@ def _dump_step(entry: LogEntry) -> tuple[int, list[object]]:
 
 
 def _touched(kind: int, body: Any) -> list[str]:  # noqa: ANN401
-    """Return the serials of the messages that a step made or changed."""
+    """Return the serials of the messages that a step created or changed."""
     content = body[3]
     return [content[0]] if kind == _CHANGE else [StoredMessage.load(fields).serial for fields in content]
 

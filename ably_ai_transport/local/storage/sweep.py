@@ -1,4 +1,4 @@
-"""Forgets what channels on which nothing happens any more keep for those who resume."""
+"""Sweep: trims the logs of idle channels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _AT_LEAST_MS: Final = 50
 
 
 class Sweep:
-    """Trims the logs of channels when they are too old to be resumed from.
+    """Trims the logs of channels once they are too old to resume from.
 
-    A channel trims its own log when something is published on it; most conversations end, and their logs
+    A channel trims its log on each publish. Without the sweep, the log of a channel without further publishes
     would stay.
 
     Args:
-        clock: Where time comes from.
+        clock: The clock.
         retention_ms: How far back a channel can be resumed.
     """
 

@@ -1,4 +1,4 @@
-"""Batch requests: publish to several channels, ask for their members (Ably specification RSC22, RSC24)."""
+"""Batch requests: publish to several channels, list their members (Ably specification RSC22, RSC24)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def batch_publish(engine: Engine, identity: Identity, body: Value, version: int)
 
     Args:
         engine: The app.
-        identity: Who publishes.
-        body: `{channels, messages}`, or several of them.
-        version: The API's version that the client speaks: before 3 the answer had another shape.
+        identity: The identity of the publisher.
+        body: `{channels, messages}`, or a list of them.
+        version: The API version of the client; before version 3, the reply has another shape.
 
     Raises:
-        RefusedError: 40000, this is no specification of a batch.
+        RefusedError: 40000, the specification is invalid.
     """
     specs = body if isinstance(body, list) else [body]
     if not specs:
@@ -52,11 +52,11 @@ def batch_presence(engine: Engine, identity: Identity, channels: str) -> Reply:
 
     Args:
         engine: The app.
-        identity: Who asks.
-        channels: Their names, with commas between.
+        identity: The identity of the requester.
+        channels: Their names, separated by commas.
 
     Raises:
-        RefusedError: 40000, there are none or too many.
+        RefusedError: 40000, there are no channels or too many.
     """
 
     def members(name: str) -> dict[str, Any]:
@@ -86,15 +86,15 @@ def _publish_spec(engine: Engine, identity: Identity, spec: Value) -> list[dict[
     return _each(labels, publish)
 
 
-def _each(labels: Sequence[Value], ask: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ask for each channel by itself: one that is refused leaves the others alone."""
+def _each(labels: Sequence[Value], run: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run an operation on each channel; a refusal on one does not affect the others."""
     if not 0 < len(labels) <= _MAX_CHANNELS or not all(isinstance(label, str) for label in labels):
         raise bad_request(f"a batch must name 1 to {_MAX_CHANNELS} channels")
     outcomes: list[dict[str, Any]] = []
     for label in cast("Sequence[str]", labels):
         try:
             name, _ = split_name(label)
-            outcomes.append({"channel": label, **ask(name)})
+            outcomes.append({"channel": label, **run(name)})
         except RefusedError as refusal:
             outcomes.append({"channel": label, "error": refusal.to_wire()})
     return outcomes

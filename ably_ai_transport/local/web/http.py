@@ -1,4 +1,4 @@
-"""What all REST routes share: credentials, formats, paths, errors."""
+"""REST requests and replies: credentials, formats, paths, errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route answers, before it is encoded.
+    """The answer of a route, before it is encoded.
 
     Attributes:
         body: The body; None for none.
         status: The HTTP status.
-        links: Addresses of other pages by their relation.
-        refusal: What the headers tell of, when the body tells of more than an error.
+        links: Links to other pages by their relation.
+        refusal: The error for the headers, when the body holds more than an error.
     """
 
     body: object
@@ -40,10 +40,10 @@ class Reply:
 
 
 def credentials_of(request: Request) -> Credentials:
-    """Return the credentials of a request: header or query, key or token.
+    """Return the credentials of a request: a key or a token, from the header or the query.
 
     Raises:
-        RefusedError: 40101, the Authorization header cannot be read.
+        RefusedError: 40101, the Authorization header is malformed.
     """
     params = request.query_params
     client_id = _client_id(request)
@@ -54,7 +54,7 @@ def credentials_of(request: Request) -> Credentials:
         if scheme.lower() == "basic":
             return Credentials(key=_unbase64(value), client_id=client_id)
         if scheme.lower() == "bearer":
-            # Ably's SDKs send the token in base64; other clients send it as it is.
+            # Ably's SDKs send the token in base64; other clients send it plain.
             token = value if value.count(".") == 2 else _unbase64(value)
             return Credentials(token=token, client_id=client_id)
         raise RefusedError(40101, 401, f"unsupported authorization scheme {scheme!r}")
@@ -66,7 +66,7 @@ def credentials_of(request: Request) -> Credentials:
 
 
 def segments_of(request: Request) -> list[str]:
-    """Return the path's segments, each decoded by itself: channel names may contain slashes."""
+    """Return the segments of the path, each decoded separately: channel names may contain slashes."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     path = raw.decode("latin-1")
     root = request.scope.get("root_path", "")
@@ -80,10 +80,10 @@ async def body_of(request: Request, limit: int) -> Value:
 
     Args:
         request: The request.
-        limit: Bytes that a body may have.
+        limit: The largest size in bytes.
 
     Raises:
-        RefusedError: 40000, it is not what its Content-Type says; 40009, it is too large.
+        RefusedError: 40000, it does not match its Content-Type; 40009, it is too large.
     """
     parts: list[bytes] = []
     size = 0
@@ -100,7 +100,7 @@ async def body_of(request: Request, limit: int) -> Value:
 
 
 def respond(request: Request, reply: Reply | RefusedError) -> Response:
-    """Encode an answer as the client wants it: msgpack, JSON, or JSON in an envelope."""
+    """Encode a reply in the format that the client accepts: msgpack, JSON, or JSON in an envelope."""
     headers: dict[str, str] = {}
     if isinstance(reply, RefusedError):
         status = reply.status
@@ -117,7 +117,7 @@ def respond(request: Request, reply: Reply | RefusedError) -> Response:
     if request.query_params.get("format") in ("json", "msgpack"):
         format_ = "msgpack" if request.query_params["format"] == "msgpack" else "json"
     if request.query_params.get("envelope") == "json":
-        # For browsers that cannot read the headers of the response.
+        # For browsers that cannot read the response headers.
         format_ = "json"
         lowered = {name.lower(): value for name, value in headers.items()}
         body = {"statusCode": status, "response": transcode(body, format_), "headers": lowered}
@@ -130,7 +130,7 @@ def respond(request: Request, reply: Reply | RefusedError) -> Response:
 
 
 def _error_headers(refusal: RefusedError) -> dict[str, str]:
-    # A header holds no control characters and no more than Latin-1.
+    # Headers hold Latin-1 without control characters.
     printable = "".join(c if c.isprintable() else " " for c in refusal.message)
     message = " ".join(printable.split()).encode("latin-1", "replace").decode("latin-1")
     return {"X-Ably-Errorcode": str(refusal.code), "X-Ably-Errormessage": message}

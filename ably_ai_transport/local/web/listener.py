@@ -1,4 +1,4 @@
-"""Serves an ASGI application for as long as the program that owns it wants."""
+"""A port that serves an ASGI application from inside a program."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 5.0
 _KEPT_ALIVE_SECONDS = 75
-"""How long a connection waits for its next request. Who pauses for uvicorn's own five seconds, such as for
-a token of that age, would meet it as it closes, and the request would fail."""
+"""How long a connection waits for its next request. With uvicorn's default of five seconds, a client that
+pauses that long sends its request while the server closes the connection, and the request fails."""
 
 
 class WebListener:
-    """An application on a port, without signals and without waiting by sleeping.
+    """An ASGI application on a port, without signal handlers and without polling.
 
-    The port is taken at once; what connects is served from `start` to `stop`.
+    The constructor takes the port; clients are served from `start` to `stop`.
 
     Args:
-        app: What is served.
+        app: The application.
         host: The address to listen on.
         port: The port; 0 picks a free one.
         options: Further options of uvicorn.
 
     Attributes:
-        port: The port that it has.
+        port: The port that it listens on.
 
     Raises:
-        OSError: The address cannot be had.
+        OSError: The address cannot be used.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int, **options: Any) -> None:  # noqa: ANN401 - uvicorn's
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family)
-        # asyncio does this for sockets that name their protocol, and this one does not: without it, a frame
-        # waits up to 40 ms for the acknowledgement of the one before. What is accepted inherits it.
+        # asyncio sets this for sockets that name their protocol, and this one does not. Without it, a frame
+        # waits up to 40 ms for the TCP ack of the one before. Accepted sockets inherit it.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         config = uvicorn.Config(
@@ -59,11 +59,11 @@ class WebListener:
         self._task: asyncio.Task[None] | None = None
 
     def close(self) -> None:
-        """Give the port back; for listeners that have not been started."""
+        """Release the port of a listener that has not been started."""
         self._listener.close()
 
     async def start(self) -> None:
-        """Serve until `stop` is called; returns when what connects is answered."""
+        """Serve until `stop` is called; returns when clients can connect."""
         server = self._server
         # A task instead of a task group: fixtures may enter and leave a server in different tasks.
         self._task = asyncio.create_task(server.serve([self._listener]), name="web listener")
@@ -74,7 +74,7 @@ class WebListener:
             await self._task
 
     async def stop(self) -> None:
-        """Close what is connected and give the port back, also when the program is being cancelled."""
+        """Close all connections and release the port, even while being cancelled."""
         if self._task is None:
             self.close()
             return
@@ -84,7 +84,7 @@ class WebListener:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signals, and without waiting by sleeping."""
+    """uvicorn without signal handlers and without polling."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -92,12 +92,12 @@ class _Uvicorn(uvicorn.Server):
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Let `serve` return."""
+        """Make `serve` return."""
         self._stop.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to the program that the server runs in."""
+        """Leave signals to the program."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -106,14 +106,14 @@ class _Uvicorn(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        """Wait for the end; once a second the Date header is renewed."""
+        """Wait for `stop`; renew the Date header once a second."""
         while not self._stop.is_set():
             await self.on_tick(0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close listeners and connections and wait for the tasks that serve them."""
+        """Close listeners and connections and wait for their tasks."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
