@@ -4,7 +4,14 @@ It joins two rooms that do not know each other: the server, whose frames it show
 follow the conversations. It needs the extra `local`: `pip install "ably-ai-transport[local]"`.
 """
 
-import ably_ai_transport.local  # noqa: F401 - says which extra is missing
-from ably_ai_transport.inspector.server import Inspector
+try:
+    from ably_ai_transport.inspector.server import Inspector
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "starlette":
+        raise
+    raise ModuleNotFoundError(
+        f'unable to import the inspector; no {error.name} (pip install "ably-ai-transport[local]")',
+        name=error.name,
+    ) from error
 
 __all__ = ["Inspector"]

@@ -139,7 +139,7 @@ class SqliteStorage:
         if not tables and not version:
             return True
         if application != _APPLICATION_ID:
-            raise ValueError("it belongs to another program")
+            raise ValueError("it is another program's")
         if version != SCHEMA_VERSION:
             raise ValueError(f"its schema is version {version}; this server knows version {SCHEMA_VERSION}")
         return False
