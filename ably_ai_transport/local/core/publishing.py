@@ -85,7 +85,8 @@ class Publishing:
         except RefusedError as refusal:
             self._refuse(connection, label, [slot], refusal)
             return
-        self._rollup.flush(connection)
+        if connection.rollup_ms:
+            self._rollup.flush(connection)
         self._publish(connection, label, submissions, [slot])
 
     def presence(self, connection: Connection, frame: Frame) -> None:
@@ -216,7 +217,7 @@ class Publishing:
             acks.complete(acks.open(msg_serial), known)
             acks.flush()
             return None
-        if self._rollup.holds(connection) and acks.is_pending(msg_serial):
+        if connection.rollup_ms and self._rollup.holds(connection) and acks.is_pending(msg_serial):
             return None
         return acks.open(msg_serial)
 
