@@ -141,3 +141,10 @@ async def test_the_log_tells_of_connects_attaches_publishes_and_refusals(
     published = records[3].__dict__
     assert (published["session"], published["serial"], published["connection"]) == ("c", serial, client.id)
     assert [record.levelname for record in records[:2]] == ["INFO", "DEBUG"]
+
+
+async def test_a_token_without_a_scheme_is_not_repeated(server: LocalServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as rest:
+        response = await rest.get("/channels/c", headers={"Authorization": SECRET})
+    assert response.status_code == 401
+    assert SECRET not in response.text + str(response.headers)

@@ -62,7 +62,7 @@ class TokenDesk:
         if request.get("mac") is not None:
             self._check_signature(key, request)
         elif identity is None or identity.key_name != key_name or identity.is_token:
-            raise RefusedError(40101, 401, "a token request must be signed or made with the key")
+            raise RefusedError(40101, 401, "a token request must be signed or authenticated with the key")
         ttl_ms = _ttl(request.get("ttl"))
         client_id = _client_id(request.get("clientId"))
         capability = _capability(request.get("capability"), key)
@@ -168,7 +168,7 @@ def _client_id(value: Value) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value:
-        raise RefusedError(40012, 400, "the clientId of a token must be a string that is not empty")
+        raise RefusedError(40012, 400, "the clientId of a token must be a non-empty string")
     return value
 
 

@@ -95,7 +95,7 @@ class Apps:
         """
         engine = self._provisioned.get(app_id)
         if engine is None:
-            raise RefusedError(40400, 404, f"no app {app_id!r} has been provisioned here")
+            raise RefusedError(40400, 404, f"unable to delete app {app_id!r}; it was not provisioned here")
         if app_id_of(identity.key_name) != app_id:
             raise RefusedError(40100, 401, "an app can only be deleted with one of its keys")
         del self._provisioned[app_id]

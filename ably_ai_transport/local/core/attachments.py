@@ -277,10 +277,7 @@ class Attachments:
         if not granted:
             raise denied(name, "attach")
         rewind = rewind_of(params)
-        limit = self._options.limits.max_attachments
-        attached_before = self._by_connection.get(connection, {})
-        if label not in attached_before and len(attached_before) >= limit:
-            raise too_many_channels(limit)
+        self._check_limit(connection, label)
         channel = self._channels.open(name)
         resume_from = frame.get("channelSerial") or None
         backlog = self._backlog(channel, resume_from) if resume_from else None
@@ -330,6 +327,12 @@ class Attachments:
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",
             extra={"session": label, "connection": connection.id, "serial": serial},
         )
+
+    def _check_limit(self, connection: Connection, label: str) -> None:
+        limit = self._options.limits.max_attachments
+        attached = self._by_connection.get(connection, {})
+        if label not in attached and len(attached) >= limit:
+            raise too_many_channels(limit)
 
     def _backlog(self, channel: Channel, serial: str) -> Sequence[LogEntry] | None:
         """Return the steps after a channel serial; None when it lies outside of the retention."""

@@ -317,7 +317,7 @@ class Channels:
         return channel
 
     def find(self, name: str) -> Channel | None:
-        """Return a channel; None when nobody has used it."""
+        """Return a channel; None when it does not exist yet."""
         return self._channels.get(name)
 
     def all(self) -> Iterable[Channel]:

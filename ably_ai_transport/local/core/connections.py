@@ -173,7 +173,7 @@ class Connections:
             ),
         )
         connection.issue_key()
-        # If a crash lost the new key, the client would publish again what is stored.
+        # If a crash lost the new key, the client could not resume and would publish stored messages again.
         self._storage.save_connection(
             ConnectionRecord(connection.id, tuple(connection.keys), identity.key_name, identity.client_id)
         )

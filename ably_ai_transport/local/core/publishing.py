@@ -113,7 +113,7 @@ class Publishing:
         if self._rules.takes_ack(name, "presence"):
             self._swallow(connection, [slot], serials)
         else:
-            self._acknowledge(connection, [slot], serials)
+            self._ack(connection, [slot], serials)
 
     def unsupported(self, connection: Connection, frame: Frame) -> None:
         """Refuse an ANNOTATION or OBJECT frame."""
@@ -158,11 +158,11 @@ class Publishing:
             self._fan_out(channel, delivery)
             self._swallow(connection, slots, outcome.serials)
         elif self._ack_before_echo:
-            self._acknowledge(connection, slots, outcome.serials)
+            self._ack(connection, slots, outcome.serials)
             self._fan_out(channel, delivery)
         else:
             self._fan_out(channel, delivery)
-            self._acknowledge(connection, slots, outcome.serials)
+            self._ack(connection, slots, outcome.serials)
 
     # Without a websocket
 
@@ -221,7 +221,7 @@ class Publishing:
             return None
         return acks.open(msg_serial)
 
-    def _acknowledge(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
+    def _ack(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
         """Ack publishes once they are stored."""
         self._commits.then(lambda error: self._settle(connection, slots, error or serials))
 

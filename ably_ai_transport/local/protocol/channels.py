@@ -33,7 +33,7 @@ _UNITS: Final[dict[str, RewindUnit]] = {"": "messages", "s": "seconds", "m": "mi
 
 
 class Rewind(NamedTuple):
-    """How much of the past an ATTACH asks for."""
+    """The rewind of an ATTACH: a number of messages, seconds or minutes."""
 
     amount: int
     unit: RewindUnit

@@ -55,7 +55,7 @@ def dump(value: object, format_: Format) -> bytes:
 
 
 def load(payload: str | bytes, format_: Format) -> Value:
-    """Decode what a client sent.
+    """Decode a frame or a body of a client.
 
     Raises:
         RefusedError: 40000, the payload is not of that format.

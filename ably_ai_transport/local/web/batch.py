@@ -35,7 +35,7 @@ def batch_publish(engine: Engine, identity: Identity, body: Value, version: int)
     """
     specs = body if isinstance(body, list) else [body]
     if not specs:
-        raise bad_request("a batch must have a specification")
+        raise bad_request("a batch must hold a specification")
     results = [_publish_spec(engine, identity, spec) for spec in specs]
     if version >= _COUNTED_SINCE:
         counted = [_counted(outcomes) for outcomes in results]

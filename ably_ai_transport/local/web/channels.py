@@ -84,7 +84,7 @@ class ChannelRoutes:
 
     async def _publish(self, request: Request, identity: Identity, name: str) -> Reply:
         if request.query_params.get("_forceNack") == "true":
-            raise RefusedError(40099, 400, "forced, as the test suites of the SDKs ask for")
+            raise RefusedError(40099, 400, "publish refused by _forceNack")
         body = await body_of(request, self._engine.options.limits.max_frame_size)
         items = body if isinstance(body, list) else [body]
         submissions = [parse_submission(item) for item in items]
@@ -101,7 +101,7 @@ class ChannelRoutes:
         if submission.action not in _MUTATIONS:
             raise bad_request("the action must be an update, a delete or an append")
         if submission.serial not in (None, serial):
-            raise bad_request("the serial in the body is not that of the path")
+            raise bad_request("the serial in the body must be the one in the path")
         submission.serial = serial
         outcome = self._engine.publish(name, identity, [submission])
         version = outcome.serials[0]

@@ -57,7 +57,7 @@ def credentials_of(request: Request) -> Credentials:
             # Ably's SDKs send the token in base64; other clients send it plain.
             token = value if value.count(".") == 2 else _unbase64(value)
             return Credentials(token=token, client_id=client_id)
-        raise RefusedError(40101, 401, f"unsupported authorization scheme {scheme!r}")
+        raise RefusedError(40101, 401, "unsupported authorization scheme (use Basic or Bearer)")
     return Credentials(
         key=params.get("key"),
         token=params.get("access_token") or params.get("accessToken"),
