@@ -13,8 +13,8 @@ logger = logging.getLogger("ably_ai_transport_haip.client")
 class Emitter:
     """The listeners of a fixed set of events.
 
-    A listener is a plain function or a coroutine function. Plain functions run at once, in order; each call of
-    a coroutine function runs in a task of its own. An exception of a listener is logged with its traceback.
+    A listener is a plain function or a coroutine function. Plain functions run at once, in order. Each call
+    of a coroutine function runs in a task of its own. What a listener raises is logged with its traceback.
 
     Args:
         events: The names of the events.

@@ -253,7 +253,7 @@ class Link:
                 logger.debug("Attempt %d to connect again, in %.1f s", self.attempts + 1, delay)
                 await asyncio.sleep(delay)
                 self.attempts += 1
-        except Exception:
+        except Exception:  # noqa: BLE001 - nobody awaits this task
             logger.exception("The connection failed for an unexpected reason")
             self._fail(HaipConnectionError("unable to go on; see the log"), was_up=True)
         finally:

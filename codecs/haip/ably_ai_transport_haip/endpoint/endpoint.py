@@ -501,7 +501,7 @@ class HaipEndpoint:
             known = {
                 "haip_session": self.session_id,
                 "run": envelope.run_id,
-                "thread": envelope.thread_id,
+                "haip_thread": envelope.thread_id,
                 "serial": envelope.sequence,
             }
             logger.debug("%s %s on %s", doing, message.type, envelope.channel, extra=known)
@@ -559,7 +559,7 @@ def _set(**fields: object) -> dict[str, object]:
 
 
 def _bytes(data: bytes) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _invalid("send bytes", f"the data are {type(data).__name__}, not bytes")
     return bytes(data)
 

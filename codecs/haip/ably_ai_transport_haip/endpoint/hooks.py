@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,4 +20,4 @@ async def call(hook: Callable[P, T | Awaitable[T]], *args: P.args, **kwargs: P.k
         The result of the function, awaited if it is awaitable.
     """
     result = hook(*args, **kwargs)
-    return await result if inspect.isawaitable(result) else result
+    return await cast("Awaitable[T]", result) if inspect.isawaitable(result) else cast("T", result)

@@ -113,8 +113,8 @@ class Outbox:
         most_messages, most_bytes = self.credits.most(channel)
         if cost > most_messages or size > most_bytes:
             raise HaipFlowControlError(
-                f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can ever cover"
-                " (raise max_credits or max_credit_bytes, or send less at once)"
+                f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can"
+                " ever cover (raise max_credits or max_credit_bytes, or send less at once)"
             )
 
     def check_one(self, message: HaipMessage) -> None:
