@@ -161,9 +161,13 @@ async def test_senders_that_wait_for_credits_learn_that_the_client_is_closed() -
     async with standing(mute) as stand:
         alice = stand.client(flow_control=flow)
         await alice.connect()
-        with anyio.fail_after(20), pytest.raises(HaipConnectionError):
+
+        async def talk() -> None:
             while True:
                 await alice.send_text_message("USER", "Hello")
+
+        with anyio.fail_after(20), pytest.raises(HaipConnectionError):
+            await talk()
         await alice.disconnect()
 
 

@@ -19,6 +19,7 @@ from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.utils import parse_jwt
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from ably_ai_transport.local.web_listener import WebListener
 from tests.support.haip_stand import SECRET, TRANSPORTS, Inbox, parrot, standing, token
@@ -95,7 +96,7 @@ def test_an_address_that_is_refused_is_named_without_the_token(url: str) -> None
 
 
 async def test_a_server_that_repeats_the_token_in_its_refusal() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         said = Request(scope).query_params.get("token", "")
         await PlainTextResponse(f"bad token {said}", 403)(scope, receive, send)
 
