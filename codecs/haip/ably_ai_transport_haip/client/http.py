@@ -39,6 +39,7 @@ class HttpTransport(BaseTransport):
         timeout: float,
     ) -> None:
         super().__init__(url, token)
+        self._post_to = _split(url)
         self._headers = dict(headers)
         self._cookies = dict(cookies)
         self._timeout = timeout
@@ -59,7 +60,7 @@ class HttpTransport(BaseTransport):
         else:
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
-        address, extensions = _split(self._url)
+        address, extensions = self._post_to
         try:
             response = await self._client.post(
                 address, content=body, headers=headers, timeout=self._timeout, extensions=extensions

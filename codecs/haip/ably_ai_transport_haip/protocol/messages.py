@@ -206,7 +206,7 @@ def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
         raise HaipProtocolError(
             f"unable to write {message.type}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
         ) from error
-    if _SURROGATE.search(text) is None:
+    if text.isascii() or _SURROGATE.search(text) is None:
         return text
     # JSON can escape half a surrogate pair; UTF-8 cannot hold it.
     return json.dumps(flat, separators=(",", ":"), allow_nan=False)
