@@ -109,9 +109,10 @@ class Outbox:
         for message in messages:
             self.check_one(message)
         channel, cost = channel_of(messages[0]), self._cost(messages)
-        size = self._size(messages) if cost else 0
+        # Measured in any case: a payload that is no JSON is found when it is written.
+        size = self._size(messages)
         most_messages, most_bytes = self.credits.most(channel)
-        if cost > most_messages or size > most_bytes:
+        if cost and (cost > most_messages or size > most_bytes):
             raise HaipFlowControlError(
                 f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can"
                 " ever cover (raise max_credits or max_credit_bytes, or send less at once)"
