@@ -23,16 +23,20 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.haip_stand import Stand, parrot, standing, token
 
 
+def wrong(value: object) -> Any:  # noqa: ANN401 - an argument of the wrong type
+    return value
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: HaipClientConfig(url=5, token=""), "url is int"),
-        (lambda: HaipClientConfig(url="ws://a", token=5), "token is int"),
-        (lambda: HaipClientConfig(url="ws://a", token="", transport="carrier pigeon"), "known are websocket"),
+        (lambda: HaipClientConfig(url=wrong(5), token=""), "url is int"),
+        (lambda: HaipClientConfig(url="ws://a", token=wrong(5)), "token is int"),
+        (lambda: HaipClientConfig(url="ws://a", token="", transport=wrong("pigeon")), "known are websocket"),
         (lambda: HaipClientConfig(url="ws://a", token="", max_concurrent_runs=0), "is less than 1"),
         (lambda: HaipClientConfig(url="ws://a", token="", reconnect_delay=-1), "is negative"),
         (lambda: HaipClientConfig(url="ws://a", token="", connect_timeout=0), "is not positive"),
-        (lambda: FlowControlConfig(on_exhausted="panic"), "is not one of raise, queue, wait"),
+        (lambda: FlowControlConfig(on_exhausted=wrong("panic")), "is not one of raise, queue, wait"),
         (lambda: FlowControlConfig(max_credits={"USER": -1}), "max_credits is negative"),
         (lambda: HaipServerOptions(max_sessions=-1), "max_sessions is negative"),
         (lambda: HaipServerOptions(heartbeat_interval=0), "heartbeat_interval is not positive"),
@@ -82,7 +86,7 @@ async def exchange(stand: Stand, *frames: str) -> list[dict[str, Any]]:
     return replies
 
 
-HELLO = {
+HELLO: dict[str, object] = {
     "haip_version": "1.1.2",
     "accept_major": [1],
     "accept_events": [event for event in HaipEventType if event != "PING"],
