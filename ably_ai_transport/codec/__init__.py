@@ -1,6 +1,7 @@
 """Codecs: the contract, what encoders and decoders are made of, and the builder from tables."""
 
 from ably_ai_transport.codec.contract import (
+    Ack,
     ChannelWriter,
     Codec,
     CodecMessage,
@@ -60,6 +61,7 @@ from ably_ai_transport.codec.tables import (
 )
 
 __all__ = [
+    "Ack",
     "BatchHeaders",
     "BatchRow",
     "BoolField",

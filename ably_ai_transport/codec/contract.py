@@ -5,11 +5,10 @@ folds those events into messages for people. Sessions know nothing of the vocabu
 nothing of runs, trees or Ably.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeAlias, runtime_checkable
 
 from typing_extensions import TypeVar
 
@@ -29,24 +28,53 @@ OutT_contra = TypeVar("OutT_contra", contravariant=True)
 InT_co = TypeVar("InT_co", covariant=True)
 OutT_co = TypeVar("OutT_co", covariant=True)
 MsgT_co = TypeVar("MsgT_co", covariant=True)
+AckT_co = TypeVar("AckT_co", covariant=True)
+
+
+class Ack(Protocol[AckT_co]):
+    """The channel's ack of one write; it may be awaited any number of times. An ``asyncio.Future`` is one."""
+
+    def __await__(self) -> Generator[Any, None, AckT_co]:
+        """Wait for the ack and return its value, or raise the refusal."""
+        ...
+
+    def done(self) -> bool:
+        """Whether the write was acked, refused or cancelled."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether the channel dropped the write."""
+        ...
+
+    def result(self) -> AckT_co:
+        """Return the value of an ack that is done, or raise the refusal."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Return the refusal of an ack that is done; None where there is none."""
+        ...
+
+    def add_done_callback(self, callback: "Callable[[Ack[AckT_co]], object]", /) -> None:
+        """Call a function soon after the ack is done, never before this returns."""
+        ...
 
 
 class ChannelWriter(Protocol):
-    """What an encoder needs of a channel.
+    """Writes messages to one channel.
 
-    Each call puts its message into the channel's outgoing order at once, before it returns; the future
-    resolves when the channel has answered and fails with an :class:`AITransportError` when it refused.
+    Each call puts its message into the channel's outgoing order at once, before it returns. The ack fails
+    with an :class:`AITransportError` when the channel refused the write.
     """
 
-    def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
+    def publish(self, messages: Sequence[OutboundMessage]) -> Ack[list[str | None]]:
         """Publish new messages, atomically; resolves to their serials."""
         ...
 
-    def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
+    def append(self, message: OutboundMessage) -> Ack[str | None]:
         """Append to the message that ``serial`` names; resolves to the serial of the new version."""
         ...
 
-    def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
+    def update(self, message: OutboundMessage) -> Ack[str | None]:
         """Replace the message that ``serial`` names; resolves to the serial of the new version."""
         ...
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ably_ai_transport.codec.contract import ChannelWriter, EncoderOptions, Payload, WriteOptions
+from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Payload, WriteOptions
 from ably_ai_transport.codec.encoder_pipeline import AppendPipeline, failure_of, logger
 from ably_ai_transport.codec.encoder_stream import (
     EncoderStats,
@@ -256,31 +256,39 @@ class EncoderCore:
             raise _dropped("publish") from error
         raise error
 
-    def _enqueue(self, messages: list[OutboundMessage]) -> asyncio.Future[list[str | None]]:
+    def _enqueue(self, messages: list[OutboundMessage]) -> Ack[list[str | None]]:
         """Put messages behind all text that was written before them."""
         self._pipeline.send_waiting()
         try:
             future = self._writer.publish(messages)
         except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
-            future = asyncio.get_running_loop().create_future()
-            future.set_exception(error)
+            refused = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            future = refused
         self._publishing += 1
         future.add_done_callback(self._published)
         return future
 
-    def _published(self, _: asyncio.Future[list[str | None]]) -> None:
+    def _published(self, _: Ack[list[str | None]]) -> None:
         self._publishing -= 1
         self._pipeline.wake()
 
-    async def _answer(self, future: asyncio.Future[list[str | None]]) -> None:
+    async def _answer(self, future: Ack[list[str | None]]) -> None:
         """Wait for an answer. A caller that is cancelled does not take the message back."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake(_: object) -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        future.add_done_callback(wake)
         try:
-            await asyncio.wait((future,))
+            await answered
         except asyncio.CancelledError:
             future.add_done_callback(_log_abandoned)
             raise
 
-    def _started(self, stream: OutgoingStream, future: asyncio.Future[list[str | None]]) -> None:
+    def _started(self, stream: OutgoingStream, future: Ack[list[str | None]]) -> None:
         error = failure_of(future)
         if error is None:
             serials = future.result()
@@ -353,7 +361,7 @@ def _dropped(action: str) -> AITransportError:
     return AITransportError(f"unable to {action}; the channel dropped the message", ErrorCode.INTERNAL_ERROR)
 
 
-def _log_abandoned(future: asyncio.Future[list[str | None]]) -> None:
+def _log_abandoned(future: Ack[list[str | None]]) -> None:
     error = failure_of(future)
     if error is not None:
         logger.warning("a message whose publisher was cancelled meanwhile was refused: %s", error)

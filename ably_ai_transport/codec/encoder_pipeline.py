@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ably_ai_transport.codec.contract import ChannelWriter, EncoderOptions
+from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions
 from ably_ai_transport.codec.encoder_stream import EncoderStats, Ending, OutgoingStream, StreamPhase
 from ably_ai_transport.codec.encoder_text import split_text, utf8_size
 from ably_ai_transport.wire import AITransportError, ErrorCode, OutboundMessage
@@ -25,7 +25,7 @@ REPAIR_ATTEMPTS = 2
 logger = logging.getLogger("ably_ai_transport.codec")
 
 
-def failure_of(future: asyncio.Future[T]) -> BaseException | None:
+def failure_of(future: Ack[T]) -> BaseException | None:
     """Return why a finished future failed; None when it did not."""
     return asyncio.CancelledError() if future.cancelled() else future.exception()
 
@@ -62,9 +62,7 @@ class AppendPipeline:
                 logger.exception("message hook raised; the message goes out as the hook left it")
         return message
 
-    def submit(
-        self, call: Callable[[OutboundMessage], asyncio.Future[T]], message: OutboundMessage
-    ) -> asyncio.Future[T]:
+    def submit(self, call: Callable[[OutboundMessage], Ack[T]], message: OutboundMessage) -> Ack[T]:
         """Hand a message to the channel; an error that it raises at once fails the future, too."""
         try:
             return call(message)
@@ -230,7 +228,7 @@ class AppendPipeline:
 
     # Answers
 
-    def _acknowledged(self, stream: OutgoingStream, future: asyncio.Future[str | None]) -> None:
+    def _acknowledged(self, stream: OutgoingStream, future: Ack[str | None]) -> None:
         stream.in_flight -= 1
         self._in_flight -= 1
         error = failure_of(future)
@@ -285,7 +283,7 @@ class AppendPipeline:
         message = self.hook(OutboundMessage(None, text, extras, stream.serial))
         self.submit(self._writer.update, message).add_done_callback(partial(self._repaired, stream))
 
-    def _repaired(self, stream: OutgoingStream, future: asyncio.Future[str | None]) -> None:
+    def _repaired(self, stream: OutgoingStream, future: Ack[str | None]) -> None:
         error = failure_of(future)
         if error is None:
             self.stats.recovered += 1

@@ -1,12 +1,13 @@
 """The state of one streamed message on its way out."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
+
+from ably_ai_transport.codec.contract import Ack
 
 EndStatus: TypeAlias = Literal["complete", "cancelled"]
 
@@ -138,7 +139,7 @@ class OutgoingStream:
     attempts: int = 0
     error: BaseException | None = None
     reported: bool = False
-    acknowledged: Callable[[asyncio.Future[str | None]], object] = _ignore
+    acknowledged: Callable[[Ack[str | None]], object] = _ignore
 
     def move(self, trigger: StreamTrigger) -> None:
         """Go on to the next phase."""

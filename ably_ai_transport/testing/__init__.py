@@ -11,6 +11,6 @@ Example:
 For tests against the real SDK there is :class:`ably_ai_transport.local.LocalServer`.
 """
 
-from ably_ai_transport.channel.memory import MemoryClient, MemoryFaults, MemoryHub, MemoryOperation
+from ably_ai_transport.testing.memory import MemoryClient, MemoryFaults, MemoryHub, MemoryOperation
 
 __all__ = ["MemoryClient", "MemoryFaults", "MemoryHub", "MemoryOperation"]

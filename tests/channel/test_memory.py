@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ably_ai_transport.channel import Channel, ChannelSource, ChannelState, open_channel
-from ably_ai_transport.channel.memory import MemoryChannel, MemoryHub
+from ably_ai_transport.testing.memory import MemoryChannel, MemoryHub
 from ably_ai_transport.wire import AITransportError, InboundMessage, OutboundMessage
 from tests.channel.clients import Seen
 

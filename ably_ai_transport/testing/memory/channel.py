@@ -16,10 +16,10 @@ from ably_ai_transport.channel.contract import (
     Unsubscribe,
 )
 from ably_ai_transport.channel.listeners import Listeners
-from ably_ai_transport.channel.memory.faults import MemoryFaults
-from ably_ai_transport.channel.memory.log import Attachment, ChannelLog, Publisher
-from ably_ai_transport.channel.memory.turns import Turns
 from ably_ai_transport.channel.payload import APPEND, UPDATE, written_change, written_new
+from ably_ai_transport.testing.memory.faults import MemoryFaults
+from ably_ai_transport.testing.memory.log import Attachment, ChannelLog, Publisher
+from ably_ai_transport.testing.memory.turns import Turns
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, OutboundMessage
 
 T = TypeVar("T")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ably_ai_transport.channel.contract import ChannelState
-from ably_ai_transport.channel.memory.turns import Turns
+from ably_ai_transport.testing.memory.turns import Turns
 from ably_ai_transport.wire import AITransportError, ErrorCode
 
 if TYPE_CHECKING:
-    from ably_ai_transport.channel.memory.channel import MemoryChannel
+    from ably_ai_transport.testing.memory.channel import MemoryChannel
 
 MemoryOperation: TypeAlias = Literal["create", "append", "update"]
 

@@ -12,8 +12,8 @@ await hub.settle()
 Nothing here looks at a clock or draws a random number: the same calls give the same serials.
 """
 
-from ably_ai_transport.channel.memory.channel import MemoryChannel
-from ably_ai_transport.channel.memory.faults import MemoryFaults, MemoryOperation
-from ably_ai_transport.channel.memory.hub import MemoryClient, MemoryHub
+from ably_ai_transport.testing.memory.channel import MemoryChannel
+from ably_ai_transport.testing.memory.faults import MemoryFaults, MemoryOperation
+from ably_ai_transport.testing.memory.hub import MemoryClient, MemoryHub
 
 __all__ = ["MemoryChannel", "MemoryClient", "MemoryFaults", "MemoryHub", "MemoryOperation"]

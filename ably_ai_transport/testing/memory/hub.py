@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ably_ai_transport.channel.memory.channel import MemoryChannel
-from ably_ai_transport.channel.memory.faults import MemoryFaults
-from ably_ai_transport.channel.memory.log import ChannelLog, Publisher, Serials
-from ably_ai_transport.channel.memory.turns import Turns
+from ably_ai_transport.testing.memory.channel import MemoryChannel
+from ably_ai_transport.testing.memory.faults import MemoryFaults
+from ably_ai_transport.testing.memory.log import ChannelLog, Publisher, Serials
+from ably_ai_transport.testing.memory.turns import Turns
 from ably_ai_transport.wire import InboundMessage
 
 
