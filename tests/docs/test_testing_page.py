@@ -1,0 +1,21 @@
+"""The page on tests is right: a reader who types it in a fresh directory gets tests that pass."""
+
+from pathlib import Path
+
+from tests.support.pages import ROOT, Page, not_installed, run_as_typed
+
+PAGE = Page(ROOT / "docs" / "testing.md")
+
+
+def test_every_test_of_the_page_passes_as_typed(tmp_path: Path) -> None:
+    PAGE.write(tmp_path)
+    [command] = [line for line in PAGE.commands() if not line.startswith("pip install")]
+    result = run_as_typed(command, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 passed" in result.stdout
+    assert "warning" not in result.stdout
+
+
+def test_what_the_page_installs_is_what_it_imports() -> None:
+    assert not_installed(PAGE) == set()
+    assert {"conftest.py"} & set(PAGE.files()) == set(), "the plugin needs no conftest.py"
