@@ -1,7 +1,8 @@
 """Follows a page of the documentation to the letter, in a directory of the reader's own.
 
 A ``python`` or ``toml`` block that begins with a comment such as ``# test_chat.py`` is a file.
-A ``sh`` block is typed. ``pip install`` is not run: the distributions that it would bring are compared with the files' imports.
+A ``sh`` block is typed, except for ``pip install``: what it would bring is compared with the
+imports of the files.
 """
 
 import ast

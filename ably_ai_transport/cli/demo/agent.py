@@ -26,9 +26,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ably_ai_transport import AgentSession, AITransportError, ErrorCode, Invocation
-from ably_ai_transport.cli.demo.answers import Answers, delta_of, text_delta_of
+from ably_ai_transport.cli.connection import connected
 from ably_ai_transport.cli.demo.figures import Figures
-from ably_ai_transport.cli.demo.participant import connected
+from ably_ai_transport.cli.demo.replies import ReplySource, delta_of, text_delta_of
 
 logger = logging.getLogger("ably_ai_transport.cli")
 
@@ -46,10 +46,10 @@ class Agent:
         replies: For each run, the text that the model has produced for it.
     """
 
-    def __init__(self, options: Mapping[str, Any], answers: Answers, figures: Figures) -> None:
+    def __init__(self, options: Mapping[str, Any], source: ReplySource, figures: Figures) -> None:
         self.replies: dict[str, str] = {}
         self._options = options
-        self._answers = answers
+        self._source = source
         self._figures = figures
         self._desk: _Desk | None = None
 
@@ -85,17 +85,22 @@ class Agent:
     async def _work(self, desk: "_Desk", invocation: Invocation, invocation_id: str) -> None:
         try:
             session = await desk.session(invocation.session_name)
+            logger.info("invocation %s is taken", invocation_id, extra={"session": invocation.session_name})
             async with session.create_run(invocation, invocation_id=invocation_id) as run:
                 conversation = [message.message for message in await run.view.load_all()]
-                await run.pipe(self._reply(run.run_id, conversation))
+                result = await run.pipe(self._reply(run.run_id, conversation))
+                if result.error is not None:
+                    raise result.error
         except Exception:
-            logger.exception("The agent gave up on invocation %s", invocation_id)
+            logger.exception(
+                "invocation %s failed", invocation_id, extra={"session": invocation.session_name}
+            )
 
     async def _reply(self, run_id: str, conversation: Sequence[UIMessage]) -> AsyncIterator[UIMessageChunk]:
         fails = bool(conversation) and text_of(conversation[-1]) == FAILING_QUESTION
         tokens = 0
         self.replies[run_id] = ""
-        async with aclosing(self._answers.reply(conversation)) as chunks:
+        async with aclosing(self._source.reply(conversation)) as chunks:
             async for chunk in chunks:
                 if delta_of(chunk) is not None:
                     tokens += 1

@@ -5,7 +5,7 @@ import re
 from ably_ai_transport_vercel import UIMessageChunk
 from ably_ai_transport_vercel.adapters import ReplyWriter
 
-from ably_ai_transport.cli.demo.answers import Answer
+from ably_ai_transport.cli.demo.replies import Reply
 
 _FERRY = (
     """
@@ -101,11 +101,11 @@ _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 _TOKEN = re.compile(r"\s*\w{1,7}|\s*[^\w\s]+|\s+")
 
 
-def built_in_answers() -> list[Answer]:
+def built_in_replies() -> list[Reply]:
     """Return the replies."""
     replies = (_FERRY, _LIGHTHOUSE, _BREAD)
     return [
-        Answer(question, tuple(_chunks(thought, text)))
+        Reply(question, tuple(_chunks(thought, text)))
         for question, (thought, text) in zip(QUESTIONS, replies, strict=True)
     ]
 

@@ -11,8 +11,8 @@ from ably_ai_transport_vercel.adapters import Event, ResponsesTranslator
 from ably_ai_transport_vercel.adapters.writer import map_at, text_at
 
 from ably_ai_transport import AITransportError, ErrorCode
-from ably_ai_transport.cli.demo.answers import Answers
 from ably_ai_transport.cli.demo.built_in import QUESTIONS
+from ably_ai_transport.cli.demo.replies import ReplySource
 
 PUBLIC_API = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-5-mini"
@@ -21,7 +21,7 @@ _TIMEOUT = httpx.Timeout(60, connect=10)
 
 
 @dataclass(slots=True)
-class Model(Answers):
+class Model(ReplySource):
     """A model behind the Responses API, or anything that speaks like it.
 
     Attributes:

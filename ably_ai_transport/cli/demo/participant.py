@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
-from ably import AblyRealtime
 from ably_ai_transport_vercel import (
     UIMessage,
     UIMessageChunk,
@@ -17,6 +16,7 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport import ClientRun, ClientSession, RunInfo, RunStatus
+from ably_ai_transport.cli.connection import connected
 from ably_ai_transport.cli.problems import CliError
 
 Session: TypeAlias = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
@@ -113,24 +113,6 @@ class Participant:
         self.revision += 1
         self._changed.set()
         self._changed = anyio.Event()
-
-
-@asynccontextmanager
-async def connected(options: Mapping[str, Any]) -> AsyncGenerator[AblyRealtime]:
-    """Open an Ably client, and close it at the end.
-
-    Args:
-        options: The SDK's options.
-
-    Yields:
-        The client.
-    """
-    client = AblyRealtime(**options)
-    try:
-        yield client
-    finally:
-        with anyio.CancelScope(shield=True):
-            await client.close()
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from ably_ai_transport_vercel import UIMessageChunk
 from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
-from ably_ai_transport.cli.demo.answers import Answer
+from ably_ai_transport.cli.demo.replies import Reply
 
 FEWEST_TOKENS = 40
 """Shorter replies are over before anybody could look at them."""
@@ -24,7 +24,7 @@ def beside_the_checkout() -> Path | None:
     return folder if (checkout / "pyproject.toml").is_file() and folder.is_dir() else None
 
 
-def read_answers(folder: Path) -> list[Answer]:
+def read_replies(folder: Path) -> list[Reply]:
     """Read the recordings in a folder and below it, those of a good length first.
 
     Files that are no recording of a known kind, or hold too little text, are left out.
@@ -40,14 +40,14 @@ def read_answers(folder: Path) -> list[Answer]:
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    answers: list[Answer] = []
+    replies: list[Reply] = []
     for path in sorted(folder.rglob("*.jsonl")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         with suppress(OSError, ValueError, AITransportError):
-            answer = Answer(f"Replay {name}", tuple(read_chunks(path)))
-            if answer.tokens >= FEWEST_TOKENS:
-                answers.append(answer)
-    return sorted(answers, key=lambda answer: abs(answer.tokens - _IDEAL_TOKENS))
+            reply = Reply(f"Replay {name}", tuple(read_chunks(path)))
+            if reply.tokens >= FEWEST_TOKENS:
+                replies.append(reply)
+    return sorted(replies, key=lambda reply: abs(reply.tokens - _IDEAL_TOKENS))
 
 
 def read_chunks(path: Path) -> Iterator[UIMessageChunk]:

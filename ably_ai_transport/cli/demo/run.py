@@ -1,11 +1,9 @@
 """The ``demo`` command."""
 
-import logging
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +11,17 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from ably_ai_transport.cli.demo.answers import Answers, Playback
-from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.interactive import Interactive
 from ably_ai_transport.cli.demo.keyboard import is_supported
 from ably_ai_transport.cli.demo.model import Model
 from ably_ai_transport.cli.demo.narrators import Lines, OnScreen
-from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_answers
+from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_replies
+from ably_ai_transport.cli.demo.replies import Playback, ReplySource
 from ably_ai_transport.cli.demo.screen import Screen
 from ably_ai_transport.cli.demo.script import Check, Script, failures
 from ably_ai_transport.cli.demo.stage import Stage, stage
+from ably_ai_transport.cli.logs import log_to_file
 from ably_ai_transport.cli.problems import INTERRUPTED, MISUSED, CliError
 
 LONGEST_SECONDS = 120
@@ -37,7 +36,8 @@ class DemoOptions:
         recordings: A folder of recorded model streams.
         model: The model to ask, where there is a key.
         speed: How many times faster known replies are played.
-        log: Where to write the log.
+        log: Where to write the log; nowhere by default, because the demo draws on the screen.
+        verbose: Whether the log holds debug records, too.
     """
 
     script: bool = False
@@ -45,6 +45,7 @@ class DemoOptions:
     model: str | None = None
     speed: float = 1.0
     log: Path | None = None
+    verbose: bool = False
 
 
 async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
@@ -60,19 +61,21 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     Raises:
         CliError: The options cannot be used.
     """
+    if options.verbose and options.log is None:
+        raise CliError("--verbose needs a file to log to here: add --log FILE.", MISUSED)
     console = console or Console(highlight=False)
-    answers = choose_answers(options, os.environ)
+    source = choose_replies(options, os.environ)
     _skip_proxies()
     code = INTERRUPTED
-    with _logged(options.log):
+    with log_to_file(options.log, verbose=options.verbose):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
-            code = await _perform(options, console, answers)
+            code = await _perform(options, console, source)
             tasks.cancel_scope.cancel()
     return code
 
 
-def choose_answers(options: DemoOptions, env: Mapping[str, str]) -> Answers:
+def choose_replies(options: DemoOptions, env: Mapping[str, str]) -> ReplySource:
     """Choose what the agent replies with.
 
     A folder on the command line comes first; then a model, where there is a key for one; then a folder named
@@ -93,16 +96,16 @@ def choose_answers(options: DemoOptions, env: Mapping[str, str]) -> Answers:
         return model
     folder = options.recordings or (Path(named) if (named := env.get("AIT_RECORDINGS")) else None)
     found = folder or beside_the_checkout()
-    built_in = built_in_answers()
+    built_in = built_in_replies()
     if found is not None:
         try:
-            recorded = read_answers(found)
+            recorded = read_replies(found)
         except OSError as error:
             raise CliError(f"unable to read recordings: {error}", MISUSED) from error
         if recorded:
             # The scenes need three replies that take some time.
-            long = [answer for answer in recorded if answer.is_long]
-            others = [answer for answer in recorded if not answer.is_long]
+            long = [reply for reply in recorded if reply.is_long]
+            others = [reply for reply in recorded if not reply.is_long]
             label = f"{len(recorded)} recorded replies"
             return Playback(label, [*long, *built_in[len(long) :], *others], options.speed)
         if folder is not None:
@@ -115,14 +118,14 @@ def has_screen(console: Console) -> bool:
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
 
 
-async def _perform(options: DemoOptions, console: Console, answers: Answers) -> int:
+async def _perform(options: DemoOptions, console: Console, source: ReplySource) -> int:
     interactive = has_screen(console) and sys.stdin.isatty() and not options.script
     if interactive and not is_supported():
         console.print(
             Text("This system's terminal cannot be read key by key; here are the prepared scenes.", "yellow")
         )
         interactive = False
-    async with stage(answers) as scene:
+    async with stage(source) as scene:
         if interactive:
             await Interactive(scene, console).run(sys.stdin.fileno())
             if scene.figures.tokens:
@@ -151,7 +154,7 @@ async def _play_in_lines(scene: Stage, console: Console) -> list[Check]:
     console.print(f"  server   {scene.server.url}, Ably's protocol on this machine")
     console.print(f"  agent    {scene.agent_url}")
     console.print(f"  people   {' and '.join(person.name for person in scene.people)}")
-    console.print(f"  replies  {scene.answers.label}")
+    console.print(f"  replies  {scene.source.label}")
     script = Script(scene, Lines(console))
     await script.play()
     return script.checks
@@ -174,27 +177,6 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(*wanted) as signals:
         async for _ in signals:
             scope.cancel()
-
-
-@contextmanager
-def _logged(path: Path | None) -> Generator[None]:
-    """Write the log to a file; without one, nowhere, for the screen is taken."""
-    root = logging.getLogger()
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8") if path else logging.NullHandler()
-    except OSError as error:
-        raise CliError(f"unable to write the log: {error}", MISUSED) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = root.level
-    root.addHandler(handler)
-    if path is not None:
-        root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(handler)
-        handler.close()
 
 
 def _skip_proxies() -> None:

@@ -76,7 +76,7 @@ class Screen:
     def _title(self) -> Text:
         return Text.assemble(
             (" ably-ai-transport ", "bold reverse"),
-            (f"  one conversation on several devices · {self._stage.answers.label}", "dim"),
+            (f"  one conversation on several devices · {self._stage.source.label}", "dim"),
             no_wrap=True,
             overflow="ellipsis",
         )

@@ -136,7 +136,7 @@ class Script:
         )
 
     async def _ask(self, index: int) -> None:
-        question = self._stage.answers.questions[index]
+        question = self._stage.source.questions[index]
         self._narrator.say(f"Alice: {question}")
         before = self._stage.alice.last_run
         await self._stage.ask(question)

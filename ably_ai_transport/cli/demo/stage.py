@@ -8,9 +8,9 @@ import httpx
 from ably_ai_transport_vercel import UIMessageCodec, user_message
 
 from ably_ai_transport.cli.demo.agent import Agent, serving
-from ably_ai_transport.cli.demo.answers import Answers
 from ably_ai_transport.cli.demo.figures import AGENT, Figures
 from ably_ai_transport.cli.demo.participant import Participant, Run, participant
+from ably_ai_transport.cli.demo.replies import ReplySource
 from ably_ai_transport.cli.problems import CliError
 from ably_ai_transport.local import LocalServer, LocalServerOptions
 
@@ -27,7 +27,7 @@ class Stage:
         server: The local server.
         agent: The agent.
         agent_url: The agent's endpoint.
-        answers: What the agent replies with.
+        source: What the agent replies with.
         figures: What went over the wire so far.
         people: Who takes part, in the order in which they came.
     """
@@ -35,7 +35,7 @@ class Stage:
     server: LocalServer
     agent: Agent
     agent_url: str
-    answers: Answers
+    source: ReplySource
     figures: Figures
     _http: httpx.AsyncClient
     _exits: AsyncExitStack
@@ -89,11 +89,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(answers: Answers) -> AsyncGenerator[Stage]:
+async def stage(source: ReplySource) -> AsyncGenerator[Stage]:
     """Start the server, the agent, Alice and Bob; end them all when the block ends.
 
     Args:
-        answers: What the agent replies with.
+        source: What the agent replies with.
 
     Yields:
         The stage.
@@ -104,11 +104,11 @@ async def stage(answers: Answers) -> AsyncGenerator[Stage]:
         )
         figures = Figures(server.stats, follower="bob")
         server.on_frame(figures.on_frame)
-        agent = Agent(options_of(server, AGENT), answers, figures)
+        agent = Agent(options_of(server, AGENT), source, figures)
         address = await exits.enter_async_context(serving(agent.app()))
         # Proxies have no business between two programs on one machine.
         http = await exits.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=10))
-        scene = Stage(server, agent, f"{address}/api/chat", answers, figures, http, exits)
+        scene = Stage(server, agent, f"{address}/api/chat", source, figures, http, exits)
         await scene.join("Alice")
         await scene.join("Bob")
         scene.bob.session.view.on_message(figures.on_received)

@@ -19,7 +19,7 @@ _LONG_TOKENS, _LONG_CHARACTERS = 80, 350
 _GAPS = (0.4, 1.3, 0.7, 1.9, 0.5, 1.1, 0.3, 2.1, 0.8, 0.9)
 
 
-class Answers(Protocol):
+class ReplySource(Protocol):
     """A model, or what stands in for one.
 
     Attributes:
@@ -36,7 +36,7 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A reply that is known in advance.
 
     Attributes:
@@ -60,38 +60,38 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Playback(Answers):
+class Playback(ReplySource):
     """Plays known replies in the rhythm of a model.
 
     A question that is known gets its own reply; any other gets the next one.
 
     Attributes:
         label: What the replies are.
-        answers: The replies; the first three are those that the script asks for.
+        replies: The replies; the first three are those that the script asks for.
         speed: How many times faster than usual.
         sleep: Waits.
     """
 
     label: str
-    answers: Sequence[Answer]
+    replies: Sequence[Reply]
     speed: float = 1.0
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     questions: Sequence[str] = field(init=False)
-    _others: Iterator[Answer] = field(init=False)
+    _others: Iterator[Reply] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.questions = [answer.question for answer in self.answers[:3]]
-        self._others = cycle(self.answers)
+        self.questions = [reply.question for reply in self.replies[:3]]
+        self._others = cycle(self.replies)
 
     async def reply(self, conversation: Sequence[UIMessage]) -> AsyncGenerator[UIMessageChunk]:
         """Play the reply to the last message of a conversation."""
         asked = text_of(conversation[-1]) if conversation else ""
-        answer = next((known for known in self.answers if known.question == asked), None)
-        if answer is None:
-            answer = next(self._others)
-        gap = gap_seconds(answer.tokens) / self.speed
+        reply = next((known for known in self.replies if known.question == asked), None)
+        if reply is None:
+            reply = next(self._others)
+        gap = gap_seconds(reply.tokens) / self.speed
         await self.sleep(THINKING_SECONDS / self.speed)
-        for i, chunk in enumerate(answer.chunks):
+        for i, chunk in enumerate(reply.chunks):
             if delta_of(chunk) is not None:
                 await self.sleep(gap * _GAPS[i % len(_GAPS)])
             yield chunk
