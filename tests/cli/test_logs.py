@@ -4,13 +4,16 @@ import io
 import json
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ably_ai_transport.cli.logs import LineFormatter
 from tests.cli.command import run_command, run_python
+from tests.cli.test_serve import python_options, serving
 
 SECRETS = re.compile(r"eyJ[\w-]+\.|access_?token|:secret", re.IGNORECASE)
 """A token, the parameter that carries one, and the secret half of the tests' keys."""
@@ -24,6 +27,16 @@ def test_the_log_of_a_demo_holds_no_token(tmp_path: Path) -> None:
     assert " INFO ably_ai_transport.cli: invocation " in written
     assert " session=demo:kitchen-table" in written
     assert not SECRETS.search(written)
+
+
+def test_the_log_of_a_server_holds_no_token() -> None:
+    with serving("--port", "0", "--key", "dev.key:secret", "--verbose") as (process, shown):
+        url = f"http://{python_options(shown)['endpoint']}"
+        httpx.get(f"{url}channels/c/messages", params={"key": "dev.key:secret"}, trust_env=False)
+        httpx.get(f"{url}channels/c/messages", params={"key": "dev.key:secretly"}, trust_env=False)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=10)[1]
+    assert not SECRETS.search(errors)
 
 
 def test_a_demo_that_owns_the_screen_has_no_other_place_for_its_log() -> None:
