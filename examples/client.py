@@ -8,7 +8,7 @@ import sys
 
 import anyio
 import httpx
-from ably_ai_transport_vercel import UIMessageCodec, text_of, user_message
+from ably_ai_transport_vercel import UIMessageCodec, text_message, text_of
 from connection import connect
 
 from ably_ai_transport import ClientSession
@@ -26,7 +26,7 @@ async def ask(question: str) -> None:
         httpx.AsyncClient() as http,
     ):
         await session.view.load_all()
-        run = await session.view.send(codec.create_user_message(user_message(question)))
+        run = await session.view.send(codec.create_user_message(text_message(question)))
 
         def show() -> None:
             nonlocal shown

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import pytest
 import respx
-from ably_ai_transport_vercel import UIMessageChunk, text_message, user_message
+from ably_ai_transport_vercel import UIMessageChunk, text_message
 
 from ably_ai_transport import AITransportError, ErrorCode, error_is
 from ably_ai_transport.cli.demo.model import DEFAULT_MODEL, PUBLIC_API, Model, read_events
@@ -12,7 +12,7 @@ from tests.cli.chunks import check_reply
 from tests.cli.test_replies import responses
 
 BASE = "http://model.test/v1"
-CONVERSATION = [user_message("hi"), text_message("hello", "assistant"), user_message("how are you?")]
+CONVERSATION = [text_message("hi"), text_message("hello", role="assistant"), text_message("how are you?")]
 
 
 def sse(events: Iterable[object]) -> bytes:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ably_ai_transport_vercel import user_message
+from ably_ai_transport_vercel import text_message
 from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
@@ -162,7 +162,7 @@ async def test_playback_keeps_the_rhythm_and_knows_its_questions() -> None:
     replies = built_in_replies()
     playback = Playback("test", replies, speed=2, sleep=sleep)
     assert tuple(playback.questions) == QUESTIONS
-    chunks = [chunk async for chunk in playback.reply([user_message(QUESTIONS[1])])]
+    chunks = [chunk async for chunk in playback.reply([text_message(QUESTIONS[1])])]
     assert chunks == list(replies[1].chunks)
     assert 1.2 < sum(waited) < 2.4
     assert len(waited) == replies[1].tokens + 1
@@ -175,7 +175,7 @@ async def test_other_questions_get_one_reply_after_the_other() -> None:
     replies = built_in_replies()
     playback = Playback("test", replies, sleep=sleep)
     for reply in [*replies, replies[0]]:
-        assert [chunk async for chunk in playback.reply([user_message("what?")])] == list(reply.chunks)
+        assert [chunk async for chunk in playback.reply([text_message("what?")])] == list(reply.chunks)
 
 
 def test_short_replies_are_not_too_quick_and_long_ones_not_too_slow() -> None:

@@ -1,4 +1,4 @@
-"""The demo's agent: an HTTP endpoint that is told of a question, and a task that replies on the channel."""
+"""The demo's agent: an HTTP endpoint takes an invocation, and a task replies on the channel."""
 
 import logging
 import socket
@@ -35,15 +35,15 @@ logger = logging.getLogger("ably_ai_transport.cli")
 Session: TypeAlias = AgentSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
 
 FAILING_QUESTION = "/error"
-"""What makes the agent fail in the middle of its reply."""
+"""The question that makes the agent fail in the middle of its reply."""
 _TOKENS_BEFORE_FAILURE = 25
 
 
 class Agent:
-    """Replies to every question that it is told of.
+    """Replies to every invocation.
 
     Attributes:
-        replies: For each run, the text that the model has produced for it.
+        replies: The text that the model has produced so far, by run.
     """
 
     def __init__(self, options: Mapping[str, Any], source: ReplySource, figures: Figures) -> None:
@@ -54,7 +54,7 @@ class Agent:
         self._desk: _Desk | None = None
 
     def app(self) -> Starlette:
-        """Return the web application. Its lifespan owns the work that requests start."""
+        """Return the web application. Its lifespan owns the tasks that requests start."""
         return Starlette(
             routes=[Route("/api/chat", self._chat, methods=["POST"])], lifespan=lambda _: self._lifespan()
         )
@@ -113,7 +113,7 @@ class Agent:
 
 @dataclass(slots=True)
 class _Desk:
-    """What the agent has at hand while it is open. Its sessions stay connected from one run to the next."""
+    """The agent's client, tasks and sessions. Sessions stay connected from one run to the next."""
 
     client: AblyRealtime
     exits: AsyncExitStack
@@ -152,7 +152,7 @@ async def serving(app: Starlette) -> AsyncGenerator[str]:
     )
 
     async def serve() -> None:
-        # It is told to stop, never cancelled, so that the application ends its work in order.
+        # Stopped by should_exit, never cancelled: the application ends its work in order.
         with anyio.CancelScope(shield=True):
             await server.serve([listener])
 

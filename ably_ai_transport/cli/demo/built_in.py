@@ -1,4 +1,4 @@
-"""Replies that need neither a model nor a recording."""
+"""Built-in replies, which need neither a model nor a recording."""
 
 import re
 
@@ -111,7 +111,7 @@ def built_in_replies() -> list[Reply]:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Cut a text into pieces of about the size of a model's tokens; joined they are the text again."""
+    """Split a text into pieces of about the size of a model's tokens. Joined, they are the text."""
     return _TOKEN.findall(text)
 
 

@@ -22,12 +22,12 @@ _TIMEOUT = httpx.Timeout(60, connect=10)
 
 @dataclass(slots=True)
 class Model(ReplySource):
-    """A model behind the Responses API, or anything that speaks like it.
+    """A model behind the Responses API, or behind a compatible one.
 
     Attributes:
         api_key: The key.
         model: The model's name.
-        base_url: Where the API is.
+        base_url: The API's address.
     """
 
     api_key: str
@@ -45,7 +45,7 @@ class Model(ReplySource):
 
         Args:
             env: ``OPENAI_API_KEY`` is needed, ``OPENAI_BASE_URL`` and ``OPENAI_MODEL`` are used.
-            model: The model's name, before that of the environment.
+            model: The model's name; None takes it from the environment.
 
         Returns:
             The model; None without a key.
@@ -66,7 +66,7 @@ class Model(ReplySource):
             The chunks of its reply.
 
         Raises:
-            AITransportError: The model could not be reached, refused, or failed (104008).
+            AITransportError: The model could not be reached, refused the request, or failed (104008).
         """
         translator = ResponsesTranslator()
         try:
@@ -103,7 +103,7 @@ class Model(ReplySource):
                 cause=error,
             ) from error
         if not translator.is_finished:
-            raise AITransportError("unable to answer; the model's stream broke off", ErrorCode.STREAM_ERROR)
+            raise AITransportError("unable to answer; the model's stream ended early", ErrorCode.STREAM_ERROR)
         for chunk in translator.finish():
             yield chunk
 
@@ -139,7 +139,7 @@ def _parse(data: Sequence[str]) -> Event | None:
         event: object = json.loads(text)
     except ValueError as error:
         raise AITransportError(
-            "unable to answer; the model sent an event that is no JSON", ErrorCode.STREAM_ERROR, cause=error
+            "unable to answer; the model sent an event that is not JSON", ErrorCode.STREAM_ERROR, cause=error
         ) from error
     return cast("Event", event) if isinstance(event, dict) else None
 

@@ -29,13 +29,13 @@ LONGEST_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command was given.
+    """The options of the command.
 
     Attributes:
-        script: Whether to play the prepared scenes also where there is a terminal.
+        script: Whether to play the prepared scenes, also in a terminal.
         recordings: A folder of recorded model streams.
-        model: The model to ask, where there is a key.
-        speed: How many times faster known replies are played.
+        model: The model to ask if there is a key.
+        speed: Factor by which known replies play faster.
         log: Where to write the log; nowhere by default, because the demo draws on the screen.
         verbose: Whether the log holds debug records, too.
     """
@@ -53,7 +53,7 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
     Args:
         options: What the command was given.
-        console: Where to show it; standard output by default.
+        console: The output; standard output by default.
 
     Returns:
         The exit code.
@@ -76,20 +76,20 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
 
 def choose_replies(options: DemoOptions, env: Mapping[str, str]) -> ReplySource:
-    """Choose what the agent replies with.
+    """Choose the source of the agent's replies.
 
-    A folder on the command line comes first; then a model, where there is a key for one; then a folder named
-    in ``AIT_RECORDINGS``, and one beside the checkout; else there are built-in replies.
+    In order: a folder on the command line, a model if there is a key for one, the folder in
+    ``AIT_RECORDINGS``, a folder beside the checkout, built-in replies.
 
     Args:
         options: What the command was given.
         env: The environment.
 
     Returns:
-        The replies.
+        The source.
 
     Raises:
-        CliError: A folder that was named cannot be used.
+        CliError: The folder cannot be used.
     """
     model = Model.from_env(env, options.model)
     if options.recordings is None and model is not None:
@@ -103,7 +103,7 @@ def choose_replies(options: DemoOptions, env: Mapping[str, str]) -> ReplySource:
         except OSError as error:
             raise CliError(f"unable to read recordings: {error}", MISUSED) from error
         if recorded:
-            # The scenes need three replies that take some time.
+            # The scenes need three long replies.
             long = [reply for reply in recorded if reply.is_long]
             others = [reply for reply in recorded if not reply.is_long]
             label = f"{len(recorded)} recorded replies"
@@ -114,7 +114,7 @@ def choose_replies(options: DemoOptions, env: Mapping[str, str]) -> ReplySource:
 
 
 def has_screen(console: Console) -> bool:
-    """Tell whether there is a terminal that can be drawn on, whatever the environment forces."""
+    """Return whether the output is a real terminal, whatever the environment forces."""
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
 
 
@@ -122,7 +122,7 @@ async def _perform(options: DemoOptions, console: Console, source: ReplySource) 
     interactive = has_screen(console) and sys.stdin.isatty() and not options.script
     if interactive and not is_supported():
         console.print(
-            Text("This system's terminal cannot be read key by key; here are the prepared scenes.", "yellow")
+            Text("This terminal cannot be read key by key; here are the prepared scenes.", "yellow")
         )
         interactive = False
     async with stage(source) as scene:
@@ -180,7 +180,7 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
 
 
 def _skip_proxies() -> None:
-    """Keep the Ably SDK from asking a proxy for this machine."""
+    """Keep the Ably SDK from using a proxy for this machine."""
     for name in ("no_proxy", "NO_PROXY"):
         known = os.environ.get(name)
         os.environ[name] = f"{known},127.0.0.1" if known else "127.0.0.1"
