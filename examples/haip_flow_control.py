@@ -1,6 +1,6 @@
-"""Strategies for credits: when a HAIP client asks for more, before it runs out.
+"""Strategies for credits: a HAIP client asks for more before it runs out.
 
-Clients that ``wait`` or ``queue`` ask by themselves. These are for those that ``raise``, or that know better.
+Clients that ``wait`` or ``queue`` ask by themselves. These are for clients that ``raise``.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ CHANNELS = ("USER", "AGENT", "SYSTEM")
 
 
 class AutomaticFlowControl:
-    """Looks at credits before each text, and asks for more below a threshold."""
+    """Checks credits before each text, and asks for more below a threshold."""
 
     def __init__(
         self, client: HaipClient, *, message_threshold: int = 5, byte_threshold: int = 512 * 1024
@@ -31,7 +31,7 @@ class AutomaticFlowControl:
         return await self._client.send_text_message(channel, text, author, run_id)
 
     async def ensure_credits(self, channel: str) -> None:
-        """Ask for credits where they are running out."""
+        """Ask for credits on a channel that runs out of them."""
         state = self._client.get_connection_state()
         messages, size = state.credits.get(channel, 0), state.byte_credits.get(channel, 0)
         if messages < self._message_threshold:
@@ -41,7 +41,7 @@ class AutomaticFlowControl:
 
 
 class _Strategy:
-    """Asks for credits in tasks of its own, for as long as its block lasts."""
+    """Asks for credits in its own tasks while its block runs."""
 
     def __init__(self, client: HaipClient) -> None:
         self._client = client
@@ -71,7 +71,7 @@ class _Strategy:
 
 
 class ConservativeFlowControl(_Strategy):
-    """Asks for as much as the last grant when half of it is spent, a moment after it came."""
+    """Asks for the last grant again, a moment after it came, if half of it is spent."""
 
     def __init__(self, client: HaipClient, delay: float = 1.0) -> None:
         super().__init__(client)
@@ -92,7 +92,7 @@ class ConservativeFlowControl(_Strategy):
 
 
 class AggressiveFlowControl(_Strategy):
-    """Asks for a lot as soon as there is a connection."""
+    """Asks for a lot as soon as it is connected."""
 
     def _listen(self) -> list[Callable[[], None]]:
         return [self._client.on("connect", lambda: self._start(self._ask()))]
@@ -103,7 +103,7 @@ class AggressiveFlowControl(_Strategy):
 
 
 class AdaptiveFlowControl(_Strategy):
-    """Asks for more where much is said, and not too often."""
+    """Asks for more on busy channels, and not too often."""
 
     def __init__(self, client: HaipClient, period: float = 5.0, pause: float = 10.0) -> None:
         super().__init__(client)
@@ -118,7 +118,7 @@ class AdaptiveFlowControl(_Strategy):
     def _take(self, message: HaipMessage) -> None:
         channel = message.envelope.channel
         if message.type == "MESSAGE_START" and channel is not None:
-            # A moving average: near 1 where text after text comes.
+            # A moving average: near 1 on a channel with one text after another.
             self._rates[channel] = self._rates.get(channel, 0) * 0.9 + 0.1
 
     async def _tick(self) -> None:

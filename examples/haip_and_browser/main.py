@@ -1,11 +1,12 @@
 """A HAIP client in this terminal and a browser, in one conversation with an agent.
 
-python examples/haip_and_browser/main.py     # then open the page that it names, and type here as well
+python examples/haip_and_browser/main.py   # then open the page at the printed address, and type here as well
 
 The browser loads Ably's packages from ``node_modules``; ``make test`` puts them into ``integration_tests``.
 """
 
 import asyncio
+import logging
 import socket
 import sys
 import time
@@ -27,7 +28,7 @@ from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ably_ai_transport import AgentSession, ChannelClient, Invocation
+from ably_ai_transport import AgentSession, AITransportError, ChannelClient, Invocation
 from ably_ai_transport.local import LocalServer
 
 HERE = Path(__file__).parent
@@ -74,12 +75,17 @@ class Example:
         self._tasks.create_task(self._answer(invocation))
 
     async def _answer(self, invocation: Invocation) -> None:
-        async with (
-            self._connect("agent") as ably,
-            AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
-            session.create_run(invocation) as run,
-        ):
-            await run.pipe(model([entry.message for entry in await run.view.load_all()]))
+        try:
+            async with (
+                self._connect("agent") as ably,
+                AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
+                session.create_run(invocation) as run,
+            ):
+                result = await run.pipe(model([entry.message for entry in await run.view.load_all()]))
+                if result.error is not None:
+                    raise result.error
+        except Exception:
+            logging.exception("a question was not answered")
 
     async def _page(self, _: Request) -> FileResponse:
         return FileResponse(HERE / "page.html")
@@ -89,12 +95,16 @@ class Example:
         return JSONResponse({"ably": options, "channel": f"haip:{THREAD}"})
 
     async def _chat(self, request: Request) -> JSONResponse:
-        await self._invoke(Invocation.from_json(await request.body()))
+        try:
+            invocation = Invocation.from_json(await request.body())
+        except AITransportError as error:
+            return JSONResponse({"error": error.message}, status_code=error.status_code)
+        await self._invoke(invocation)
         return JSONResponse({})
 
 
 def show(message: HaipMessage) -> None:
-    """Print what others say, as it comes."""
+    """Print the messages of the others as they come."""
     match message.type:
         case "MESSAGE_START":
             print(f"\n{message.payload['author']}: ", end="", flush=True)

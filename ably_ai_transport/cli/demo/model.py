@@ -103,7 +103,7 @@ class Model(ReplySource):
                 cause=error,
             ) from error
         if not translator.is_finished:
-            raise AITransportError("unable to answer; the model's stream ended early", ErrorCode.STREAM_ERROR)
+            raise AITransportError("unable to answer; the model's stream broke off", ErrorCode.STREAM_ERROR)
         for chunk in translator.finish():
             yield chunk
 
@@ -139,7 +139,7 @@ def _parse(data: Sequence[str]) -> Event | None:
         event: object = json.loads(text)
     except ValueError as error:
         raise AITransportError(
-            "unable to answer; the model sent an event that is not JSON", ErrorCode.STREAM_ERROR, cause=error
+            "unable to answer; the model sent an event that is no JSON", ErrorCode.STREAM_ERROR, cause=error
         ) from error
     return cast("Event", event) if isinstance(event, dict) else None
 
