@@ -31,6 +31,8 @@ from starlette.staticfiles import StaticFiles
 from ably_ai_transport import AgentSession, AITransportError, ChannelClient, Invocation
 from ably_ai_transport.local import LocalServer
 
+logger = logging.getLogger("agent")
+
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / "integration_tests" / "node_modules"
 SECRET = "a secret for this example, which is long enough"  # noqa: S105
@@ -85,7 +87,7 @@ class Example:
                 if result.error is not None:
                     raise result.error
         except Exception:
-            logging.exception("a question was not answered")
+            logger.exception("a question was not answered")
 
     async def _page(self, _: Request) -> FileResponse:
         return FileResponse(HERE / "page.html")
