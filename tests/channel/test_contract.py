@@ -50,7 +50,7 @@ class MemoryWorld:
 
     def refuse(self, operation: str, code: int) -> None:
         assert operation in ("create", "append", "update")
-        self.hub.faults.refuse(operation=operation, code=code)
+        self.hub.faults.nack(action=operation, code=code)
 
     def interrupt(self) -> None:
         self.hub.faults.reattach(resumed=True)

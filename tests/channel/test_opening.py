@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from ably_ai_transport.channel import BASE_MODES, OBJECT_MODES, open_channel, resolve_channel_modes
-from ably_ai_transport.channel.agent import agent_string, identify
+from ably_ai_transport.channel.ably.user_agent import agent_string, identify
 from ably_ai_transport.testing.memory import MemoryHub
 from ably_ai_transport.version import __version__
 from ably_ai_transport.wire import AITransportError

@@ -13,7 +13,9 @@ Nothing here looks at a clock or draws a random number: the same calls give the 
 """
 
 from ably_ai_transport.testing.memory.channel import MemoryChannel
-from ably_ai_transport.testing.memory.faults import MemoryFaults, MemoryOperation
+from ably_ai_transport.testing.memory.faults import MemoryFaults
 from ably_ai_transport.testing.memory.hub import MemoryClient, MemoryHub
+from ably_ai_transport.testing.memory.plan import FaultAction
+from ably_ai_transport.testing.memory.presence import MemoryPresence
 
-__all__ = ["MemoryChannel", "MemoryClient", "MemoryFaults", "MemoryHub", "MemoryOperation"]
+__all__ = ["FaultAction", "MemoryChannel", "MemoryClient", "MemoryFaults", "MemoryHub", "MemoryPresence"]

@@ -1,13 +1,12 @@
-"""A channel of the hub, as one session holds it."""
+"""One session's use of a channel in memory."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
-from ably_ai_transport.channel.answers import refuse, resolve
+from ably_ai_transport.channel.acks import Acks
 from ably_ai_transport.channel.contract import (
     ChannelState,
     ChannelStateChange,
@@ -15,12 +14,20 @@ from ably_ai_transport.channel.contract import (
     StateListener,
     Unsubscribe,
 )
-from ably_ai_transport.channel.listeners import Listeners
 from ably_ai_transport.channel.payload import APPEND, UPDATE, written_change, written_new
-from ably_ai_transport.testing.memory.faults import MemoryFaults
 from ably_ai_transport.testing.memory.log import Attachment, ChannelLog, Publisher
+from ably_ai_transport.testing.memory.plan import FaultPlan
+from ably_ai_transport.testing.memory.presence import MemoryPresence
 from ably_ai_transport.testing.memory.turns import Turns
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, OutboundMessage
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    InvalidArgumentError,
+    OutboundMessage,
+    error_of,
+)
+from ably_ai_transport.wire.listeners import Listeners
 
 T = TypeVar("T")
 
@@ -43,8 +50,10 @@ class MemoryChannel:
         publisher: Publisher,
         *,
         log: ChannelLog,
+        presence: MemoryPresence,
         turns: Turns,
-        faults: MemoryFaults,
+        plan: FaultPlan,
+        registry: "list[MemoryChannel]",
         max_message_size: int,
         agents: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -52,8 +61,10 @@ class MemoryChannel:
         self._name = name
         self._publisher = publisher
         self._log = log
+        self._presence = presence
         self._turns = turns
-        self._faults = faults
+        self._plan = plan
+        self._registry = registry
         self._max_message_size = max_message_size
         self._state = ChannelState.INITIALIZED
         self._error: AITransportError | None = None
@@ -61,11 +72,10 @@ class MemoryChannel:
         self._interrupted = False
         self._inbox: deque[InboundMessage] = deque()
         self._attaching: asyncio.Future[None] | None = None
-        self._unanswered = 0
-        self._all_answered: list[asyncio.Future[None]] = []
+        self._acks = Acks()
         self._messages: Listeners[InboundMessage] = Listeners()
         self._states: Listeners[ChannelStateChange] = Listeners()
-        faults.register(self)
+        registry.append(self)
 
     @property
     def name(self) -> str:
@@ -79,18 +89,18 @@ class MemoryChannel:
 
     @property
     def state(self) -> ChannelState:
-        """Where the channel stands."""
+        """The channel's state."""
         return self._state
 
     @property
     def error_reason(self) -> AITransportError | None:
-        """Why the channel is where it stands."""
+        """The reason of the latest change."""
         return self._error
 
     @property
-    def presence(self) -> object:
-        """None: nobody is present in memory."""
-        return None
+    def presence(self) -> MemoryPresence:
+        """The presence set of the channel, in memory."""
+        return self._presence
 
     # Publishing
 
@@ -102,7 +112,7 @@ class MemoryChannel:
             serials = self._log.publish(messages, self._publisher)
         except AITransportError as error:
             return self._refused(error)
-        return self._answered(serials)
+        return self._acked(serials)
 
     def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         """Append to the message that ``serial`` names; resolves to the new version's serial."""
@@ -112,7 +122,7 @@ class MemoryChannel:
             version = self._log.append(message, self._publisher)
         except AITransportError as error:
             return self._refused(error)
-        return self._answered(version)
+        return self._acked(version)
 
     def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         """Replace the message that ``serial`` names; resolves to the new version's serial."""
@@ -122,14 +132,11 @@ class MemoryChannel:
             version = self._log.update(message, self._publisher)
         except AITransportError as error:
             return self._refused(error)
-        return self._answered(version)
+        return self._acked(version)
 
     async def flush(self) -> None:
-        """Wait until nothing published is unanswered."""
-        if self._unanswered:
-            answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._all_answered.append(answered)
-            await answered
+        """Wait until every publish has its ack."""
+        await self._acks.drained()
 
     # Attaching
 
@@ -161,7 +168,7 @@ class MemoryChannel:
         def finish() -> None:
             if self._state is ChannelState.DETACHING:
                 self._change(ChannelState.DETACHED)
-            resolve(detached, None)
+            _wake(detached)
 
         self._turns.add(finish)
         await detached
@@ -181,32 +188,32 @@ class MemoryChannel:
             AITransportError: The channel is not attached, or a fault.
         """
         if self._state is not ChannelState.ATTACHED or self._attachment is None:
-            raise AITransportError(
-                f"unable to load history; the channel is {self._state}", ErrorCode.CHANNEL_NOT_READY
+            raise error_of(
+                f"unable to read history; channel is {self._state}", ErrorCode.CHANNEL_NOT_READY, 400
             )
         if not 1 <= limit <= _MAX_PAGE:
-            raise AITransportError(
-                f"unable to load history; limit must be between 1 and {_MAX_PAGE}", ErrorCode.INVALID_ARGUMENT
-            )
+            raise InvalidArgumentError(f"unable to read history; limit must be 1 to {_MAX_PAGE}, got {limit}")
         return await self.fetch_page(self._attachment.serial, limit, None)
 
     async def fetch_page(self, bound: str, limit: int, older_than: str | None) -> "MemoryHistoryPage":
         """Fetch a page of history, a turn of the loop later."""
         fetched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns.add(lambda: resolve(fetched, None))
+        self._turns.add(lambda: _wake(fetched))
         await fetched
-        error = self._faults.refusal("history", self._name)
+        error = self._plan.refusal("history", self._name)
         if error is not None:
             raise error
         items, has_next = self._log.before(bound, limit, older_than)
         return MemoryHistoryPage(self, items, has_next, bound, limit)
 
     def release(self) -> None:
-        """Let go of listeners and of the attachment."""
+        """Remove the listeners, the member of the presence set and the attachment."""
         self._messages.clear()
         self._states.clear()
+        self._presence.release()
         self._leave()
-        self._faults.forget(self)
+        if self in self._registry:
+            self._registry.remove(self)
 
     # What the fault switch does
 
@@ -248,37 +255,25 @@ class MemoryChannel:
 
     def _check_publishable(self, operation: str) -> None:
         if self._state in _UNPUBLISHABLE:
-            raise AITransportError(
-                f"unable to publish; the channel is {self._state}", _INVALID_STATE, 400, self._error
-            )
-        error = self._faults.refusal(operation, self._name)
+            raise error_of(f"unable to publish; channel is {self._state}", _INVALID_STATE, 400, self._error)
+        error = self._plan.refusal(operation, self._name)
         if error is not None:
             raise error
 
-    def _answered(self, value: T) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._unanswered += 1
-        self._faults.answer(lambda: self._answer(partial(resolve, future, value)))
-        return future
+    def _acked(self, value: T) -> asyncio.Future[T]:
+        ack: asyncio.Future[T] = self._acks.expect()
+        self._plan.ack(lambda: self._acks.resolve(ack, value))
+        return ack
 
     def _refused(self, error: AITransportError) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._unanswered += 1
-        self._faults.answer(lambda: self._answer(partial(refuse, future, error)))
-        return future
-
-    def _answer(self, give: Callable[[], None]) -> None:
-        give()
-        self._unanswered -= 1
-        if not self._unanswered:
-            waiting, self._all_answered = self._all_answered, []
-            for one in waiting:
-                resolve(one, None)
+        ack: asyncio.Future[Any] = self._acks.expect()
+        self._plan.ack(lambda: self._acks.refuse(ack, error))
+        return ack
 
     def _finish_attach(self) -> None:
         if self._state is not ChannelState.ATTACHING:
             return
-        error = self._faults.refusal("attach", self._name)
+        error = self._plan.refusal("attach", self._name)
         if error is not None:
             self._change(ChannelState.FAILED, reason=error)
             self._end_attaching(error)
@@ -290,12 +285,12 @@ class MemoryChannel:
 
     def _end_attaching(self, error: AITransportError | None) -> None:
         attaching, self._attaching = self._attaching, None
-        if attaching is None:
+        if attaching is None or attaching.done():
             return
         if error is None:
-            resolve(attaching, None)
+            attaching.set_result(None)
         else:
-            refuse(attaching, error)
+            attaching.set_exception(error)
 
     def _leave(self) -> None:
         self._inbox.clear()
@@ -313,7 +308,7 @@ class MemoryChannel:
         self._states.emit(ChannelStateChange(previous, state, resumed, reason))
 
     def _holds(self) -> bool:
-        return self._interrupted or self._faults.holds_deliveries
+        return self._interrupted or self._plan.holds_deliveries
 
     def _deliver(self, message: InboundMessage) -> None:
         self._inbox.append(message)
@@ -343,3 +338,8 @@ class MemoryHistoryPage:
         if not self.has_next:
             return None
         return await self.channel.fetch_page(self.bound, self.limit, self.items[-1].serial)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,16 +1,18 @@
-"""The hub that channels in memory meet on, and the clients that open them."""
+"""The hub of channels in memory, and its clients."""
 
 from collections.abc import Sequence
 
 from ably_ai_transport.testing.memory.channel import MemoryChannel
 from ably_ai_transport.testing.memory.faults import MemoryFaults
 from ably_ai_transport.testing.memory.log import ChannelLog, Publisher, Serials
+from ably_ai_transport.testing.memory.plan import FaultPlan
+from ably_ai_transport.testing.memory.presence import MemoryPresence, PresenceSet
 from ably_ai_transport.testing.memory.turns import Turns
 from ably_ai_transport.wire import InboundMessage
 
 
 class MemoryHub:
-    """Channels by name, and everybody who is on them.
+    """The channels in memory of one test, by name.
 
     Attributes:
         faults: The fault switch.
@@ -22,8 +24,11 @@ class MemoryHub:
         self._turns = Turns()
         self._serials = Serials()
         self._logs: dict[str, ChannelLog] = {}
+        self._present: dict[str, PresenceSet] = {}
         self._clients = 0
-        self.faults = MemoryFaults(self._turns)
+        self._plan = FaultPlan(self._turns)
+        self._channels: list[MemoryChannel] = []
+        self.faults = MemoryFaults(self._plan, self._channels)
 
     def client(self, client_id: str | None = None) -> "MemoryClient":
         """Return a client, which opens channels as an Ably client does; anonymous without an id."""
@@ -31,7 +36,7 @@ class MemoryHub:
         return MemoryClient(self, Publisher(client_id, f"connection-{self._clients}"))
 
     async def settle(self) -> None:
-        """Return when everything has been answered and delivered, and reactions to it as well.
+        """Return when everything is acked and delivered, and the reactions to it are over.
 
         What the fault switch holds back stays where it is.
         """
@@ -42,18 +47,21 @@ class MemoryHub:
         return self._log(channel).all()
 
     def inject(self, channel: str, message: InboundMessage) -> None:
-        """Deliver a message as it is to who is attached, past the log: for what no server would send."""
+        """Deliver a message that no server would send, as it is and past the log."""
         for attachment in self._log(channel).attachments:
             attachment.deliver(message)
 
     def open(self, name: str, publisher: Publisher, agents: Sequence[tuple[str, str]]) -> MemoryChannel:
         """Open a channel for a client."""
+        members = self._present.setdefault(name, PresenceSet(self._turns))
         return MemoryChannel(
             name,
             publisher,
             log=self._log(name),
+            presence=MemoryPresence(members, publisher),
             turns=self._turns,
-            faults=self.faults,
+            plan=self._plan,
+            registry=self._channels,
             max_message_size=self.max_message_size,
             agents=agents,
         )

@@ -1,14 +1,19 @@
-"""What comes from the server, set right before the SDK sees it."""
+"""Frames from the server, mended before the SDK sees them."""
 
 from __future__ import annotations
 
 import base64
 import json
 import logging
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from ably_ai_transport.channel.sdk import ConnectionManager, Frame, Transport
+    from collections.abc import Mapping
+
+    from ably_ai_transport.channel.ably.sdk import Realtime, Transport
+    from ably_ai_transport.channel.ably.shared import SharedChannel
+    from ably_ai_transport.channel.ably.writer import Writer
+    from ably_ai_transport.channel.payload import Frame
 
 logger = logging.getLogger("ably_ai_transport.channel")
 
@@ -25,37 +30,20 @@ _TOKEN_ERRORS: Final = range(40140, 40150)
 _BAD_REQUEST: Final = 400
 
 
-class FrameListener(Protocol):
-    """Who wants to know what the SDK keeps to itself."""
-
-    def has_channel(self, name: str) -> bool:
-        """Tell whether the SDK still has a channel."""
-        ...
-
-    def on_connected(self, max_message_size: int | None) -> None:
-        """A connection has been established, or renewed."""
-        ...
-
-    def on_attached(self, name: str, serial: str | None, *, resumed: bool, error: Frame | None) -> None:
-        """A channel is about to be attached, or attached anew."""
-        ...
-
-    def on_detached(self, name: str, error: Frame | None) -> None:
-        """A channel is about to be detached."""
-        ...
-
-
 class FrameGuard:
-    """Stands between a websocket and the SDK.
+    """Mends the frames from the server before the SDK sees them, and notes what the SDK keeps to itself.
 
     Args:
-        manager: The SDK's connection.
-        listener: Who wants to know.
+        client: The SDK's client.
+        writer: Learns the server's limit for publishes.
+        shared: The channels by name; each learns how it was attached and detached.
     """
 
-    def __init__(self, manager: ConnectionManager, listener: FrameListener) -> None:
-        self._manager = manager
-        self._listener = listener
+    def __init__(self, client: Realtime, writer: Writer, shared: Mapping[str, SharedChannel]) -> None:
+        self._manager = client.connection.connection_manager
+        self._channels = client.channels
+        self._writer = writer
+        self._shared = shared
 
     def watch(self, transport: Transport) -> None:
         """Take a transport's frames first."""
@@ -70,7 +58,7 @@ class FrameGuard:
                 return
             if action == _CONNECTED:
                 details: Frame = frame.get("connectionDetails") or {}
-                self._listener.on_connected(details.get("maxMessageSize"))
+                self._writer.max_message_size = details.get("maxMessageSize") or self._writer.max_message_size
             elif action == _DISCONNECTED:
                 frame["error"] = _plain_error(frame.get("error"))
             await receive(frame)
@@ -80,17 +68,16 @@ class FrameGuard:
     def _take_channel_frame(self, frame: Frame) -> bool:
         """Note what the SDK does not tell; False for a channel that it no longer has: it would raise."""
         name, action = cast("str", frame.get("channel")), frame["action"]
-        if not self._listener.has_channel(name):
+        if name not in self._channels:
             return False
+        shared = self._shared.get(name)
         if action == _MESSAGE:
             _keep_decodable(frame)
-        elif action == _ATTACHED:
+        elif shared is not None and action == _ATTACHED:
             resumed = bool((frame.get("flags") or 0) & _RESUMED)
-            self._listener.on_attached(
-                name, frame.get("channelSerial"), resumed=resumed, error=frame.get("error")
-            )
-        elif action == _DETACHED:
-            self._listener.on_detached(name, frame.get("error"))
+            shared.on_attached(frame.get("channelSerial"), resumed=resumed, error=frame.get("error"))
+        elif shared is not None and action == _DETACHED:
+            shared.on_detached(frame.get("error"))
         return True
 
     def _is_final(self, frame: Frame) -> bool:
@@ -146,6 +133,6 @@ def _decode(message: Frame) -> bool:
         elif encoding == "base64" and isinstance(data, str):
             base64.b64decode(data)
     except ValueError as error:
-        logger.warning("A message could not be decoded and is left out: %s", error)
+        logger.warning("A message could not be decoded and is left out: %s", type(error).__name__)
         return False
     return True

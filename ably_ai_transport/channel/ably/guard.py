@@ -12,18 +12,13 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.channel.inflight import InFlight, serial_of
-from ably_ai_transport.channel.writer import Writer
+from ably_ai_transport.channel.ably.sdk import word
+from ably_ai_transport.channel.ably.writer import serial_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ably_ai_transport.channel.sdk import (
-        ConnectionManager,
-        Pending,
-        StateChange,
-        Transport,
-    )
+    from ably_ai_transport.channel.ably.frames import FrameGuard
+    from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
+    from ably_ai_transport.channel.ably.writer import Writer
 
 logger = logging.getLogger("ably_ai_transport.channel")
 
@@ -32,26 +27,22 @@ _LOST = frozenset({"suspended", "failed", "closing", "closed"})
 
 
 class ConnectionGuard:
-    """Keeps the messages of one client whole, in order, and answered.
+    """Keeps the publishes of one client whole, in order, and acked, across connections.
 
-    It lives as long as the client: it holds nothing but the client's own objects, and a task only while
-    there is something to write.
+    The SDK's emitter keeps it: it lives as long as the client.
 
     Args:
-        manager: The client's connection.
-        watch: Called with each websocket transport before its first frame.
-
-    Attributes:
+        client: The SDK's client.
         writer: Sends publishes.
+        frames: Sees the frames of each websocket before the SDK does.
     """
 
-    def __init__(self, manager: ConnectionManager, watch: Callable[[Transport], None]) -> None:
+    def __init__(self, client: Realtime, writer: Writer, frames: FrameGuard) -> None:
+        manager = client.connection.connection_manager
         self._manager = manager
-        self._watch = watch
+        self._writer = writer
+        self._frames = frames
         self._connection_id: str | None = manager.connection_id
-        self._in_flight = InFlight(manager.pending_message_queue.messages)
-        manager.pending_message_queue = self._in_flight
-        self.writer = Writer(manager, self._in_flight)
         # The SDK asks a web page whether there is a network, and stops the event loop for it. Trying the
         # next host answers the question as well.
         manager.check_connection = _there_is_a_network
@@ -62,10 +53,18 @@ class ConnectionGuard:
 
     def _on_state(self, change: StateChange) -> None:
         """Runs before the SDK sends what it has queued."""
+        logger.debug(
+            "Connection is %s%s",
+            word(change.current),
+            "" if change.reason is None else f": code {getattr(change.reason, 'code', None)}",
+            extra={"action": word(change.current)},
+        )
         if change.current == "connected":
-            self.writer.resume(self._unanswered())
-        elif change.current in _LOST:
-            self.writer.fail(change.reason or self._manager.get_state_error())
+            self._writer.resume(self._unanswered())
+            return
+        self._writer.wake()
+        if change.current in _LOST:
+            self._writer.fail(change.reason or self._manager.get_state_error())
 
     def _unanswered(self) -> list[Pending]:
         """Take over all that was sent, or queued by the SDK, and has no answer; in order, each once.
@@ -77,20 +76,20 @@ class ConnectionGuard:
         manager = self._manager
         queued = [pending for pending in manager.queued_messages if pending.ack_required]
         manager.queued_messages = deque(one for one in manager.queued_messages if not one.ack_required)
-        by_identity = {id(pending): pending for pending in (*self._in_flight, *queued)}
+        by_identity = {id(pending): pending for pending in (*self._writer.in_flight, *queued)}
         unanswered = sorted(by_identity.values(), key=lambda pending: serial_of(pending) or 0)
         if self._connection_id is not None and manager.connection_id != self._connection_id:
             for serial, pending in enumerate(unanswered):
                 pending.message["msgSerial"] = serial
             manager.msg_serial = len(unanswered)
         self._connection_id = manager.connection_id
-        self._in_flight.clear()
+        self._writer.in_flight.clear()
         for pending in unanswered:
-            self._in_flight.push(pending)
+            self._writer.in_flight.push(pending)
         return unanswered
 
     def _on_transport(self, transport: Transport) -> None:
-        self._watch(transport)
+        self._frames.watch(transport)
         # The task is made by the call that follows the event.
         asyncio.get_running_loop().call_soon(self._watch_opening, transport)
 

@@ -1,57 +1,49 @@
-"""One Ably client, as all the sessions on it share it."""
+"""One Ably client, as all sessions on it share it."""
 
 from __future__ import annotations
 
 from enum import IntFlag
 from typing import TYPE_CHECKING, Final, cast
 
-from ably_ai_transport.channel.ably_channel import AblyChannel
-from ably_ai_transport.channel.agent import agent_string, identify, merged
-from ably_ai_transport.channel.auth import renew_token_strings
-from ably_ai_transport.channel.frames import FrameGuard
-from ably_ai_transport.channel.guard import ConnectionGuard
-from ably_ai_transport.channel.modes import resolve_channel_modes
-from ably_ai_transport.channel.rest_history import RestHistory
-from ably_ai_transport.channel.shared_channel import SharedChannel
-from ably_ai_transport.wire import AITransportError, ErrorCode
+from ably_ai_transport.channel.ably.auth import renew_token_strings
+from ably_ai_transport.channel.ably.channel import AblyChannel
+from ably_ai_transport.channel.ably.frames import FrameGuard
+from ably_ai_transport.channel.ably.guard import ConnectionGuard
+from ably_ai_transport.channel.ably.history import RestHistory
+from ably_ai_transport.channel.ably.modes import resolve_channel_modes
+from ably_ai_transport.channel.ably.shared import SharedChannel
+from ably_ai_transport.channel.ably.user_agent import agent_string, identify, merged
+from ably_ai_transport.channel.ably.writer import MAX_FRAME_SIZE, Writer
+from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ably.types.channelmode import ChannelMode
 
-    from ably_ai_transport.channel.sdk import Frame, Realtime, RealtimeChannel
-
-MAX_FRAME_SIZE: Final = 524288
-"""Bytes that a publish may have where the server's limit is not known: the size that breaks connections."""
+    from ably_ai_transport.channel.ably.sdk import Realtime, RealtimeChannel
 
 _KEPT_AS: Final = "_ably_ai_transport"
-_IN_USE = frozenset({"attached", "attaching"})
+_IN_USE: Final = frozenset({"attached", "attaching"})
 
 
 class AblyClient:
-    """The guards, the history and the open channels of one ``ably.AblyRealtime``.
+    """The guards, the writer, the history and the open channels of one ``ably.AblyRealtime``.
 
-    It lives as long as the client does, and is kept by it.
+    It lives as long as the client does, and the client keeps it.
 
     Args:
         client: The client. It stays the caller's to close.
-
-    Attributes:
-        realtime: The client.
-        history: Reads histories with its credentials.
-        writer: Sends publishes.
-        max_message_size: Bytes that a publish may have, as far as the server has said so.
     """
 
     def __init__(self, client: Realtime) -> None:
-        self.realtime = client
-        self.history = RestHistory(client)
-        limit: object = getattr(client.options, "max_message_size", None)
-        self.max_message_size = limit if isinstance(limit, int) else MAX_FRAME_SIZE
+        self._realtime = client
+        self._history = RestHistory(client)
         self._shared: dict[str, SharedChannel] = {}
+        limit: object = getattr(client.options, "max_message_size", None)
         manager = client.connection.connection_manager
-        self.writer = ConnectionGuard(manager, FrameGuard(manager, self).watch).writer
+        self._writer = Writer(manager, limit if isinstance(limit, int) else MAX_FRAME_SIZE)
+        ConnectionGuard(client, self._writer, FrameGuard(client, self._writer, self._shared))
         # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
         client.options.transport_params.setdefault("heartbeats", "true")
         renew_token_strings(client)
@@ -68,51 +60,24 @@ class AblyClient:
             The channel.
 
         Raises:
-            AITransportError: There is no such mode (40003), or the channel is attached without it (40000).
+            InvalidArgumentError: There is no such mode.
+            AITransportError: The channel is attached without it (40000).
         """
         agent = agent_string(agents)
         wanted = [_sdk_mode(mode) for mode in resolve_channel_modes(modes)]
-        identify(self.realtime.options.transport_params, agent)
+        identify(self._realtime.options.transport_params, agent)
         shared = self._shared.get(name)
-        ours = name not in self.realtime.channels
+        ours = name not in self._realtime.channels
         channel = self._sdk_channel(name, agent, wanted)
         if shared is None:
-            shared = self._shared[name] = SharedChannel(self, channel, ours=ours)
-        return AblyChannel(self, shared)
-
-    def forget(self, shared: SharedChannel, *, sdk_too: bool) -> None:
-        """Let go of a channel that no session uses; also in the SDK, which otherwise keeps it for ever."""
-        if self._shared.get(shared.name) is shared:
-            del self._shared[shared.name]
-            if sdk_too:
-                self.realtime.channels.release(shared.name)
-
-    # What the frames tell
-
-    def has_channel(self, name: str) -> bool:
-        """Tell whether the SDK still has a channel."""
-        return name in self.realtime.channels
-
-    def on_connected(self, max_message_size: int | None) -> None:
-        """Learn the server's limit, which the SDK does not keep."""
-        if max_message_size is not None:
-            self.max_message_size = max_message_size
-
-    def on_attached(self, name: str, serial: str | None, *, resumed: bool, error: Frame | None) -> None:
-        """Pass an ATTACHED on."""
-        if name in self._shared:
-            self._shared[name].on_attached(serial, resumed=resumed, error=error)
-
-    def on_detached(self, name: str, error: Frame | None) -> None:
-        """Pass a DETACHED on."""
-        if name in self._shared:
-            self._shared[name].on_detached(error)
+            shared = self._shared[name] = SharedChannel(self._realtime, channel, self._shared, ours=ours)
+        return AblyChannel(self._realtime, shared, self._writer, self._history)
 
     def _sdk_channel(self, name: str, agent: str, modes: Sequence[ChannelMode]) -> RealtimeChannel:
         """Get the SDK's channel, with the options that the application or other sessions gave it."""
         from ably.types.channeloptions import ChannelOptions
 
-        channels = self.realtime.channels
+        channels = self._realtime.channels
         if name not in channels:
             return channels.get(name, ChannelOptions(params={"agent": agent}, modes=list(modes) or None))
         channel = channels.get(name)
@@ -154,13 +119,11 @@ def _sdk_mode(mode: str) -> ChannelMode:
     for known in (ChannelMode, _ObjectMode):
         if mode in known.__members__:
             return cast("ChannelMode", known[mode])
-    raise AITransportError(
-        f"unable to open channel; there is no channel mode {mode!r}", ErrorCode.INVALID_ARGUMENT, 400
-    )
+    raise InvalidArgumentError(f"unable to open channel; there is no channel mode {mode!r}")
 
 
 def client_of(realtime: Realtime) -> AblyClient:
-    """Return what is shared on an Ably client.
+    """Return what the sessions on an Ably client share.
 
     Args:
         realtime: The client.

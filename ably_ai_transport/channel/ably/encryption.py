@@ -2,8 +2,7 @@
 
 from typing import Any, cast
 
-from ably_ai_transport.channel.payload import CREATE
-from ably_ai_transport.channel.sdk import Frame
+from ably_ai_transport.channel.payload import CREATE, Frame
 from ably_ai_transport.wire import OutboundMessage
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ably_ai_transport.channel.sdk import AuthCallback, Realtime
+    from ably_ai_transport.channel.ably.sdk import AuthCallback, Realtime
 
 
 def renew_token_strings(client: Realtime) -> None:

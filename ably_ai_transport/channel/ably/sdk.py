@@ -1,4 +1,4 @@
-"""The parts of the Ably SDK that this room touches, with types: the SDK has none.
+"""The parts of the Ably SDK that this room touches: types for them, and their values as ours.
 
 The names without an underscore are public in Python's sense, but not documented by the SDK. Whatever changes
 there shows here, and nowhere else.
@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
-Frame: TypeAlias = dict[str, Any]
-"""A protocol message on its way out."""
+from ably_ai_transport.channel.contract import Presence
+from ably_ai_transport.channel.payload import Frame
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    MessageAction,
+    error_of,
+)
 
 
 class PublishResult(Protocol):
@@ -135,14 +142,12 @@ class RealtimeChannel(Protocol):
     state: str
     error_reason: Exception | None
     cipher: object | None
-    presence: object
-
-    async def attach(self) -> None: ...
-    async def detach(self) -> None: ...
-
+    presence: Presence
     options: Mapping[str, Any] | None
     modes: Sequence[object]
 
+    async def attach(self) -> None: ...
+    async def detach(self) -> None: ...
     async def subscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
     def unsubscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
     def on(self, listener: Callable[[ChannelChange], None]) -> None: ...
@@ -228,3 +233,84 @@ class Realtime(Protocol):
     http: Http
 
     def connect(self) -> None: ...
+
+
+ACTIONS: Final[Mapping[int, MessageAction]] = {
+    0: MessageAction.CREATE,
+    1: MessageAction.UPDATE,
+    2: MessageAction.DELETE,
+    3: MessageAction.META,
+    4: MessageAction.SUMMARY,
+    5: MessageAction.APPEND,
+}
+
+
+def inbound(message: Message) -> InboundMessage:
+    """Read a message of the SDK.
+
+    The SDK leaves the action out where the server does, and the version's serial where it equals the
+    message's; here both are always there.
+
+    Args:
+        message: The SDK's message.
+
+    Returns:
+        The message as a value.
+    """
+    action, version, data = message.action, message.version, message.data
+    serial = message.serial
+    return InboundMessage(
+        MessageAction.CREATE if action is None else ACTIONS.get(int(action), MessageAction.META),
+        message.name,
+        bytes(data) if isinstance(data, bytearray) else data,
+        serial,
+        (version.serial if version is not None else None) or serial,
+        message.timestamp,
+        message.client_id,
+        message.connection_id,
+        message.id,
+        message.extras,
+    )
+
+
+def word(state: str) -> str:
+    """Return a state of the SDK, a member of an enumeration of strings, as the plain word."""
+    return str.__str__(state)
+
+
+def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> AITransportError:
+    """Turn an exception of the SDK into an error of ours.
+
+    Args:
+        error: The exception.
+        fallback: The code where it has none.
+
+    Returns:
+        An error with the server's or the SDK's code, and with the server's message. The text of any other
+        exception stays in the cause.
+    """
+    if isinstance(error, AITransportError):
+        return error
+    from ably import AblyException
+
+    if not isinstance(error, AblyException):
+        return error_of(type(error).__name__, fallback, cause=error)
+    sdk = cast("SdkError", error)
+    code, status = sdk.code, sdk.status_code
+    if isinstance(code, int) and isinstance(status, int) and code < 1000 <= status:
+        # ably 3.1.4 swaps the two where it closes a connection.
+        code, status = status, code
+    message = sdk.message or type(error).__name__
+    if message.startswith(_WRAPPED):
+        cause = error.__cause__ or error
+        message = f"the Ably SDK failed with {type(cause).__name__}"
+    return error_of(
+        message,
+        code if isinstance(code, int) and code else fallback,
+        status if isinstance(status, int) else None,
+        error,
+    )
+
+
+_WRAPPED: Final = "Unexpected exception"
+"""How the SDK begins the message of an error that holds the text of any exception."""

@@ -15,13 +15,14 @@ from urllib.parse import quote, urlencode, urljoin
 
 import anyio
 
-from ably_ai_transport.channel.convert import inbound, to_error
+from ably_ai_transport.channel.ably.sdk import inbound, to_error
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ably_ai_transport.channel.sdk import Frame, Message, Realtime, Response
+    from ably_ai_transport.channel.ably.sdk import Message, Realtime, Response
+    from ably_ai_transport.channel.payload import Frame
 
 logger = logging.getLogger("ably_ai_transport.channel")
 
