@@ -1,17 +1,18 @@
-"""The invocation: what a client posts to an agent's endpoint to wake it for a run."""
+"""The invocation: the body that a client posts to an agent's endpoint to wake it for a run."""
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ably_ai_transport.wire.errors import AITransportError, ErrorCode
+from ably_ai_transport.wire.errors import AITransportError, ErrorCode, InvalidArgumentError
+from ably_ai_transport.wire.session_name import check_session_name
 
 _Id = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Invocation(BaseModel):
-    """Which session, and which input on its channel, an agent is asked to answer.
+    """The session, and the input on its channel, that an agent is asked to answer.
 
     Usable as the type of a request body (FastAPI) or through :meth:`from_json`. Fields that a newer
     peer adds are ignored. The wire form is that of the npm package's ``InvocationData``.
@@ -30,7 +31,7 @@ class Invocation(BaseModel):
     )
 
     input_event_id: _Id
-    session_name: _Id
+    session_name: Annotated[_Id, AfterValidator(check_session_name)]
 
     @classmethod
     def from_json(cls, body: object) -> Self:
@@ -45,6 +46,7 @@ class Invocation(BaseModel):
         Raises:
             AITransportError: The body is not JSON, lacks a field, or a field is not a non-empty
                 string (40000); the message names the field.
+            InvalidArgumentError: The session name begins with a channel qualifier.
         """
         try:
             if isinstance(body, str | bytes | bytearray):
@@ -52,6 +54,9 @@ class Invocation(BaseModel):
             return cls.model_validate(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            refused = first.get("ctx", {}).get("error")
+            if isinstance(refused, InvalidArgumentError):
+                raise refused from error
             where = ".".join(str(part) for part in first["loc"]) or "body"
             raise AITransportError(
                 f"unable to read invocation; {where}: {first['msg']}", ErrorCode.BAD_REQUEST, 400, error
