@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ably_ai_transport.channel.ably.sdk import word
 from ably_ai_transport.channel.ably.writer import serial_of
@@ -84,7 +84,7 @@ class ConnectionGuard:
         logger.debug(
             "Connection is %s%s",
             word(change.current),
-            "" if change.reason is None else f": code {getattr(change.reason, 'code', None)}",
+            "" if change.reason is None else f": code {_code_of(change.reason)}",
             extra={"action": word(change.current)},
         )
         if change.current == "connected":
@@ -151,13 +151,20 @@ def _refuses_key(reason: Exception | None) -> bool:
     if reason is None:
         return False
     upgrade: object = getattr(getattr(reason.__cause__, "response", None), "status_code", None)
-    return upgrade == _UNAUTHORIZED or getattr(reason, "code", None) in _KEY_REFUSED
+    return upgrade == _UNAUTHORIZED or _code_of(reason) in _KEY_REFUSED
+
+
+def _code_of(reason: Exception | None) -> object:
+    """Return the Ably code of a reason. Exceptions of websockets have a ``code``, too, which warns when read."""
+    from ably import AblyException
+
+    return cast("Any", reason).code if isinstance(reason, AblyException) else None
 
 
 def _key_refused(reason: Exception | None) -> Exception:
     from ably import AblyException
 
-    code: object = getattr(reason, "code", None)
+    code = _code_of(reason)
     error = AblyException(
         "unable to connect; key refused (check the API key that the client was made with)",
         401,
