@@ -155,7 +155,7 @@ def _refuses_key(reason: Exception | None) -> bool:
 
 
 def _code_of(reason: Exception | None) -> object:
-    """Return the Ably code of a reason. Exceptions of websockets have a ``code``, too, which warns when read."""
+    """Return the Ably code of a reason. Exceptions of websockets have one, too, which warns when read."""
     from ably import AblyException
 
     return cast("Any", reason).code if isinstance(reason, AblyException) else None
