@@ -13,11 +13,11 @@ from tests.support.pages import ROOT
 PAGE = (ROOT / "docs" / "on-ably.md").read_text(encoding="utf-8")
 
 
-def codes(error: BaseException | None) -> list[int]:
-    """Return the codes of an error and its causes."""
-    found: list[int] = []
+def messages(error: BaseException | None) -> dict[int, str]:
+    """Return the messages of an error and its causes, by code."""
+    found: dict[int, str] = {}
     while isinstance(error, AITransportError):
-        found.append(error.code)
+        found[error.code] = error.message
         error = error.cause
     return found
 
@@ -38,4 +38,6 @@ async def test_without_the_rule_the_reply_is_refused_and_the_run_fails() -> None
             assert await asked.ended == "error"
         await alice.close()
         await agent.close()
-    assert 93002 in codes(result.error)
+    told = messages(result.error)[93002]
+    assert "mutableMessages" in told
+    assert f"namespace '{namespace}'" in told
