@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import ChannelClient
+from ably_ai_transport.cli.connection import connected, reach
 from ably_ai_transport.cli.demo.agent import Agent, serving
-from ably_ai_transport.cli.demo.answers import Playback
-from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.figures import Figures
-from ably_ai_transport.cli.demo.participant import connected
+from ably_ai_transport.cli.demo.replies import Playback
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
 from ably_ai_transport.local import LocalServer, Stats
@@ -80,6 +80,8 @@ async def run_gateway(options: GatewayOptions, console: Console | None = None) -
             if options.key is None:
                 server = await stack.enter_async_context(LocalServer())
             options_of = _options_of(options, server)
+            if server is None:
+                await reach(options_of("gateway"))
             agent = options.agent or await stack.enter_async_context(_built_in_agent(options_of("agent")))
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
             gateway = HaipGateway(
@@ -143,8 +145,8 @@ def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManag
 
 @asynccontextmanager
 async def _built_in_agent(options: dict[str, Any]) -> AsyncGenerator[str]:
-    answers = Playback("built-in replies", built_in_answers())
-    agent = Agent(options, answers, Figures(Stats(), follower=""))
+    source = Playback("built-in replies", built_in_replies())
+    agent = Agent(options, source, Figures(Stats(), follower=""))
     async with serving(agent.app()) as address:
         yield f"{address}/api/chat"
 

@@ -16,7 +16,7 @@ from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.flow import ChannelManager, CreditAwareQueue, FlowControlMonitor
 from ably_ai_transport_haip.server import HaipServer, HaipServerSession, Principal, ServerTool, ToolCall
 
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from tests.support.haip_stand import TRANSPORTS, Inbox, parrot, standing, token
 
 
