@@ -186,8 +186,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             closed.resolve(None)
 
     def _on_message(self, message: InboundMessage) -> None:
-        if not self.connection.closed:
-            self.conversation.receive(message, live=True)
+        self.conversation.receive(message, live=True)
 
     def _on_task_exception(self, error: BaseException) -> None:
         if isinstance(error, AITransportError):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import anyio
 
@@ -23,7 +23,11 @@ from ably_ai_transport.wire import (
     ErrorCode,
     InboundMessage,
     MessageAction,
+    RunEnd,
     RunLifecycleEvent,
+    RunResume,
+    RunStart,
+    RunSuspend,
     StepEnd,
     StepStart,
     names,
@@ -34,6 +38,10 @@ E = TypeVar("E")
 
 _RETRIES = 3
 _FIRST_BACKOFF_SECONDS = 0.1
+
+
+KINDS: Final = (TreeUpdated, OutputFolded, InboundMessage, RunStart, RunSuspend, RunResume, RunEnd)
+"""The classes of the events that a change may hold."""
 
 
 class Change(NamedTuple, Generic[InT, OutT]):
@@ -84,7 +92,9 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         """Why the last attempt to read history failed; None when it did not."""
         self._report = report
         self._log = log
-        self._subscribers = Listeners[Change[InT, OutT]](self._on_listener_exception, logger=LOGGER)
+        self._subscribers = {
+            kind: Listeners[Change[InT, OutT]](self._on_listener_exception, logger=LOGGER) for kind in KINDS
+        }
         self._echoes = _Echoes() if coalesce else None
         self._flushing: asyncio.Handle | None = None
         self._news: anyio.Event | None = None
@@ -102,16 +112,25 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         """Whether the channel's history may hold messages that have not been read."""
         return not self._exhausted
 
-    def subscribe(self, subscriber: Callable[[Change[InT, OutT]], object]) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Callable[[Change[InT, OutT]], object], *kinds: type
+    ) -> Callable[[], None]:
         """Call a plain function with each change.
 
         Args:
             subscriber: The function. What it raises is logged and reported, and stops nothing.
+            kinds: The classes of events that it wants; all of them by default.
 
         Returns:
             A function that removes the subscriber.
         """
-        return self._subscribers.add(subscriber)
+        removes = [self._subscribers[kind].add(subscriber) for kind in kinds or KINDS]
+
+        def remove() -> None:
+            for one in removes:
+                one()
+
+        return remove
 
     def receive(self, message: InboundMessage, *, live: bool) -> None:
         """Take a message from the channel or from history.
@@ -120,9 +139,10 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             message: The message. One that cannot be processed is reported, and changes nothing.
             live: Whether the channel delivered it now.
         """
-        if live and self._echoes is not None and self._hold(self._echoes, message):
-            return
-        self.flush_echoes()
+        if self._echoes is not None:
+            if live and self._hold(self._echoes, message):
+                return
+            self.flush_echoes()
         self._apply(message, live=live)
 
     def flush_echoes(self) -> None:
@@ -147,7 +167,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         """Tell the subscribers what changed."""
         for event in events:
-            self._subscribers.emit(Change(event, live, message))
+            self._subscribers[type(event)].emit(Change(event, live, message))
         if self._news is not None:
             self._news.set()
             self._news = None
@@ -224,7 +244,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             self._flushing.cancel()
             self._flushing = None
         self._echoes = None
-        self._subscribers.clear()
+        for subscribers in self._subscribers.values():
+            subscribers.clear()
 
     def _hold(self, echoes: "_Echoes", message: InboundMessage) -> bool:
         if not echoes.hold(message):

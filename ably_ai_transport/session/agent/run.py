@@ -94,7 +94,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._branches = Pinned(conversation.tree, self._steers.is_unanswered)
         self.view = View(core, self._branches, on_exception=self._hooks.report_listener)
         self._releases = [
-            conversation.subscribe(self._on_change),
+            conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
             interrupted.add(self._on_interrupted),
             self._outside.on_abort(self.abort_signal.abort),
         ]

@@ -93,7 +93,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
         self._early_cancels = EarlyCancels()
         self._interrupted = Listeners[AITransportError](logger=LOGGER)
-        self._core.conversation.subscribe(self._on_change)
+        self._core.conversation.subscribe(self._on_message, InboundMessage)
 
     @staticmethod
     @asynccontextmanager
@@ -255,7 +255,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         self._runs = [*(other for other in self._runs if other.phase != "closed"), run]
         return run
 
-    def _on_change(self, change: Change[InT, OutT]) -> None:
+    def _on_message(self, change: Change[InT, OutT]) -> None:
         if isinstance(change.event, InboundMessage):
             self._early_cancels.on_message(change.event)
 

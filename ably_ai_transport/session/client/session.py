@@ -12,7 +12,15 @@ from ably_ai_transport.session.client.steering import ClientSteering
 from ably_ai_transport.session.client.view import ClientView
 from ably_ai_transport.session.connection import continuity_lost_error
 from ably_ai_transport.session.conversation import Change
-from ably_ai_transport.wire import AITransportError, RunEnd, SessionClosedError
+from ably_ai_transport.wire import (
+    AITransportError,
+    InboundMessage,
+    RunEnd,
+    RunResume,
+    RunStart,
+    RunSuspend,
+    SessionClosedError,
+)
 
 
 class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -56,8 +64,9 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         self._latches = RunLatches(conversation)
         self._writer = InputWriter(self._core, self._latches)
         self._steering = ClientSteering(self._core, self._writer)
-        for subscriber in (self._on_change, self._latches.on_change, self._steering.on_change):
-            conversation.subscribe(subscriber)
+        conversation.subscribe(self._on_run_end, RunEnd)
+        conversation.subscribe(self._latches.on_change, RunStart, RunResume, RunEnd)
+        conversation.subscribe(self._steering.on_change, InboundMessage, RunEnd, RunSuspend)
         self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
         self._view = self.create_view()
 
@@ -119,7 +128,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         self._steering.close(closed)
         core.conversation.close()
 
-    def _on_change(self, change: Change[InT, OutT]) -> None:
+    def _on_run_end(self, change: Change[InT, OutT]) -> None:
         """Report the errors that agents publish; those of runs that ended long ago are no news."""
         event = change.event
         if not isinstance(event, RunEnd) or event.error is None:
