@@ -6,8 +6,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from ably_ai_transport.wire import names
-
 Headers: TypeAlias = Mapping[str, str]
 """One tier of headers. All values on the wire are strings."""
 
@@ -130,8 +128,3 @@ def ai_extras(transport: Mapping[str, str], codec: Mapping[str, str] | None = No
     if codec:
         tiers["codec"] = dict(codec)
     return {"ai": tiers}
-
-
-def is_streamed(headers: Headers) -> bool:
-    """Tell whether transport headers belong to a message that grows by appends."""
-    return headers.get(names.STREAM) == "true"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ably_ai_transport.wire import InboundMessage, MessageAction, OutboundMessage
-from ably_ai_transport.wire.messages import ai_extras, is_streamed
+from ably_ai_transport.wire.messages import ai_extras
 
 
 def test_both_tiers_are_read() -> None:
@@ -91,8 +91,3 @@ def test_extras_are_built_from_copies_and_without_an_empty_codec_tier() -> None:
 def test_messages_do_not_share_their_extras() -> None:
     OutboundMessage().transport_headers["a"] = "1"
     assert OutboundMessage().extras == {}
-
-
-def test_streamed_or_not() -> None:
-    assert is_streamed({"stream": "true"})
-    assert not any(is_streamed(headers) for headers in ({"stream": "false"}, {"stream": "TRUE"}, {}))
