@@ -248,7 +248,9 @@ class EncoderCore:
             ChannelRefusedError: A refused append could not be repaired (104000).
         """
         if not self._is_closed and logger.isEnabledFor(logging.DEBUG):
-            logger.debug("encoder closed: %s", self.stats)
+            headers = self._options.headers
+            keys = {"run": headers.get(names.RUN_ID), "step": headers.get(names.STEP_ID)}
+            logger.debug("encoder closed: %s", self.stats, extra=keys)
         self._is_closed = True
         await self._flush("close encoder")
 
