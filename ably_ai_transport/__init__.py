@@ -27,17 +27,21 @@ from ably_ai_transport.session import (
     AbortSignal,
     AgentRun,
     AgentSession,
+    AgentSessionOptions,
     CancelRequest,
     ClientRun,
     ClientSession,
     ClientView,
+    Latch,
     RunHooks,
     RunStep,
+    SessionOptions,
     SessionTree,
     SteerOutcome,
     SteerResult,
     StreamResult,
     View,
+    Write,
     page_until_located,
     with_agent_session,
 )
@@ -62,12 +66,17 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Load the invocation, and pydantic with it, when it is asked for: most of the start-up time is there."""
+    """Import the invocation on first use: pydantic takes most of the start-up time."""
     if name in ("Invocation", "InvocationData"):
         from ably_ai_transport import wire
 
         return getattr(wire, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public API."""
+    return __all__
 
 
 # A library is silent until its user asks for its log.
@@ -78,6 +87,7 @@ __all__ = [
     "AbortSignal",
     "AgentRun",
     "AgentSession",
+    "AgentSessionOptions",
     "BranchHandle",
     "CancelRequest",
     "CapabilityError",
@@ -95,6 +105,7 @@ __all__ = [
     "InvalidArgumentError",
     "Invocation",
     "InvocationData",
+    "Latch",
     "MessageAction",
     "NotFoundInTimeError",
     "OutboundMessage",
@@ -106,12 +117,14 @@ __all__ = [
     "RunStatus",
     "RunStep",
     "SessionClosedError",
+    "SessionOptions",
     "SessionTree",
     "SteerOutcome",
     "SteerResult",
     "StepInfo",
     "StreamResult",
     "View",
+    "Write",
     "__version__",
     "error_is",
     "page_until_located",

@@ -20,9 +20,9 @@ from ably_ai_transport import (
     Invocation,
     RunHooks,
     StreamResult,
+    Write,
 )
 from ably_ai_transport.local import LocalServer
-from ably_ai_transport.session.pipe import Write
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
 from integration_tests.streams import answer_program

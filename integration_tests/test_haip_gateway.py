@@ -10,7 +10,7 @@ from ably_ai_transport_haip.gateway import HaipGateway, UIMessages
 from ably_ai_transport_haip.server import JwtAuthenticator
 
 from ably_ai_transport import Invocation
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from integration_tests import streams
 from integration_tests.js_process import Json
 from integration_tests.stage import Stage, texts

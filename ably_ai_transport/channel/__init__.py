@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from ably_ai_transport.channel.ably.modes import BASE_MODES, OBJECT_MODES, resolve_channel_modes
 from ably_ai_transport.channel.contract import (
     Channel,
     ChannelSource,
@@ -14,7 +15,6 @@ from ably_ai_transport.channel.contract import (
     StateListener,
     Unsubscribe,
 )
-from ably_ai_transport.channel.modes import BASE_MODES, OBJECT_MODES, resolve_channel_modes
 from ably_ai_transport.wire import AITransportError, ErrorCode
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ably import AblyRealtime
 
-    from ably_ai_transport.channel.sdk import Realtime
+    from ably_ai_transport.channel.ably.sdk import Realtime
 
 ChannelClient: TypeAlias = "AblyRealtime | ChannelSource"
 """What sessions are opened on: an Ably client, or anything else that has channels."""
@@ -55,7 +55,7 @@ def open_channel(
             ErrorCode.INVALID_ARGUMENT,
             400,
         )
-    from ably_ai_transport.channel.ably_client import client_of
+    from ably_ai_transport.channel.ably.client import client_of
 
     return client_of(cast("Realtime", client)).open(name, agents, modes)
 

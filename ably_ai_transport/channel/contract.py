@@ -1,17 +1,17 @@
-"""What sessions need of a channel: about a dozen operations, whoever provides them."""
+"""The contract of a channel: about a dozen operations that sessions need."""
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ably_ai_transport.wire import AITransportError, InboundMessage, OutboundMessage
 
 
 class ChannelState(StrEnum):
-    """Where a channel stands, in Ably's words."""
+    """The states of a channel, in Ably's words."""
 
     INITIALIZED = "initialized"
     ATTACHING = "attaching"
@@ -24,13 +24,13 @@ class ChannelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChannelStateChange:
-    """A change of a channel's state, or a new ATTACHED while attached.
+    """A change of a channel's state, or another ATTACHED while attached.
 
     Attributes:
         previous: The state before.
-        current: The state now; equal to ``previous`` where the channel was attached anew.
+        current: The state now; equal to ``previous`` where the channel was attached again.
         resumed: Whether no message was missed.
-        reason: Why, where the channel said so.
+        reason: The reason, where the channel gave one.
     """
 
     previous: ChannelState
@@ -66,11 +66,75 @@ class HistoryPage(Protocol):
         ...
 
 
+class PresenceMember(Protocol):
+    """A member of a channel's presence set, or what a member did."""
+
+    @property
+    def action(self) -> int | None:
+        """What happened: 1 present, 2 enter, 3 leave, 4 update."""
+        ...
+
+    @property
+    def client_id(self) -> str | None:
+        """The member's client id."""
+        ...
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connection that the member is present on."""
+        ...
+
+    @property
+    def data(self) -> object:
+        """What the member says of itself."""
+        ...
+
+
+PresenceListener: TypeAlias = Callable[[Any], object]
+"""A function of one :class:`PresenceMember`."""
+
+
+class Presence(Protocol):
+    """The presence set of a channel, with the methods of the SDK's ``RealtimePresence``."""
+
+    def enter(self, data: object = None) -> Coroutine[Any, Any, None]:
+        """Enter under the channel's client id."""
+        ...
+
+    def update(self, data: object = None) -> Coroutine[Any, Any, None]:
+        """Change the data; enters where the client has not."""
+        ...
+
+    def leave(self, data: object = None) -> Coroutine[Any, Any, None]:
+        """Leave."""
+        ...
+
+    def get(
+        self, wait_for_sync: bool = True, client_id: str | None = None, connection_id: str | None = None
+    ) -> Coroutine[Any, Any, Sequence[PresenceMember]]:
+        """Return the members that are present now.
+
+        Args:
+            wait_for_sync: Whether to wait until the set is complete.
+            client_id: Only members with this client id.
+            connection_id: Only members on this connection.
+        """
+        ...
+
+    def subscribe(self, *event_and_listener: str | PresenceListener) -> Coroutine[Any, Any, None]:
+        """Call a plain function with each change, or with one kind: ``subscribe("enter", listener)``."""
+        ...
+
+    def unsubscribe(self, *event_and_listener: str | PresenceListener) -> None:
+        """Remove a listener, or all."""
+        ...
+
+
 class Channel(Protocol):
     """One channel, as one session uses it.
 
-    Calls that publish enqueue at once, in the order of the calls, and return a future for the answer. A
-    future that fails does so with an :class:`AITransportError`; one that nobody awaits makes no noise.
+    Calls that publish enqueue at once, in the order of the calls, and return a future for the ack. A refused
+    publish fails it with an :class:`AITransportError`; a future that nobody awaits makes no noise.
     """
 
     @property
@@ -85,12 +149,12 @@ class Channel(Protocol):
 
     @property
     def state(self) -> ChannelState:
-        """Where the channel stands."""
+        """The channel's state."""
         ...
 
     @property
     def error_reason(self) -> AITransportError | None:
-        """Why the channel is where it stands, where it said so."""
+        """The reason of the latest change, where the channel gave one."""
         ...
 
     @abstractmethod
@@ -119,12 +183,12 @@ class Channel(Protocol):
 
     @abstractmethod
     async def detach(self) -> None:
-        """Detach. Best effort: returns at once where there is no connection to say so on."""
+        """Detach, as far as that is possible: without a connection it returns at once."""
         ...
 
     @abstractmethod
     def subscribe(self, listener: MessageListener) -> Unsubscribe:
-        """Call a plain function with each message, in channel order. Attaches nothing by itself."""
+        """Call a plain function with each message, in channel order. Does not attach."""
         ...
 
     @abstractmethod
@@ -134,7 +198,7 @@ class Channel(Protocol):
 
     @abstractmethod
     async def history(self, *, limit: int = 100) -> HistoryPage:
-        """Fetch what was published up to the attach, newest first; later messages come by subscription.
+        """Fetch the messages up to the attach, newest first; the listeners get the later ones.
 
         Args:
             limit: Messages a page, 1 to 1000.
@@ -145,24 +209,24 @@ class Channel(Protocol):
         ...
 
     @property
-    def presence(self) -> object:
-        """The channel's presence, in the terms of the SDK underneath."""
+    def presence(self) -> Presence:
+        """The channel's presence set."""
         ...
 
     @abstractmethod
     async def flush(self) -> None:
-        """Wait until nothing published is unanswered."""
+        """Wait until every publish has its ack."""
         ...
 
     @abstractmethod
     def release(self) -> None:
-        """Let go of listeners and resources. The channel object must not be used afterwards."""
+        """Remove the listeners and free resources. The channel must not be used afterwards."""
         ...
 
 
 @runtime_checkable
 class ChannelSource(Protocol):
-    """Where sessions get their channels from, in place of an Ably client."""
+    """A source of channels for sessions, in place of an Ably client."""
 
     @abstractmethod
     def open_channel(

@@ -1,16 +1,18 @@
-"""Messages as the protocol has them, checked before anything enters the SDK.
+"""Messages in the protocol's terms, checked before anything enters the SDK.
 
-What the SDK cannot encode leaves a ghost among its unanswered messages (ably 3.1.4), and what is too large
-costs a round trip; both are refused here.
+A message that the SDK cannot encode leaves a ghost among its unanswered messages (ably 3.1.4), and one that
+is too large costs a round trip. Both are refused here.
 """
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, TypeAlias, cast
 
-from ably_ai_transport.channel.sdk import Frame
-from ably_ai_transport.wire import AITransportError, ErrorCode, OutboundMessage
+from ably_ai_transport.wire import AITransportError, InvalidArgumentError, OutboundMessage
+
+Frame: TypeAlias = dict[str, Any]
+"""A protocol message, or a message in one."""
 
 MESSAGE_TOO_LARGE: Final = 40009
 
@@ -26,7 +28,7 @@ def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool
     """Write new messages.
 
     Args:
-        messages: What is to be published together.
+        messages: The messages, which are published together.
         limit: Bytes that they may have together.
         binary: Whether the connection speaks msgpack.
 
@@ -37,14 +39,15 @@ def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool
         AITransportError: There is none or one cannot be written (40003), or they are too large (40009).
     """
     if not messages:
-        raise AITransportError("unable to publish; there is no message", ErrorCode.INVALID_ARGUMENT)
+        raise InvalidArgumentError("unable to publish; there is no message")
     frames: list[Frame] = []
     size = 0
     for message in messages:
         frame: Frame = {} if message.name is None else {"name": message.name}
         size += _write(frame, message, binary=binary)
         frames.append(frame)
-    _check_size(size, limit)
+    if size > limit:
+        raise _too_large(size, limit)
     return frames
 
 
@@ -64,13 +67,13 @@ def written_change(message: OutboundMessage, action: int, limit: int, *, binary:
         AITransportError: It names no message or cannot be written (40003), or it is too large (40009).
     """
     if not message.serial:
-        raise AITransportError(
-            "unable to change a message; there is no serial to say which", ErrorCode.INVALID_ARGUMENT
-        )
+        raise InvalidArgumentError("unable to change a message; it names no serial")
     frame: Frame = {"action": action, "serial": message.serial}
     if message.name is not None:
         frame["name"] = message.name
-    _check_size(_write(frame, message, binary=binary), limit)
+    size = _write(frame, message, binary=binary)
+    if size > limit:
+        raise _too_large(size, limit)
     return [frame]
 
 
@@ -99,9 +102,11 @@ def _write(frame: Frame, message: OutboundMessage, *, binary: bool) -> int:
             frame["extras"] = message.extras
             size += _extras_size(message.extras)
     except (TypeError, ValueError, RecursionError) as error:
-        reason = "it holds half a character" if isinstance(error, UnicodeEncodeError) else str(error)
-        raise AITransportError(
-            f"unable to publish; {what} cannot be written: {reason}", ErrorCode.INVALID_ARGUMENT, 400, error
+        reason = (
+            "it holds half a character" if isinstance(error, UnicodeEncodeError) else type(error).__name__
+        )
+        raise InvalidArgumentError(
+            f"unable to publish; {what} cannot be written: {reason}", cause=error
         ) from error
     return size
 
@@ -132,8 +137,7 @@ def _in_base64(data: bytes | bytearray) -> Frame:
     return {"data": base64.b64encode(data).decode(), "encoding": "base64"}
 
 
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        raise AITransportError(
-            f"unable to publish; the message has {size} bytes, the limit is {limit}", MESSAGE_TOO_LARGE
-        )
+def _too_large(size: int, limit: int) -> AITransportError:
+    return AITransportError(
+        f"unable to publish; the message has {size} bytes, the limit is {limit}", MESSAGE_TOO_LARGE
+    )

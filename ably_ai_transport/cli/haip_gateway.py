@@ -26,7 +26,7 @@ from ably_ai_transport.cli.demo.participant import connected
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
 from ably_ai_transport.local import LocalServer, Stats
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 
 TOKEN_SECONDS: Final = 24 * 60 * 60
 SHORTEST_SECRET: Final = 32

@@ -353,6 +353,17 @@ class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
         is the same object.
         """
 
+    def compact_outputs(self, outputs: Sequence[OutT]) -> Sequence[OutT]:
+        """Return fewer outputs that fold to the same projection.
+
+        Sessions keep the outputs of a stream for as long as an earlier message may still arrive. They call
+        this once the stream has ended. The default returns the outputs as they are.
+
+        Args:
+            outputs: All outputs of one stream, in order.
+        """
+        return outputs
+
     @abstractmethod
     def create_user_message(self, message: MsgT) -> InT:
         """Wrap a user's message as an input for ``view.send``."""

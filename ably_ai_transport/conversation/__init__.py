@@ -1,23 +1,27 @@
 """The conversation: a tree of inputs and runs built from channel messages, and windows on its branches."""
 
 from ably_ai_transport.conversation.branches import Branches, BranchHandle, Navigable
-from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
-from ably_ai_transport.conversation.leaf import Pinned
-from ably_ai_transport.conversation.nodes import (
-    ConversationNode,
-    InputNode,
-    RunInfo,
-    RunNode,
-    RunStatus,
-    StepInfo,
+from ably_ai_transport.conversation.folding import Delivery
+from ably_ai_transport.conversation.lifecycle import TERMINAL, RunStatus, StepInfo
+from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
+from ably_ai_transport.conversation.pinned import Pinned
+from ably_ai_transport.conversation.tree import (
+    REORDER_WINDOW_MS,
+    OutputFolded,
+    Tree,
+    TreeEvent,
+    TreeUpdated,
+    read_steer_stamp,
 )
-from ably_ai_transport.conversation.tree import Tree
-from ably_ai_transport.conversation.view import ViewState, ViewUpdated
+from ably_ai_transport.conversation.window import ViewState, ViewUpdated
 
 __all__ = [
+    "REORDER_WINDOW_MS",
+    "TERMINAL",
     "BranchHandle",
     "Branches",
     "ConversationNode",
+    "Delivery",
     "InputNode",
     "Navigable",
     "OutputFolded",
@@ -31,4 +35,6 @@ __all__ = [
     "TreeUpdated",
     "ViewState",
     "ViewUpdated",
+    "read_steer_stamp",
+    "run_info",
 ]

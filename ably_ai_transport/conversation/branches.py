@@ -1,28 +1,29 @@
-"""Which branch of the tree a view shows.
+"""The branch of the tree that a view shows.
 
 Two ways to choose it: a client *navigates* (:class:`Navigable`), an agent is *pinned* to the branch of its
-own run (:class:`Pinned`, in ``leaf.py``). A view works with either.
+own run (:class:`Pinned`, in ``pinned.py``). A view works with either.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeAlias
 
-from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, MsgT_co, OutT, ProjT
+from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
+from ably_ai_transport.wire.listeners import Listeners
 
-
-class MessagesOf(Protocol[ProjT, MsgT_co]):
-    """Reads the messages of a node."""
-
-    def __call__(self, node: ConversationNode[ProjT], /) -> Sequence[CodecMessage[MsgT_co]]:
-        """Return the node's messages."""
-        ...
+MessagesOf: TypeAlias = Callable[[ConversationNode[ProjT]], Sequence[CodecMessage[MsgT]]]
+"""Reads the messages of a node."""
 
 
 class Branches(Protocol[ProjT, MsgT]):
     """Chooses the branch that a view shows."""
+
+    @property
+    def moved(self) -> Listeners[None]:
+        """Called when another branch is chosen."""
+        ...
 
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
         """List the nodes of the branch, from its root."""
@@ -47,20 +48,23 @@ class Branches(Protocol[ProjT, MsgT]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BranchHandle(Generic[MsgT]):
     """The alternatives at one message.
 
     Attributes:
-        siblings: The alternatives, oldest first; the message alone where there are none, and nothing where
-            the message is not known.
-        index: Which one is shown.
-        select: Shows another; the index is clamped. Does nothing where there are no alternatives.
+        siblings: The alternatives, oldest first. Without alternatives this is the message alone; it is empty
+            when the message is not known.
+        index: The index of the alternative that is shown.
+        select: Shows another alternative; the index is clamped. Does nothing when there is none.
     """
 
     siblings: Sequence[MsgT]
     index: int
     select: Callable[[int], None]
+
+    def __repr__(self) -> str:
+        return f"<BranchHandle: {self.index} of {len(self.siblings)} siblings>"
 
     @property
     def has_siblings(self) -> bool:
@@ -75,10 +79,10 @@ class BranchHandle(Generic[MsgT]):
 
 @dataclass(slots=True)
 class _Selection:
-    """What was chosen in one group of alternatives.
+    """The choice in one group of alternatives.
 
     ``user`` and ``pinned`` choices stay, ``auto`` ones move on to newer alternatives, and a ``pending`` one
-    waits for the run that was asked for.
+    waits for a run that has not started yet.
     """
 
     kind: Literal["user", "auto", "pinned", "pending"]
@@ -109,14 +113,15 @@ class _BranchPoint:
 class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     """The branch that a person navigates to.
 
-    Without a choice the newest alternative is shown; an edit by somebody else does not take away what
-    is being looked at. The npm package's ``branch-source.ts`` is the specification.
+    Without a choice the newest alternative is shown. An edit by somebody else does not replace the message
+    that is shown. The npm package's ``branch-source.ts`` is the specification.
 
     Args:
         tree: The conversation.
     """
 
     def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT]) -> None:
+        self.moved = Listeners[None]()
         self._tree = tree
         self._index = tree.index
         self._edits: dict[str, _Selection] = {}
@@ -151,7 +156,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     def extract(
         self, nodes: Iterable[ConversationNode[ProjT]], messages_of: MessagesOf[ProjT, MsgT]
     ) -> list[CodecMessage[MsgT]]:
-        """List the messages of nodes; an inner message that was regenerated gives way to its replacement."""
+        """List the messages of nodes; a message that was regenerated inside a run is replaced."""
         nodes = list(nodes)
         replacements = {
             regeneration.run_id
@@ -177,7 +182,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         return replies[-1] if replies else None
 
     def on_structure_changed(self, shown_before: Sequence[str]) -> None:
-        """Hold on to what was shown when somebody else edits, and move to the replies that were asked for."""
+        """Keep the shown message when somebody else edits it; move to the replies that were requested."""
         for key in shown_before:
             node = self._tree.get_node(key)
             if isinstance(node, InputNode) and len(self._index.siblings(key)) > 1:
@@ -225,6 +230,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             return False
         member = point.members[max(0, min(index, len(point.members) - 1))]
         point.selections[point.group] = _Selection("user", member.key)
+        self.moved.emit(None)
         return True
 
     def follow_edit(self, codec_message_id: str) -> None:
@@ -234,9 +240,10 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             codec_message_id: The new input.
         """
         self._edits[self._index.group_root(codec_message_id)] = _Selection("auto", codec_message_id)
+        self.moved.emit(None)
 
     def follow_regeneration(self, codec_message_id: str) -> bool:
-        """Show the reply that a regeneration will bring, as soon as it starts.
+        """Show the new reply of a regeneration as soon as it starts.
 
         Args:
             codec_message_id: The message that is regenerated.
@@ -253,6 +260,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._inner[codec_message_id] = _Selection("pending")
         self.on_structure_changed(())
+        self.moved.emit(None)
         return True
 
     def _chosen_of(self, root: str, group: Sequence[ConversationNode[ProjT]]) -> str:

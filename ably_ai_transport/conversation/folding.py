@@ -1,12 +1,13 @@
 """Folding: from the messages of a node to its projection.
 
-What continues the projection is folded onto it. What comes late, replaces something, or supersedes an
-attempt makes the projection be built again from the node's log.
+A message that continues the projection is folded onto it. One that comes late, replaces another, or
+supersedes an attempt rebuilds the projection from the node's log.
 """
 
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic
 
 from ably_ai_transport.codec.contract import (
@@ -15,25 +16,48 @@ from ably_ai_transport.codec.contract import (
     FoldMeta,
     InputEvent,
     InT,
+    InT_co,
     MsgT,
     OutputEvent,
     OutT,
+    OutT_co,
     ProjT,
 )
 from ably_ai_transport.conversation.index import Entry
-from ably_ai_transport.conversation.log import Recorded
-from ably_ai_transport.conversation.nodes import TERMINAL, RunNode
+from ably_ai_transport.conversation.lifecycle import TERMINAL
+from ably_ai_transport.conversation.log import LogEntry, Recorded
+from ably_ai_transport.conversation.nodes import RunNode
 from ably_ai_transport.wire import Headers, names
 
 logger = logging.getLogger("ably_ai_transport.conversation")
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery(Generic[InT_co, OutT_co]):
+    """One delivery of an input or output, decoded.
+
+    Attributes:
+        decoded: Its events.
+        headers: The transport headers of its message.
+        serial: Serial of the message; None for a preview of a message that is about to be published.
+        timestamp: The time of the message's creation, in milliseconds since the epoch.
+        version: Serial of the delivered version.
+    """
+
+    decoded: Decoded[InT_co, OutT_co]
+    headers: Headers
+    serial: str | None = None
+    timestamp: int | None = None
+    version: str | None = None
+
+
 class Folding(Generic[InT, OutT, ProjT, MsgT]):
-    """Keeps projections in step with logs, and lets go of logs that nothing can come late for.
+    """Keeps projections in step with logs, and sweeps logs that no late message can concern.
 
     Args:
         codec: Folds events.
-        reorder_window_ms: How long a finished run's log is kept after its last message.
+        reorder_window_ms: How long a finished run's log is kept after its last message, in milliseconds of
+            message time.
     """
 
     def __init__(self, codec: Codec[InT, OutT, ProjT, MsgT], reorder_window_ms: int) -> None:
@@ -43,46 +67,72 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
         self._sweepable: deque[Entry[InT, OutT, ProjT]] = deque()
 
     def take_in(
-        self,
-        entry: Entry[InT, OutT, ProjT],
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        serial: str | None,
-        version: str | None,
+        self, entry: Entry[InT, OutT, ProjT], delivery: Delivery[InT, OutT], *, superseded: bool = False
     ) -> None:
-        """Take a message into a node's log and projection.
+        """Take a delivery into a node's log and projection.
 
         Args:
             entry: The node.
-            decoded: What the message says.
-            headers: Its transport headers.
-            serial: Its serial; None for an optimistic one.
-            version: Serial of the delivered version.
+            delivery: The delivery.
+            superseded: Whether an attempt that is not canonical published it: it is logged and not folded.
         """
-        events: list[InputEvent[InT] | OutputEvent[OutT]] = [InputEvent(event) for event in decoded.inputs]
-        events += [OutputEvent(event) for event in decoded.outputs]
+        decoded, headers, serial = delivery.decoded, delivery.headers, delivery.serial
+        events = _events_of(decoded)
         meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID))
         if serial is None:
             entry.optimistic = entry.optimistic or bool(events)
             self._fold(entry, events, meta)
+        elif events or decoded.replaces:
+            recorded = entry.log.record(
+                serial,
+                meta,
+                events,
+                version=delivery.version,
+                streamed=headers.get(names.STREAM) == "true",
+                replaces=decoded.replaces,
+            )
+            self._follow(entry, recorded, events, meta, superseded=superseded)
+
+    def grow(
+        self,
+        entry: Entry[InT, OutT, ProjT],
+        logged: LogEntry[InT, OutT],
+        decoded: Decoded[InT, OutT],
+        version: str | None,
+        *,
+        superseded: bool,
+    ) -> None:
+        """Take in a further version of a message that grows by appends.
+
+        Args:
+            entry: The node.
+            logged: The message's entry in the node's log.
+            decoded: The events that the version adds.
+            version: Serial of the version.
+            superseded: As for :meth:`take_in`.
+        """
+        events = _events_of(decoded)
+        if events or decoded.replaces:
+            recorded = entry.log.extend(logged, events, version=version, replaces=decoded.replaces)
+            self._follow(entry, recorded, events, logged.meta, superseded=superseded)
+
+    def _follow(
+        self,
+        entry: Entry[InT, OutT, ProjT],
+        recorded: Recorded,
+        events: Sequence[InputEvent[InT] | OutputEvent[OutT]],
+        meta: FoldMeta,
+        *,
+        superseded: bool,
+    ) -> None:
+        """Bring the projection to where the log is."""
+        if recorded is Recorded.DROPPED:
             return
-        if not events and not decoded.replaces:
-            return
-        outcome = entry.log.record(
-            serial,
-            meta,
-            events,
-            version=version,
-            streamed=headers.get(names.STREAM) == "true",
-            replaces=decoded.replaces,
-        )
-        if outcome is Recorded.DROPPED:
-            return
-        if not entry.log.swept and (entry.optimistic or outcome is Recorded.OUT_OF_ORDER):
+        if not entry.log.swept and (entry.optimistic or recorded is Recorded.OUT_OF_ORDER):
             # The echo of a preview brings the same content again: only the log counts from here on.
             entry.optimistic = False
             self.refold(entry)
-        elif not self.is_superseded(entry, serial):
+        elif not superseded:
             self._fold(entry, events, meta)
 
     def _fold(
@@ -97,11 +147,23 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
                 node.projection = self._codec.fold(node.projection, event, meta)
             except Exception:
                 logger.exception(
-                    "The codec could not fold an event; it is left out", extra={"node": node.key}
+                    "The codec could not fold an event; the event is left out",
+                    extra={"run": node.key, "serial": meta.serial},
                 )
 
+    def compact(self, logged: LogEntry[InT, OutT]) -> None:
+        """Shorten the log of a stream that has ended; its events fold to the same."""
+        outputs = [event.event for event in logged.events if isinstance(event, OutputEvent)]
+        if len(outputs) < len(logged.events):
+            return
+        try:
+            logged.events[:] = map(OutputEvent, self._codec.compact_outputs(outputs))
+        except Exception:
+            logger.exception("The codec could not compact a stream", extra={"serial": logged.serial})
+
     def refold(self, entry: Entry[InT, OutT, ProjT]) -> None:
-        """Build a projection again from its log."""
+        """Rebuild a projection from its log."""
+        logger.debug("Rebuilding a projection from its log", extra={"run": entry.node.key})
         entry.node.projection = self._codec.init()
         for meta, events in entry.log.replay():
             if not self.is_superseded(entry, meta.serial):
@@ -109,11 +171,11 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
 
     @staticmethod
     def is_superseded(entry: Entry[InT, OutT, ProjT], serial: str) -> bool:
-        """Tell whether a message was published by an attempt that no longer counts."""
+        """Tell whether a message was published by an attempt that is not canonical."""
         return entry.steps is not None and entry.steps.is_superseded(serial)
 
     def touch(self, entry: Entry[InT, OutT, ProjT], timestamp: int | None) -> None:
-        """Note when a node was last heard of; time moves with the messages."""
+        """Note the time of a node's message; the clock moves with the messages."""
         if timestamp is None:
             return
         entry.last_activity = max(entry.last_activity, timestamp)
@@ -122,7 +184,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             self._sweep()
 
     def queue_sweep(self, entry: Entry[InT, OutT, ProjT]) -> None:
-        """Let go of a log some time after its run is complete: start and end seen, no step open."""
+        """Sweep a log some time after its run is complete: start and end seen, no step open."""
         node = entry.node
         if entry.log.swept or entry.sweep_queued or not entry.start_seen:
             return
@@ -140,3 +202,8 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
                 return
             self._sweepable.popleft()
             entry.log.sweep()
+
+
+def _events_of(decoded: Decoded[InT, OutT]) -> list[InputEvent[InT] | OutputEvent[OutT]]:
+    """Return the events of a delivery as they are folded: inputs first."""
+    return [*map(InputEvent, decoded.inputs), *map(OutputEvent, decoded.outputs)]

@@ -1,4 +1,4 @@
-"""Where the nodes of a tree are found: by key, by message, in order, among siblings."""
+"""The index of a tree's nodes: by key, by message, in order, among siblings."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from ably_ai_transport.codec.contract import InT, OutT, ProjT
+from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import EventLog
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
-from ably_ai_transport.conversation.run_state import RunLife
-from ably_ai_transport.conversation.steps import StepLedger
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[InT, OutT, ProjT]):
-    """A node with what the tree keeps beside it.
+    """A node, and the state that the tree keeps beside it.
 
     Attributes:
         node: The node.
-        order: When it was first seen; orders nodes without a serial.
-        log: What was folded into it.
+        order: Counts nodes as they are first seen; orders nodes without a serial.
+        log: The messages that were folded into it.
         life: The lifecycle events of a run.
         steps: The steps of a run; None until one is seen.
         optimistic: Whether the projection holds a preview that is not in the log.
@@ -71,7 +70,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
 
     @property
     def newest_serial(self) -> str | None:
-        """Where the last node stands on the channel; None where no node has a place yet."""
+        """The place of the last node on the channel; None where no node has a place yet."""
         serials = (entry.node.sort_serial for entry in reversed(self._sorted))
         return next((serial for serial in serials if serial is not None), None)
 
@@ -88,9 +87,15 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         key = self._key_by_message.get(codec_message_id)
         return None if key is None else self._entries.get(key)
 
-    def own_message(self, codec_message_id: str, key: str) -> None:
-        """Note which node owns a message."""
+    def own_message(self, codec_message_id: str, key: str) -> bool:
+        """Note which node owns a message.
+
+        Returns:
+            Whether another node has owned it until now.
+        """
+        before = self._key_by_message.get(codec_message_id, key)
         self._key_by_message[codec_message_id] = key
+        return before != key
 
     def insert(self, node: ConversationNode[ProjT]) -> Entry[InT, OutT, ProjT]:
         """Add a node."""
@@ -103,7 +108,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         return entry
 
     def remove(self, key: str) -> None:
-        """Take a node out; its children stay and cannot be reached any more."""
+        """Remove a node; its children stay and cannot be reached any more."""
         entry = self._entries.pop(key)
         self._unfile(entry.node)
         self._take_from_order(entry)
@@ -139,7 +144,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         self.version += 1
 
     def merge(self, entry: Entry[InT, OutT, ProjT], into: Entry[InT, OutT, ProjT]) -> None:
-        """Make one node of two that turn out to be the same run; the first one goes."""
+        """Join two nodes that are the same run; the first one is removed."""
         old, key = entry.node.key, into.node.key
         self.remove(old)
         for message_id, owner in self._key_by_message.items():
@@ -150,14 +155,14 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         into.last_activity = max(into.last_activity, entry.last_activity)
 
     def supersede(self, run_id: str, fork_message_id: str) -> None:
-        """Hide a run, seen already or not, from all branches, for a fork answers it."""
+        """Hide a run, seen already or not, from all branches because a fork answers it."""
         forks = self._superseded_by.setdefault(run_id, set())
         if not forks:
             self.version += 1
         forks.add(fork_message_id)
 
     def withdraw_fork(self, fork_message_id: str) -> None:
-        """Show again what only this fork has superseded, for it could not be published."""
+        """Undo the superseding of runs by a fork that could not be published."""
         for run_id, forks in tuple(self._superseded_by.items()):
             forks.discard(fork_message_id)
             if not forks:

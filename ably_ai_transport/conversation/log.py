@@ -15,18 +15,27 @@ from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, OutputEv
 
 
 class Recorded(Enum):
-    """What a delivery means for the projection."""
+    """The effect of a delivery on the projection."""
 
     DROPPED = auto()
     """It was there already."""
     CONTINUES = auto()
-    """Its events follow on what is folded."""
+    """Its events follow on those that are folded."""
     OUT_OF_ORDER = auto()
     """The projection must be rebuilt from the log."""
 
 
 @dataclass(slots=True, eq=False)
-class _Entry(Generic[InT, OutT]):
+class LogEntry(Generic[InT, OutT]):
+    """The events of one message.
+
+    Attributes:
+        serial: Serial of the message.
+        decoded_through: Serial of the newest version that was taken in.
+        meta: The origin that its events are folded with.
+        events: The events, in order; empty once the log has been swept.
+    """
+
     serial: str
     decoded_through: str
     meta: FoldMeta
@@ -44,10 +53,14 @@ class EventLog(Generic[InT, OutT]):
     __slots__ = ("_by_serial", "_entries", "swept")
 
     def __init__(self) -> None:
-        self._entries: list[_Entry[InT, OutT]] = []
-        self._by_serial: dict[str, _Entry[InT, OutT]] = {}
+        self._entries: list[LogEntry[InT, OutT]] = []
+        self._by_serial: dict[str, LogEntry[InT, OutT]] = {}
         self.swept = False
-        """Whether the events have been let go of, so that nothing can be rebuilt any more."""
+        """Whether the events have been dropped, after which nothing can be rebuilt."""
+
+    def find(self, serial: str) -> LogEntry[InT, OutT] | None:
+        """Find the entry of a message."""
+        return self._by_serial.get(serial)
 
     def record(
         self,
@@ -63,34 +76,57 @@ class EventLog(Generic[InT, OutT]):
 
         Args:
             serial: Serial of the message.
-            meta: What its events are folded with.
+            meta: The origin of its events.
             events: The events, in order.
             version: Serial of the delivered version, where it has one.
             streamed: Whether the message grows by appends; a discrete one is taken in once.
-            replaces: Whether the events stand in place of those that the message brought before.
+            replaces: Whether the events replace those that the message brought before.
 
         Returns:
-            What it means for the projection.
+            The effect on the projection.
         """
-        entry = self._by_serial.get(serial)
-        if entry is not None:
-            if version is not None and (version <= entry.decoded_through or not streamed):
+        known = self._by_serial.get(serial)
+        if known is not None:
+            if version is not None and not streamed:
                 return Recorded.DROPPED
-            if version is not None:
-                entry.decoded_through = version
-            if self.swept:
-                # What it would replace has been let go of, and is in the projection for good.
-                return Recorded.DROPPED if replaces else Recorded.CONTINUES
-            if replaces:
-                entry.events[:] = events
-                return Recorded.OUT_OF_ORDER
-            entry.events.extend(events)
-            return Recorded.CONTINUES if entry is self._entries[-1] else Recorded.OUT_OF_ORDER
-        entry = _Entry[InT, OutT](serial, version if version is not None else serial, meta)
+            return self.extend(known, events, version=version, replaces=replaces)
+        entry = LogEntry[InT, OutT](serial, version if version is not None else serial, meta)
         self._by_serial[serial] = entry
         insort(self._entries, entry, key=_by_serial)
         if self.swept:
             return Recorded.CONTINUES
+        entry.events.extend(events)
+        return Recorded.CONTINUES if entry is self._entries[-1] else Recorded.OUT_OF_ORDER
+
+    def extend(
+        self,
+        entry: LogEntry[InT, OutT],
+        events: Sequence[InputEvent[InT] | OutputEvent[OutT]],
+        *,
+        version: str | None,
+        replaces: bool,
+    ) -> Recorded:
+        """Take in a further version of a message that grows by appends.
+
+        Args:
+            entry: The message's entry in this log.
+            events: The events that the version adds.
+            version: Serial of the version, where it has one.
+            replaces: Whether the events replace those of the entry.
+
+        Returns:
+            The effect on the projection.
+        """
+        if version is not None:
+            if version <= entry.decoded_through:
+                return Recorded.DROPPED
+            entry.decoded_through = version
+        if self.swept:
+            # The events to replace are gone, and are in the projection for good.
+            return Recorded.DROPPED if replaces else Recorded.CONTINUES
+        if replaces:
+            entry.events[:] = events
+            return Recorded.OUT_OF_ORDER
         entry.events.extend(events)
         return Recorded.CONTINUES if entry is self._entries[-1] else Recorded.OUT_OF_ORDER
 
@@ -107,7 +143,7 @@ class EventLog(Generic[InT, OutT]):
             yield entry.meta, entry.events
 
     def sweep(self) -> None:
-        """Let go of the events, and keep what tells a repeated delivery from a new one."""
+        """Drop the events, and keep what tells a repeated delivery from a new one."""
         self.swept = True
         for entry in self._entries:
             entry.events.clear()

@@ -4,33 +4,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
-from ably_ai_transport.wire import AITransportError, StepEndReason
-
-RunStatus: TypeAlias = Literal["active", "suspended", "complete", "cancelled", "error"]
-
-TERMINAL: frozenset[RunStatus] = frozenset({"complete", "cancelled", "error"})
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """What is known of one step of a run.
-
-    Attributes:
-        step_id: The step; the same on each attempt.
-        status: How the canonical attempt stands; ``active`` until its end is seen.
-        attempt_count: How many attempts have been seen.
-        step_client_id: Whose input shaped the canonical attempt; None while no start has been seen.
-    """
-
-    step_id: str
-    status: Literal["active"] | StepEndReason
-    attempt_count: int
-    step_client_id: str | None
+from ably_ai_transport.conversation.lifecycle import RunStanding, RunStatus, StepInfo
+from ably_ai_transport.wire import AITransportError
 
 
 @dataclass(slots=True, eq=False)
 class InputNode(Generic[ProjT]):
-    """What one person said.
+    """One message of a person.
 
     Attributes:
         codec_message_id: The message, which is also the node's key.
@@ -44,21 +24,21 @@ class InputNode(Generic[ProjT]):
     codec_message_id: str
     parent_codec_message_id: str | None
     fork_of: str | None
-    projection: ProjT
+    projection: ProjT = field(repr=False)
     serial: str | None = None
 
     @property
     def key(self) -> str:
-        """The key under which the tree knows the node."""
+        """The key of the node in its tree."""
         return self.codec_message_id
 
     @property
     def sort_serial(self) -> str | None:
-        """Where the node stands among others; None sorts last."""
+        """The place of the node among others; None sorts last."""
         return self.serial
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RunNode(Generic[ProjT]):
     """One run: an agent's reply to an input.
 
@@ -67,12 +47,12 @@ class RunNode(Generic[ProjT]):
         parent_codec_message_id: The input that it replies to.
         fork_of: Key of the node that it forks.
         regenerates_codec_message_id: The message that it replaces, where it is a regeneration.
-        client_id: Who owns it; empty when unknown.
+        client_id: The client that owns it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
         projection: The codec's state of it.
         start_serial: Its place on the channel; None while it is optimistic.
-        end_serial: Where it was suspended or ended.
-        status: Where it stands.
+        end_serial: Serial of the message that suspended or ended it.
+        status: Its status.
         error: Why it failed; set exactly when ``status`` is ``error``.
         last_resume_invocation_id: The invocation that last resumed it.
         steps: Its steps, in the order of their first attempts.
@@ -93,15 +73,29 @@ class RunNode(Generic[ProjT]):
     last_resume_invocation_id: str | None = None
     steps: tuple[StepInfo, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        steps = [f"{step.step_id}: {step.status}" for step in self.steps]
+        return (
+            f"RunNode({self.run_id!r}, status={self.status!r}, parent={self.parent_codec_message_id!r},"
+            f" steps={steps!r})"
+        )
+
     @property
     def key(self) -> str:
-        """The key under which the tree knows the node."""
+        """The key of the node in its tree."""
         return self.run_id
 
     @property
     def sort_serial(self) -> str | None:
-        """Where the node stands among others; None sorts last."""
+        """The place of the node among others; None sorts last."""
         return self.start_serial
+
+    def update(self, standing: RunStanding) -> None:
+        """Take on the status that the run's lifecycle events lead to."""
+        self.status = standing.status
+        self.end_serial = standing.end_serial
+        self.error = standing.error
+        self.last_resume_invocation_id = standing.resumed_by
 
 
 ConversationNode: TypeAlias = InputNode[ProjT] | RunNode[ProjT]
@@ -113,9 +107,9 @@ class RunInfo:
 
     Attributes:
         run_id: The run.
-        client_id: Who owns it; empty when unknown.
+        client_id: The client that owns it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
-        status: Where it stands.
+        status: Its status.
         error: Why it failed; set exactly when ``status`` is ``error``.
         steps: Its steps, in the order of their first attempts.
     """

@@ -4,29 +4,31 @@ Each turn is two nodes: the *input* of a person and the *run* of an agent that r
 sibling of the input that it replaces; a regeneration is a sibling of the run that it replaces. Messages may
 come in any order (history is read newest first), any number of times: the same set gives the same tree.
 
-There is no clock, no channel and no task here: a message goes in, and events come out. What the npm
-package's ``tree.ts`` shows for the same messages is the specification.
+There is no clock, no channel and no task here: a message goes in, and events come out. The npm package's
+``tree.ts`` is the specification.
 """
 
 import json
 import logging
 from collections.abc import Sequence
-from typing import Generic, cast
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, cast
 
 from ably_ai_transport.codec.contract import (
     Codec,
     Decoded,
     InT,
+    InT_co,
     MsgT,
     OutT,
+    OutT_co,
     ProjT,
 )
-from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
-from ably_ai_transport.conversation.folding import Folding
+from ably_ai_transport.conversation.folding import Delivery, Folding
 from ably_ai_transport.conversation.index import Entry, NodeIndex
+from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
+from ably_ai_transport.conversation.log import LogEntry
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
-from ably_ai_transport.conversation.run_state import RunLife
-from ably_ai_transport.conversation.steps import StepLedger
 from ably_ai_transport.wire import (
     Headers,
     InboundMessage,
@@ -37,12 +39,76 @@ from ably_ai_transport.wire import (
     StepStart,
     names,
 )
-from ably_ai_transport.wire.lifecycle import read_run_lifecycle, read_step_lifecycle
+from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycle
 
 logger = logging.getLogger("ably_ai_transport.conversation")
 
+_MAX_UNKNOWN_KINDS = 100
 REORDER_WINDOW_MS = 120_000
-"""How long a finished run's log is kept, so that what overtook it on the way can still be put in order."""
+"""How long a finished run's log is kept, so that late messages can still be put in order, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeUpdated:
+    """Nodes came, went, or changed places."""
+
+
+@dataclass(slots=True)
+class OutputFolded(Generic[InT_co, OutT_co]):
+    """A node's content changed.
+
+    Attributes:
+        run_id: The run whose content changed; None where it was an input.
+        input_codec_message_id: The input behind it.
+        codec_message_id: The message that the events belong to.
+        serial: Serial of the message that brought them; None for an optimistic one, and where a node was
+            rebuilt because an attempt of a step was superseded.
+        events: The outputs; empty where only the projection was rebuilt.
+        inputs: The inputs.
+        step_id: The step that published them.
+        step_start_serial: The attempt that published them.
+        steer_codec_message_ids: The steering messages that they respond to.
+    """
+
+    run_id: str | None
+    input_codec_message_id: str | None = None
+    codec_message_id: str | None = None
+    serial: str | None = None
+    events: Sequence[OutT_co] = ()
+    inputs: Sequence[InT_co] = ()
+    step_id: str | None = None
+    step_start_serial: str | None = None
+    steer_codec_message_ids: tuple[str, ...] | None = None
+
+    @property
+    def node_key(self) -> str | None:
+        """Key of the node whose content changed."""
+        return self.run_id if self.run_id is not None else self.input_codec_message_id
+
+
+TreeEvent: TypeAlias = TreeUpdated | OutputFolded[InT_co, OutT_co] | RunLifecycleEvent | InboundMessage
+"""A raw message comes last, after the changes that it made."""
+
+
+@dataclass(slots=True, eq=False)
+class _Route(Generic[InT, OutT, ProjT]):
+    """The destination of a message that grows by appends, fixed by its headers and the tree's structure.
+
+    Attributes:
+        headers: The transport headers that the route was derived from.
+        entry: The run that the message belongs to.
+        key: The key of that run.
+        logged: The message's entry in the log of that run.
+        superseded: Whether the attempt that published it is not canonical.
+        steered_by: The steering messages that it responds to.
+    """
+
+    headers: Headers
+    entry: Entry[InT, OutT, ProjT]
+    key: str
+    logged: LogEntry[InT, OutT]
+    superseded: bool
+    steered_by: tuple[str, ...] | None
 
 
 class Tree(Generic[InT, OutT, ProjT, MsgT]):
@@ -63,6 +129,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     def __init__(
         self, codec: Codec[InT, OutT, ProjT, MsgT], *, reorder_window_ms: int = REORDER_WINDOW_MS
     ) -> None:
+        self.unknown_kinds: set[str] = set()
+        """Event kinds of session messages that the codec does not know; the first hundred."""
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
@@ -70,6 +138,13 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
         self._early_steps: dict[str, StepLedger] = {}
+        self._routes: dict[str | None, _Route[InT, OutT, ProjT]] = {}
+        self._routed_version = 0
+
+    def __repr__(self) -> str:
+        nodes = list(self._index)
+        runs = sum(isinstance(node, RunNode) for node in nodes)
+        return f"<Tree: {len(nodes) - runs} inputs, {runs} runs>"
 
     @property
     def index(self) -> NodeIndex[InT, OutT, ProjT]:
@@ -83,7 +158,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
 
     @property
     def newest_serial(self) -> str | None:
-        """Where the last node stands on the channel; None where no node has a place yet."""
+        """The place of the last node on the channel; None where no node has a place yet."""
         return self._index.newest_serial
 
     def get_node(self, key: str) -> ConversationNode[ProjT] | None:
@@ -113,12 +188,13 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """Take in one message of the channel.
 
         Args:
-            message: A delivery, live or from history. What is not of a session changes nothing.
+            message: A delivery, live or from history. A message that is not of a session changes nothing.
 
         Returns:
-            What changed, in order; the message itself comes last.
+            The changes, in order; the message itself comes last.
         """
         events: list[TreeEvent[InT, OutT]] = []
+        headers = message.transport_headers
         if message.name in names.RUN_LIFECYCLE:
             lifecycle = read_run_lifecycle(message)
             if lifecycle is not None:
@@ -129,59 +205,50 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 events = self.apply_step_lifecycle(step)
         else:
             decoded = self._decoder.decode(message)
-            headers = message.transport_headers
+            if self._routed_version != self._index.version:
+                self._drop_routes()
+            route = self._routes.get(message.serial)
+            if route is not None and route.headers == headers:
+                return self._apply_append(route, decoded, message)
+            if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
+                self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
-                events = self.apply_decoded(
-                    decoded,
-                    headers,
-                    serial=message.serial,
-                    timestamp=message.timestamp,
-                    version=message.version,
-                )
-        event_id = message.transport_headers.get(names.EVENT_ID)
+                delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
+                events = self.apply_delivery(delivery)
+        event_id = headers.get(names.EVENT_ID)
         if event_id is not None:
             self._message_by_event_id.setdefault(event_id, message)
         events.append(message)
         return events
 
-    def apply_decoded(
-        self,
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        *,
-        serial: str | None = None,
-        timestamp: int | None = None,
-        version: str | None = None,
-    ) -> list[TreeEvent[InT, OutT]]:
-        """Take in codec events; without a serial, as a preview of what the channel will bring.
+    def apply_delivery(self, delivery: Delivery[InT, OutT]) -> list[TreeEvent[InT, OutT]]:
+        """Take in a decoded message; without a serial, as a preview of the message to come.
 
         Args:
-            decoded: The events.
-            headers: Transport headers of their message.
-            serial: Serial of the message; None for an optimistic one.
-            timestamp: When the message was created, in milliseconds.
-            version: Serial of the delivered version.
+            delivery: The decoded message.
 
         Returns:
-            What changed, in order.
+            The changes, in order.
         """
+        decoded, headers = delivery.decoded, delivery.headers
         run_id = headers.get(names.RUN_ID)
         message_id = headers.get(names.CODEC_MESSAGE_ID)
-        is_fresh_input = run_id is None and message_id is not None and bool(decoded.inputs)
-        if run_id is None and not is_fresh_input:
-            logger.debug("Ignoring a message that names no run and is no input", extra={"serial": serial})
-            return []
         before = self._index.version
-        if is_fresh_input and message_id is not None:
-            if headers.get(names.ROLE) == "user":
-                folded = self._apply_input(message_id, decoded, headers, serial, timestamp, version)
-            else:
-                folded = self._apply_fork(message_id, decoded, headers, serial, timestamp, version)
-        else:
-            run_key = cast("str", run_id)
-            if not decoded.inputs and not decoded.outputs and self._index.entry(run_key) is None:
+        folded: OutputFolded[InT, OutT] | None
+        if run_id is not None:
+            if not decoded.inputs and not decoded.outputs and self._index.entry(run_id) is None:
                 return []
-            folded = self._apply_run_message(run_key, decoded, headers, serial, timestamp, version)
+            folded = self._apply_run_message(run_id, delivery)
+        elif message_id is not None and decoded.inputs:
+            if headers.get(names.ROLE) == "user":
+                folded = self._apply_input(message_id, delivery)
+            else:
+                folded = self._apply_fork(message_id, delivery)
+        else:
+            logger.debug(
+                "Ignoring a message that names no run and is no input", extra={"serial": delivery.serial}
+            )
+            return []
         events: list[TreeEvent[InT, OutT]] = [] if folded is None else [folded]
         if self._index.version != before:
             events.append(TreeUpdated())
@@ -194,15 +261,22 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             event: The event.
 
         Returns:
-            What changed, in order.
+            The changes, in order.
         """
         before = self._index.version
-        entry = self._index.entry(event.run_id)
         if isinstance(event, RunStart):
-            entry = self._apply_run_start(event, entry)
+            entry = self._apply_run_start(event)
+        else:
+            entry = self._index.entry(event.run_id)
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
-                entry.life.settle(entry.node)
+                entry.node.update(entry.life.standing)
+                logger.debug(
+                    "A run is %s after its %s",
+                    entry.node.status,
+                    event.type,
+                    extra={"run": event.run_id, "serial": event.serial},
+                )
             self._folding.touch(entry, event.timestamp)
             self._folding.queue_sweep(entry)
         elif entry is None:
@@ -220,7 +294,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             event: The event.
 
         Returns:
-            What changed, in order.
+            The changes, in order.
         """
         before = self._index.version
         entry = self._index.entry(event.run_id)
@@ -228,7 +302,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._early_steps.setdefault(event.run_id, StepLedger()).end(event)
             return []
         if entry is None:
-            entry = self._insert_run(event.run_id, None, None, None, "", "", None)
+            entry = self._insert_run(RunNode(event.run_id, None, None, None, "", "", self._codec.init()))
         node = entry.node
         if not isinstance(node, RunNode):
             return []
@@ -236,10 +310,13 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         ledger = entry.steps = entry.steps or StepLedger()
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
+            self._drop_routes()
             if ledger.start(event):
                 if entry.log.swept:
                     logger.warning(
-                        "A step was retried after its run's log was let go", extra={"run": node.key}
+                        "A step was retried after its run's log was swept;"
+                        " the output of the earlier attempt stays (raise reorder_window_ms)",
+                        extra={"run": node.key, "step": event.step_id},
                     )
                 else:
                     self._folding.refold(entry)
@@ -253,13 +330,13 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return events
 
     def discard_optimistic(self, codec_message_id: str) -> list[TreeEvent[InT, OutT]]:
-        """Take an input that could not be published out again, be it a node of its own or part of a run.
+        """Remove an input that could not be published, be it a node of its own or part of a run.
 
         Args:
             codec_message_id: The input.
 
         Returns:
-            What changed; nothing where the channel has brought the input after all.
+            The changes; none where the channel has brought the input after all.
         """
         entry = self._index.entry_of_message(codec_message_id)
         if entry is None or not entry.optimistic:
@@ -274,15 +351,60 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._folding.refold(entry)
         return [OutputFolded(entry.node.key)]
 
-    def _apply_input(
+    def _apply_append(
+        self, route: _Route[InT, OutT, ProjT], decoded: Decoded[InT, OutT], message: InboundMessage
+    ) -> list[TreeEvent[InT, OutT]]:
+        """Take in an append of a message whose route is known."""
+        entry, headers, timestamp = route.entry, route.headers, message.timestamp
+        if timestamp is not None and timestamp > entry.last_activity:
+            self._folding.touch(entry, timestamp)
+        self._folding.grow(entry, route.logged, decoded, message.version, superseded=route.superseded)
+        if route.superseded:
+            return [message]
+        return [
+            OutputFolded(
+                route.key,
+                headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                headers.get(names.CODEC_MESSAGE_ID),
+                message.serial,
+                decoded.outputs,
+                decoded.inputs,
+                headers.get(names.STEP_ID),
+                headers.get(names.STEP_START_SERIAL),
+                route.steered_by,
+            ),
+            message,
+        ]
+
+    def _keep_route(
         self,
-        message_id: str,
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        serial: str | None,
-        timestamp: int | None,
-        version: str | None,
-    ) -> OutputFolded[InT, OutT]:
+        entry: Entry[InT, OutT, ProjT],
+        delivery: Delivery[InT, OutT],
+        *,
+        superseded: bool,
+        steered_by: tuple[str, ...] | None,
+    ) -> None:
+        """Remember the route of an open stream; each change of structure drops all routes."""
+        serial, headers = delivery.serial, delivery.headers
+        if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
+            return
+        logged = entry.log.find(serial)
+        if logged is None:
+            return
+        if self._routed_version != self._index.version:
+            self._drop_routes()
+        if headers.get(names.STATUS) in ("complete", "cancelled"):
+            self._routes.pop(serial, None)
+            self._folding.compact(logged)
+        else:
+            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
+
+    def _drop_routes(self) -> None:
+        self._routes.clear()
+        self._routed_version = self._index.version
+
+    def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT]:
+        headers, serial = delivery.headers, delivery.serial
         entry = self._index.entry(message_id)
         if entry is None:
             entry = self._index.insert(
@@ -297,38 +419,23 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._index.own_message(message_id, message_id)
         else:
             self._place(entry, serial)
-        self._folding.touch(entry, timestamp)
-        self._folding.take_in(entry, decoded, headers, serial, version)
-        return OutputFolded(None, message_id, message_id, serial, inputs=decoded.inputs)
+        self._folding.touch(entry, delivery.timestamp)
+        self._folding.take_in(entry, delivery)
+        return OutputFolded(None, message_id, message_id, serial, inputs=delivery.decoded.inputs)
 
-    def _apply_fork(
-        self,
-        message_id: str,
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        serial: str | None,
-        timestamp: int | None,
-        version: str | None,
-    ) -> OutputFolded[InT, OutT] | None:
-        """Take in a client's answer that forks a reply: a run whose id the agent has yet to mint."""
-        superseded = headers.get(names.SUPERSEDES)
+    def _apply_fork(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
+        """Take in a client's answer that forks a reply: a run whose id the agent has not minted yet."""
+        superseded = delivery.headers.get(names.SUPERSEDES)
         if superseded is not None:
             self._index.supersede(superseded, message_id)
         key = self._index.key_of_message(message_id)
         mapped = None if key is None else self.get_run_node(key)
-        return self._apply_run_message(
-            message_id if mapped is None else mapped.key, decoded, headers, serial, timestamp, version
-        )
+        return self._apply_run_message(message_id if mapped is None else mapped.key, delivery)
 
     def _apply_run_message(
-        self,
-        run_id: str,
-        decoded: Decoded[InT, OutT],
-        headers: Headers,
-        serial: str | None,
-        timestamp: int | None,
-        version: str | None,
+        self, run_id: str, delivery: Delivery[InT, OutT]
     ) -> OutputFolded[InT, OutT] | None:
+        headers, serial = delivery.headers, delivery.serial
         message_id = headers.get(names.CODEC_MESSAGE_ID)
         input_message_id = headers.get(names.INPUT_CODEC_MESSAGE_ID)
         self._link_fork(input_message_id, run_id)
@@ -339,60 +446,67 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 entry = owner
         if entry is None:
             entry = self._insert_run(
-                run_id,
-                headers.get(names.PARENT),
-                headers.get(names.FORK_OF),
-                headers.get(names.MSG_REGENERATE),
-                headers.get(names.RUN_CLIENT_ID, ""),
-                headers.get(names.INVOCATION_ID, ""),
-                serial,
+                RunNode(
+                    run_id,
+                    headers.get(names.PARENT),
+                    self._owner_of(headers.get(names.FORK_OF)),
+                    headers.get(names.MSG_REGENERATE),
+                    headers.get(names.RUN_CLIENT_ID, ""),
+                    headers.get(names.INVOCATION_ID, ""),
+                    self._codec.init(),
+                    serial,
+                )
             )
         else:
             self._place(entry, serial)
         key = entry.node.key
-        if message_id:
-            self._index.own_message(message_id, key)
-        self._folding.touch(entry, timestamp)
+        if message_id and self._index.own_message(message_id, key):
+            self._drop_routes()
+        self._folding.touch(entry, delivery.timestamp)
         step_id = headers.get(names.STEP_ID)
         step_start_serial = headers.get(names.STEP_START_SERIAL)
         if step_id is not None and step_start_serial is not None and serial is not None:
             entry.steps = entry.steps or StepLedger()
             entry.steps.attribute(serial, step_id, step_start_serial)
-        self._folding.take_in(entry, decoded, headers, serial, version)
-        if serial is not None and self._folding.is_superseded(entry, serial):
+        superseded = serial is not None and self._folding.is_superseded(entry, serial)
+        self._folding.take_in(entry, delivery, superseded=superseded)
+        steered_by = read_steer_stamp(headers)
+        self._keep_route(entry, delivery, superseded=superseded, steered_by=steered_by)
+        if superseded:
             return None
         return OutputFolded(
             key,
             input_message_id,
             message_id,
             serial,
-            decoded.outputs,
-            decoded.inputs,
+            delivery.decoded.outputs,
+            delivery.decoded.inputs,
             step_id,
             step_start_serial,
-            read_steer_stamp(headers),
+            steered_by,
         )
 
-    def _apply_run_start(
-        self, event: RunStart, entry: Entry[InT, OutT, ProjT] | None
-    ) -> Entry[InT, OutT, ProjT] | None:
+    def _apply_run_start(self, event: RunStart) -> Entry[InT, OutT, ProjT] | None:
         self._link_fork(event.input_codec_message_id, event.run_id)
         entry = self._index.entry(event.run_id)
         if entry is None:
             entry = self._insert_run(
-                event.run_id,
-                event.parent,
-                event.fork_of,
-                event.regenerates,
-                event.client_id,
-                event.invocation_id,
-                event.serial,
+                RunNode(
+                    event.run_id,
+                    event.parent,
+                    self._owner_of(event.fork_of),
+                    event.regenerates,
+                    event.client_id,
+                    event.invocation_id,
+                    self._codec.init(),
+                    event.serial,
+                )
             )
         node = entry.node
         if not isinstance(node, RunNode):
             return None
         self._place(entry, event.serial)
-        # An output of a later invocation follows the input that continued the run; its start knows better.
+        # The first output seen may be of a later invocation, with another parent; the start is right.
         if event.parent is not None and node.parent_codec_message_id != event.parent:
             self._index.set_parent(node, event.parent)
         if node.fork_of is None and event.fork_of is not None:
@@ -408,49 +522,34 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         entry.start_seen = True
         return entry
 
-    def _insert_run(
-        self,
-        run_id: str,
-        parent: str | None,
-        fork_of: str | None,
-        regenerates: str | None,
-        client_id: str,
-        invocation_id: str,
-        start_serial: str | None,
-    ) -> Entry[InT, OutT, ProjT]:
-        node = RunNode(
-            run_id,
-            parent,
-            None if fork_of is None else self._index.key_of_message(fork_of),
-            regenerates,
-            client_id,
-            invocation_id,
-            self._codec.init(),
-            start_serial,
-        )
+    def _owner_of(self, codec_message_id: str | None) -> str | None:
+        """Find the key of the node that owns a message, where a message is named and known."""
+        return None if codec_message_id is None else self._index.key_of_message(codec_message_id)
+
+    def _insert_run(self, node: RunNode[ProjT]) -> Entry[InT, OutT, ProjT]:
         entry = self._index.insert(node)
         self._catch_up(entry, node)
         return entry
 
     def _catch_up(self, entry: Entry[InT, OutT, ProjT], node: RunNode[ProjT]) -> None:
-        """Apply what history brought of a run before anything that makes a node of it."""
+        """Apply the lifecycle events of a run that came before the first message that makes it a node."""
         life = self._early_life.pop(node.run_id, None)
         if life is not None:
             entry.life = life
-            life.settle(node)
+            node.update(life.standing)
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps
             node.steps = steps.summary()
 
     def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> None:
-        """Put a node where its earliest message is; history brings that last."""
+        """Move a node to its earliest message, which history brings last."""
         current = entry.node.sort_serial
         if serial is not None and (current is None or serial < current):
             self._index.place(entry, serial)
 
     def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
-        """Bring a client's fork and the run that the agent minted for it together, whichever came first."""
+        """Join a client's fork and the run that the agent minted for it, in either order of arrival."""
         if fork_message_id is None or fork_message_id == run_id:
             return
         fork, run = self._index.entry(fork_message_id), self._index.entry(run_id)
@@ -470,7 +569,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         run: Entry[InT, OutT, ProjT],
         node: RunNode[ProjT],
     ) -> None:
-        """Make one node of a fork and of a run that a message without the fork's id has made known before."""
+        """Join a fork and its run, which a message without the fork's id has made known before."""
         self._index.merge(fork, run)
         self._place(run, fork_node.start_serial)
         if node.parent_codec_message_id is None and fork_node.parent_codec_message_id is not None:
@@ -492,7 +591,7 @@ def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:
         return None
     try:
         parsed: object = json.loads(stamp)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, list):
         return None

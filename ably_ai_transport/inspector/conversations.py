@@ -1,4 +1,4 @@
-"""Follows a channel that carries a session, and draws its conversation."""
+"""The conversation of a channel, drawn from an observing client session."""
 
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
@@ -19,17 +19,17 @@ from ably_ai_transport.inspector.watcher import Json
 AnyCodec: TypeAlias = Codec[Any, Any, Any, Any]
 
 SHOWN_MESSAGES: Final = 200
-"""Nodes of a conversation that are drawn at most, the newest ones."""
+"""The most nodes of a conversation that are drawn: the newest ones."""
 
 
 def codec_named(adapter: str | None) -> AnyCodec | None:
-    """Find the codec that gives itself a name, among those that are installed.
+    """Find an installed codec.
 
     Args:
-        adapter: The name.
+        adapter: The adapter tag of the codec.
 
     Returns:
-        The codec; None where there is none of that name here.
+        The codec; None when no installed codec has this tag.
     """
     for entry in entry_points(group="ably_ai_transport.codecs"):
         codec: AnyCodec = entry.load()()
@@ -42,10 +42,10 @@ class Conversation:
     """An observing session on one channel.
 
     Args:
-        client: The client of the inspector.
+        client: The Ably client of the inspector.
         channel: The channel.
-        codec: What its messages are written in.
-        on_change: Called when there is something new to draw.
+        codec: The codec of its sessions.
+        on_change: Called when the drawing has changed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Conversation:
         await self._session.close()
 
     def draw(self) -> Json:
-        """Return the conversation as the page draws it: nodes with their parents."""
+        """Return the conversation for the page: nodes with their parents."""
         session = self._session
         visible = {entry.codec_message_id for entry in session.view.messages}
         nodes = session.tree.nodes
@@ -130,5 +130,5 @@ class Conversation:
 
 
 def _plain(message: object) -> object:
-    """Return a message as JSON can have it."""
+    """Return a message as a JSON value."""
     return asdict(message) if is_dataclass(message) and not isinstance(message, type) else message

@@ -1,4 +1,4 @@
-"""The inspector: a page on a port of its own, and the news that it is sent."""
+"""The inspector: a page on its own port, and the updates that it gets."""
 
 import contextlib
 import json
@@ -21,13 +21,13 @@ from ably_ai_transport import AITransportError
 from ably_ai_transport.inspector.conversations import Conversation, codec_named
 from ably_ai_transport.inspector.watcher import FrameLog, Json
 from ably_ai_transport.local import LocalServer
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 
 CLIENT_ID: Final = "inspector"
 PAUSE_SECONDS: Final = 0.1
-"""News is sent at most ten times a second, however much there is."""
+"""Updates are sent at most ten times a second."""
 _SAFE: Final = {
-    # What passes through the server is shown as text, and nothing of it is ever run.
+    # The page shows the content of frames as text only; nothing of it is executed.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,10 +37,10 @@ _SAFE: Final = {
 
 
 class Inspector:
-    """Shows channels, frames as they pass, and conversations as they grow.
+    """Shows the channels, frames and conversations of a local server, live.
 
     Args:
-        server: The server to watch; it must be running for as long as the inspector is.
+        server: The server; it must run as long as the inspector.
         host: The address to listen on.
         port: The port; 0 picks a free one.
 
@@ -57,13 +57,13 @@ class Inspector:
         self._web: WebListener
         self.app = Starlette(
             routes=[Route("/", self._page), WebSocketRoute("/news", self._news)],
-            # A page elsewhere can give a name of its own this machine's address; names are therefore checked.
+            # A foreign page can point a host name of its own at this machine, so host names are checked.
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"])],
         )
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{self._host}:{self._port}/"
 
     async def __aenter__(self) -> Self:
@@ -84,7 +84,7 @@ class Inspector:
         return HTMLResponse(page, headers=_SAFE)
 
     async def _news(self, websocket: WebSocket) -> None:
-        """Tell one page what is new, and follow the channel that it asks for."""
+        """Send updates to one page and follow the channel that it selects."""
         if not self._is_own(websocket):
             await websocket.close(1008)
             return
@@ -100,13 +100,13 @@ class Inspector:
             pass
 
     def _is_own(self, websocket: WebSocket) -> bool:
-        """Refuse pages of other origins: a page anywhere could open a websocket to this machine."""
+        """Tell whether the page is ours: any page in the browser can open a websocket to this machine."""
         origin = websocket.headers.get("origin")
         return origin is None or origin.partition("://")[2] == websocket.headers.get("host")
 
 
 class _Reader:
-    """One page that is open."""
+    """One open page."""
 
     def __init__(self, server: LocalServer, log: FrameLog, websocket: WebSocket) -> None:
         self._server = server
@@ -118,7 +118,7 @@ class _Reader:
         self._drawing: Json | None = None
 
     async def listen(self) -> None:
-        """Hear which channel the page wants to see."""
+        """Receive the channel that the page selects."""
         with contextlib.suppress(WebSocketDisconnect):
             while True:
                 said = _read(await self._websocket.receive())
@@ -127,7 +127,7 @@ class _Reader:
                 self._changed.set()
 
     async def tell(self) -> None:
-        """Tell what is new, ten times a second at most, and nothing where nothing is."""
+        """Send changes, at most ten times a second."""
         told: Json = {}
         while True:
             news: Json = {
@@ -146,7 +146,7 @@ class _Reader:
             await anyio.sleep(PAUSE_SECONDS)
 
     async def follow(self) -> None:
-        """Follow the channel that the page wants to see."""
+        """Follow the selected channel."""
         while True:
             self._changed = anyio.Event()
             self._drawing = None
@@ -157,7 +157,7 @@ class _Reader:
             info = self._log.channels.get(channel)
             codec = codec_named(None if info is None else info.adapter)
             if codec is None:
-                why = "no session here, or one in a codec that is not installed"
+                why = "no session here, or its codec is not installed"
                 self._drawing = _nothing(channel, why)
                 await self._changed.wait()
                 continue
@@ -191,7 +191,7 @@ def _nothing(channel: str, why: str) -> Json:
 
 
 def _read(event: Mapping[str, Any]) -> Json:
-    """Read what a page says; whatever else it may be says nothing."""
+    """Parse what a page sends; anything malformed becomes an empty object."""
     if event["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(event.get("code", 1000))
     try:

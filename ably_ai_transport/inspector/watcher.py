@@ -1,4 +1,4 @@
-"""Watches the frames of a server: what passed of late, and which channels there are."""
+"""The latest frames of a server, and its channels."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from ably_ai_transport.local import Direction
 Json: TypeAlias = dict[str, Any]
 
 KEPT: Final = 500
-"""Frames that a page shows at most; older ones are gone."""
+"""The most frames that a page shows; older ones are dropped."""
 KEPT_CHANNELS: Final = 1000
-"""Channels that a page lists at most; those that were new longest ago are gone."""
+"""The most channels that a page lists; the oldest ones are dropped."""
 SHOWN_TEXT: Final = 4000
-"""Characters of one text in a frame that are shown."""
+"""The most characters of a text in a frame that are shown."""
 
 _ACTIONS: Final = (
     "HEARTBEAT", "ACK", "NACK", "CONNECT", "CONNECTED", "DISCONNECT", "DISCONNECTED", "CLOSE", "CLOSED",
@@ -27,13 +27,13 @@ _ATTACH: Final = 10
 
 @dataclass
 class ChannelInfo:
-    """A channel that frames have named.
+    """A channel that occurred in frames.
 
     Attributes:
         name: Its name.
-        adapter: The codec that its sessions speak, by the name that it gives itself.
-        messages: Messages that went over it, each delivery counted.
-        is_session: Whether a session's messages were among them.
+        adapter: The adapter tag of the codec of its sessions.
+        messages: Messages published on it.
+        is_session: Whether messages of a session were among them.
     """
 
     name: str
@@ -56,8 +56,8 @@ class FrameLog:
     """The last frames, numbered.
 
     Attributes:
-        own: Labels of connections that are the inspector's own; their frames are not shown.
-        frames: What passed of late.
+        own: Labels of the inspector's own connections; their frames are not shown.
+        frames: The latest frames.
         channels: The channels, by name.
         last: The number of the newest frame.
     """
@@ -69,7 +69,7 @@ class FrameLog:
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def take(self, direction: Direction, label: str, frame: Mapping[str, Any]) -> None:
-        """Note a frame that passed."""
+        """Add a frame."""
         if label in self.own:
             return
         action = int(frame.get("action", -1))
@@ -91,7 +91,7 @@ class FrameLog:
         )
 
     def since(self, number: int) -> list[Json]:
-        """Return the frames after one, as far as they are still there."""
+        """Return the kept frames after a number."""
         return [frame for frame in self.frames if frame["n"] > number]
 
     def _note_channel(self, name: str, action: int, direction: Direction, frame: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ class FrameLog:
 
 
 def _summary(frame: Mapping[str, Any]) -> str:
-    """Say in a few words what a frame is about."""
+    """Describe a frame in a few words."""
     messages = frame.get("messages")
     if not isinstance(messages, list):
         error = frame.get("error")
@@ -129,7 +129,7 @@ def _summary(frame: Mapping[str, Any]) -> str:
 
 
 def _shortened(value: object) -> Any:  # noqa: ANN401 - any JSON
-    """Cut long texts, and say so; bytes become their number."""
+    """Cut long texts and replace bytes by their number."""
     match value:
         case str() if len(value) > SHOWN_TEXT:
             return f"{value[:SHOWN_TEXT]}… ({len(value):,} characters)"

@@ -1,4 +1,4 @@
-"""Time, so that tests can hold it still."""
+"""Clocks: the system's, and the protocol for clocks that tests control."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ if TYPE_CHECKING:
 
 
 class Timer(Protocol):
-    """A callback that has been put off."""
+    """A scheduled callback."""
 
     def cancel(self) -> None:
-        """Forget the callback."""
+        """Cancel the callback."""
         ...
 
 
 class Clock(Protocol):
-    """Where the server takes time from: all of it, timestamps and timers alike."""
+    """The source of all timestamps and timers of a server."""
 
     def now(self) -> int:
         """Return the wall clock in milliseconds since 1970."""
         ...
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
-        """Call back once, `delay_ms` from now, unless the timer is cancelled first."""
+        """Call `callback` once, `delay_ms` from now, unless the timer is canceled first."""
         ...
 
 
 class SystemClock:
-    """The machine's clock and the running event loop's timers."""
+    """The system clock and the timers of the running event loop."""
 
     def now(self) -> int:
         """Return the wall clock in milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
-        """Call back once, `delay_ms` from now, unless the timer is cancelled first."""
+        """Call `callback` once, `delay_ms` from now, unless the timer is canceled first."""
         return asyncio.get_running_loop().call_later(delay_ms / 1000, callback)

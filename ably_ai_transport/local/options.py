@@ -1,4 +1,4 @@
-"""What can be set about the local server."""
+"""Options of the local server."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path  # noqa: TC003 - part of the signature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the server takes, and how much it holds. Whatever is beyond is refused with Ably's codes.
+    """Limits of the server. Requests beyond them are refused with Ably's codes.
 
     Attributes:
         max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
         max_frame_size: Bytes of one websocket frame (the connection fails with 40009) or REST body.
-        max_inbound_rate: Messages a second and connection that clients are told.
+        max_inbound_rate: Messages a second of one connection, as CONNECTED announces it; not enforced.
         connection_rate: Messages a second of one connection (42911); None for no limit.
         channel_rate: Messages a second on one channel (42913); None for no limit.
         max_connections: Websockets at a time (80021, the client tries again).
-        max_channels: Channels in existence (40114).
+        max_channels: Channels of an app (40114).
         max_attachments: Channels attached by one connection (40114).
         max_members: Presence members of one channel (91003).
-        max_history: Messages that one channel holds (40112).
-        max_memory: Bytes of message content that the server holds (40112).
+        max_history: Messages of one channel (40112).
+        max_memory: Bytes of all messages of an app (40112).
         max_queued_frames: Frames waiting for a slow consumer before it is disconnected.
         max_queued_bytes: The same in bytes.
-        retained_results: Results kept per connection to answer publishes that are sent again.
+        retained_results: Acks kept per connection to answer retried publishes.
     """
 
     max_message_size: int = 65536
@@ -58,12 +58,12 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalServerOptions:
-    """How a local server behaves.
+    """Options of a local server.
 
     Attributes:
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
-        keys: API keys `app.key:secret`; one is generated for each start when there are none.
+        keys: API keys `app.key:secret`; without any, one is generated for each start. `repr` leaves them out.
         append_rollup_window_ms: Appends of a connection to the same message within this window are merged
             (Ably's default is 40). `transportParams.appendRollupWindow` of a client overrides it.
         connection_state_ttl_ms: How long a dropped connection can be resumed.
@@ -71,18 +71,18 @@ class LocalServerOptions:
         presence_grace_ms: How long presence members outlive a dropped connection.
         retention_ms: How far back a channel can be resumed by channelSerial.
         ack_before_echo: Send the ACK of a publish before its echo instead of after it.
-        mutable_messages: Whether messages can be changed on channels that no namespace has rules for.
+        mutable_messages: Whether messages can be changed on channels without a namespace rule.
         namespaces: Rules for channels by the first part of their names.
-        data: The file that keeps everything over restarts; in memory only when left out. A key that was made
-            up is kept in it, too.
-        sandbox: Whether `POST /apps` provisions further apps, as the test suites of Ably's SDKs ask for.
-        cors_origins: Origins that browsers may call the REST API from.
-        limits: How much it takes and holds.
+        data: A SQLite file that keeps everything over restarts, a generated key included; None keeps
+            everything in memory.
+        sandbox: Whether `POST /apps` provisions further apps, for the test suites of Ably's SDKs.
+        cors_origins: Origins of browser pages that may call the REST API.
+        limits: Its limits.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = field(default=(), repr=False)
     append_rollup_window_ms: int = 0
     connection_state_ttl_ms: int = 120_000
     max_idle_interval_ms: int = 15_000

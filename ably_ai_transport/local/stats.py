@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 
 @dataclass(slots=True)
 class Stats:
-    """What went through the server since it started.
+    """Counters since the server was created.
 
     Attributes:
         frames_in: Frames read from websockets.
         frames_out: Frames written to websockets.
-        bytes_in: Their payload bytes.
-        bytes_out: Their payload bytes.
+        bytes_in: Payload bytes of the frames read.
+        bytes_out: Payload bytes of the frames written.
         messages: Messages created.
-        appends: Appends taken (after roll-up).
-        updates: Updates and deletes taken.
+        appends: Appends published (after roll-up).
+        updates: Updates and deletes published.
         requests: HTTP requests.
         connections: Websockets open now.
         connections_opened: Websockets accepted so far.

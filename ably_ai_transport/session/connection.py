@@ -1,14 +1,39 @@
-"""What every session does with its channel: subscribe, attach, notice what may have been missed."""
+"""A session's hold on its channel: attach, subscribe, notice lost continuity, let go."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 import anyio
 
 from ably_ai_transport.channel.contract import Channel, ChannelState, ChannelStateChange, Unsubscribe
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
+from ably_ai_transport.session.logs import SessionLog
+from ably_ai_transport.wire import (
+    AITransportError,
+    CapabilityError,
+    ErrorCode,
+    InboundMessage,
+    InvalidArgumentError,
+    SessionClosedError,
+)
 
-logger = logging.getLogger("ably_ai_transport.session")
+ConnectionState: TypeAlias = Literal["idle", "connecting", "connected", "failed", "closed"]
+ConnectionEvent: TypeAlias = Literal["connect", "attached", "refused", "interrupted", "close"]
+
+TRANSITIONS: Final[Mapping[tuple[ConnectionState, ConnectionEvent], ConnectionState]] = MappingProxyType(
+    {
+        ("idle", "connect"): "connecting",
+        ("failed", "connect"): "connecting",
+        ("connecting", "attached"): "connected",
+        ("connecting", "refused"): "failed",
+        ("connecting", "interrupted"): "idle",
+        ("idle", "close"): "closed",
+        ("connecting", "close"): "closed",
+        ("connected", "close"): "closed",
+        ("failed", "close"): "closed",
+    }
+)
+"""The life of a session's connection. A pair that is not listed changes nothing."""
 
 _LOST_STATES = frozenset({ChannelState.FAILED, ChannelState.SUSPENDED, ChannelState.DETACHED})
 
@@ -16,10 +41,11 @@ _LOST_STATES = frozenset({ChannelState.FAILED, ChannelState.SUSPENDED, ChannelSt
 class SessionConnection:
     """One session's hold on its channel.
 
-    ``connect`` may be called many times and by many: it attaches once, and again after a failure.
+    ``connect`` may be called many times and from many tasks: it attaches once, and again after a failure.
 
     Args:
         channel: The channel.
+        log: Gets lifecycle records.
         on_message: Called with each message.
         on_continuity_lost: Called when messages may have been missed.
     """
@@ -27,107 +53,120 @@ class SessionConnection:
     def __init__(
         self,
         channel: Channel,
+        log: SessionLog,
         *,
         on_message: Callable[[InboundMessage], None],
         on_continuity_lost: Callable[[ChannelStateChange], None],
     ) -> None:
-        self.channel = channel
+        self._channel = channel
+        self._log = log
         self._on_message = on_message
         self._on_continuity_lost = on_continuity_lost
-        self._unsubscribe: Unsubscribe | None = None
-        self._off_state: Unsubscribe | None = None
-        self._lock = anyio.Lock()
-        self._connected = False
-        self._closed = False
-        self._attached_once = channel.state is ChannelState.ATTACHED
-        self._last_error: AITransportError | None = None
+        self._state: ConnectionState = "idle"
+        self._subscriptions: list[Unsubscribe] = []
+        self._connecting = anyio.Lock()
+        self._failure: AITransportError | None = None
+        self._was_attached = channel.state is ChannelState.ATTACHED
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection stands."""
+        return self._state
 
     @property
     def closed(self) -> bool:
         """Whether the session has let go of the channel."""
-        return self._closed
+        return self._state == "closed"
 
     def check_open(self, action: str) -> None:
         """Refuse an operation on a closed session.
 
         Raises:
-            AITransportError: The session is closed (104004).
+            SessionClosedError: The session is closed (104004).
         """
-        if self._closed:
-            raise AITransportError(f"unable to {action}; session is closed", ErrorCode.SESSION_CLOSED, 400)
+        if self.closed:
+            raise SessionClosedError(f"unable to {action}; session is closed")
 
     async def connect(self) -> None:
         """Subscribe and attach.
 
         Raises:
-            AITransportError: The session is closed (104004), or the attach failed (104001; its ``cause`` says
-                why). Call again to retry.
+            SessionClosedError: The session is closed (104004).
+            ChannelRefusedError: The attach failed (104001; its ``cause`` says why). Call again to retry.
         """
         self.check_open("connect")
-        async with self._lock:
+        async with self._connecting:
             self.check_open("connect")
-            if self._connected:
+            if self._state == "connected":
                 return
-            if self._unsubscribe is None:
-                self._unsubscribe = self.channel.subscribe(self._on_message)
-                self._off_state = self.channel.on_state(self._on_state)
+            self._move("connect")
+            if not self._subscriptions:
+                self._subscriptions = [
+                    self._channel.subscribe(self._on_message),
+                    self._channel.on_state(self._on_state),
+                ]
             try:
-                await self.channel.attach()
+                await self._channel.attach()
             except AITransportError as error:
-                failure = AITransportError.wrap(
+                self._failure = AITransportError.wrap(
                     "subscribe and attach channel", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR
                 )
-                self._last_error = failure
-                raise failure from error
-            self._attached_once = True
-            self._connected = True
-            self._last_error = None
+                self._move("refused")
+                raise self._failure from error
+            except BaseException:
+                self._move("interrupted")
+                raise
+            self._was_attached = True
+            self._move("attached")
+            self.check_open("connect")
 
     async def require(self, action: str) -> None:
         """Refuse an operation on a session that is not connected; wait while it is connecting.
 
         Raises:
+            SessionClosedError: The session is closed (104004).
             AITransportError: ``connect`` was not called (40003), or it failed (with the code of the failure).
         """
-        if self._connected:
-            return
-        if self._lock.locked():
-            async with self._lock:
+        if self._connecting.locked():
+            async with self._connecting:
                 pass
-        if self._connected:
+        self.check_open(action)
+        if self._state == "connected":
             return
-        if self._last_error is not None:
-            raise AITransportError(
-                f"unable to {action}; connect() failed, call it again to retry; {self._last_error.message}",
-                self._last_error.code,
-                self._last_error.status_code,
-                self._last_error,
+        if self._state == "failed" and self._failure is not None:
+            raise AITransportError.wrap(
+                f"{action}; connect() failed, call it again to retry", self._failure, self._failure.code
             )
-        raise AITransportError(
-            f"unable to {action}; connect() must be called first", ErrorCode.INVALID_ARGUMENT, 400
-        )
+        raise InvalidArgumentError(f"unable to {action}; connect() must be called first")
 
     async def close(self) -> None:
         """Let go of the channel and detach from it, as far as the connection allows."""
-        self._closed = True
-        attempted = self._unsubscribe is not None
-        for off in (self._unsubscribe, self._off_state):
-            if off is not None:
-                off()
-        if attempted:
+        if self.closed:
+            return
+        self._move("close")
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
+        if self._subscriptions:
             try:
-                await self.channel.detach()
+                await self._channel.detach()
             except AITransportError as error:
-                logger.debug("The channel could not be detached", extra={"error": str(error)})
-        self.channel.release()
+                self._log.debug("The channel could not be detached: %s", error)
+        self._channel.release()
+
+    def _move(self, event: ConnectionEvent) -> None:
+        after = TRANSITIONS.get((self._state, event))
+        if after is not None:
+            self._state = after
+            self._log.info("session %s", after)
 
     def _on_state(self, change: ChannelStateChange) -> None:
-        if self._closed:
+        if self.closed:
             return
-        if not self._attached_once:
-            self._attached_once = change.current is ChannelState.ATTACHED
+        if not self._was_attached:
+            self._was_attached = change.current is ChannelState.ATTACHED
             return
         if change.current in _LOST_STATES or (change.current is ChannelState.ATTACHED and not change.resumed):
+            self._log.warning("Messages may have been missed", extra={"state": str(change.current)})
             self._on_continuity_lost(change)
 
 
@@ -156,13 +195,13 @@ def publish_error(action: str, error: BaseException, code: ErrorCode) -> AITrans
     Args:
         action: What could not be done.
         error: The refusal.
-        code: The code, where credentials are not the reason.
+        code: The code, unless the credentials are the reason.
 
     Returns:
-        An error with code 40160 where the credentials do not allow it, with ``code`` otherwise.
+        An error with code 40160 where the credentials do not allow the publish, and with ``code`` otherwise.
     """
     if isinstance(error, AITransportError) and error.status_code in (401, 403):
-        return AITransportError(
+        return CapabilityError(
             f"unable to {action}; missing publish capability on the channel",
             ErrorCode.INSUFFICIENT_CAPABILITY,
             401,

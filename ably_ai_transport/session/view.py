@@ -1,4 +1,4 @@
-"""Views: what an application shows of a conversation."""
+"""Views: the part of a conversation that an application shows."""
 
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -7,10 +7,12 @@ from typing import Generic, Self
 import anyio
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import Branches, RunInfo, TreeEvent, ViewState, ViewUpdated
-from ably_ai_transport.session.emitter import Emitter
-from ably_ai_transport.session.materialisation import Materialisation
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, RunLifecycleEvent
+from ably_ai_transport.conversation import Branches, RunInfo, ViewState, ViewUpdated
+from ably_ai_transport.session.base import SessionCore, check_int
+from ably_ai_transport.session.conversation import Change
+from ably_ai_transport.session.logs import LOGGER
+from ably_ai_transport.wire import InboundMessage, RunLifecycleEvent
+from ably_ai_transport.wire.listeners import Listeners
 
 
 class View(Generic[InT, OutT, ProjT, MsgT]):
@@ -26,31 +28,35 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
 
     def __init__(
         self,
-        materialisation: Materialisation[InT, OutT, ProjT, MsgT],
+        core: SessionCore[InT, OutT, ProjT, MsgT],
         branches: Branches[ProjT, MsgT],
         *,
-        on_exception: Callable[[Exception], None],
-        on_close: Callable[[Self], None] | None = None,
+        on_exception: Callable[[Exception], None] | None = None,
         withholds_history: bool = False,
     ) -> None:
-        self._materialisation = materialisation
-        self._tree = materialisation.tree
+        self._conversation = core.conversation
+        self._tree = core.conversation.tree
         self._window = ViewState(self._tree, branches, withholds_history=withholds_history)
-        self._on_close = on_close
         self._closed = anyio.Event()
         self._version = 0
         self._changed: anyio.Event | None = None
-        self._updates = Emitter[None](on_exception)
-        self._runs = Emitter[RunLifecycleEvent](on_exception)
-        self._raw = Emitter[InboundMessage](on_exception)
+        report, spawn = on_exception or core.report_listener, core.tasks.start
+        self._updates = Listeners[None](report, spawn=spawn, logger=LOGGER)
+        self._runs = Listeners[RunLifecycleEvent](report, spawn=spawn, logger=LOGGER)
+        self._raw = Listeners[InboundMessage](report, spawn=spawn, logger=LOGGER)
         self._loading = anyio.Lock()
         self._quiet = 0
-        self._unwatch = materialisation.watch(self._on_tree_event)
+        self._unsubscribe = self._conversation.subscribe(self._on_change)
+        branches.moved.add(self._on_branches_moved)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self._window.nodes)} nodes"
+        return f"<{type(self).__name__} {state}>"
 
     @property
     def messages(self) -> list[CodecMessage[MsgT]]:
         """The visible messages, oldest first. The list and its messages are not changed afterwards."""
-        return self._state.messages
+        return self._window.messages
 
     @property
     def closed(self) -> bool:
@@ -60,11 +66,11 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     @property
     def has_older(self) -> bool:
         """Whether there may be older messages to reveal."""
-        return not self.closed and (self._state.has_unrevealed or self._materialisation.has_older)
+        return not self.closed and (self._window.has_unrevealed or self._conversation.has_older)
 
     def runs(self) -> list[RunInfo]:
         """Describe the runs on the branch, oldest first."""
-        return self._state.runs()
+        return self._window.runs()
 
     def run(self, run_id: str) -> RunInfo | None:
         """Describe a run.
@@ -75,7 +81,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             The run; None when it has not been seen.
         """
-        return self._state.run(run_id)
+        return self._window.run(run_id)
 
     def run_of(self, codec_message_id: str) -> RunInfo | None:
         """Describe the run that a message belongs to, or, for an input, the reply that is shown.
@@ -86,7 +92,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             The run; None when the message has not been seen, or has no reply yet.
         """
-        return self._state.run_of(codec_message_id)
+        return self._window.run_of(codec_message_id)
 
     async def updates(self) -> AsyncIterator[list[CodecMessage[MsgT]]]:
         """Yield the visible messages, now and after each change of them or of a run, until it is closed.
@@ -97,7 +103,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Yields:
             The visible messages, oldest first.
         """
-        self._materialisation.watch_closely()
+        self._conversation.watch_closely()
         while not self.closed:
             seen = self._version
             yield self.messages
@@ -109,37 +115,40 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         """Call a function when the visible messages change.
 
         Args:
-            listener: A plain function.
+            listener: A plain function or a coroutine function.
 
         Returns:
-            A function that takes the listener away again.
+            A function that removes the listener.
         """
-        self._materialisation.watch_closely()
-        return self._updates.on(lambda _: listener())
+        remove = self._updates.add(lambda _: listener())
+        self._conversation.watch_closely()
+        return remove
 
     def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
         """Call a function with each event in the life of a visible run; its state has changed by then.
 
         Args:
-            listener: A plain function.
+            listener: A plain function or a coroutine function.
 
         Returns:
-            A function that takes the listener away again.
+            A function that removes the listener.
         """
-        self._materialisation.watch_closely()
-        return self._runs.on(listener)
+        remove = self._runs.add(listener)
+        self._conversation.watch_closely()
+        return remove
 
     def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
         """Call a function with each channel message that concerns what is visible.
 
         Args:
-            listener: A plain function.
+            listener: A plain function or a coroutine function.
 
         Returns:
-            A function that takes the listener away again.
+            A function that removes the listener.
         """
-        self._materialisation.watch_closely()
-        return self._raw.on(listener)
+        remove = self._raw.add(listener)
+        self._conversation.watch_closely()
+        return remove
 
     async def load_older(self, limit: int = 10) -> list[CodecMessage[MsgT]]:
         """Reveal older messages: exactly ``limit`` of them, fewer only where the history ends.
@@ -151,16 +160,12 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             The revealed messages, oldest first; they stand before those that were visible.
 
         Raises:
-            AITransportError: The limit is not positive (40003), or history could not be read (104011).
+            InvalidArgumentError: The limit is no positive whole number (40003).
+            ChannelRefusedError: History could not be read (104011).
         """
-        if limit <= 0:
-            raise AITransportError(
-                f"unable to load older messages; limit must be a positive integer, got {limit}",
-                ErrorCode.INVALID_ARGUMENT,
-                400,
-            )
+        check_int("load older messages", "limit", limit, 1)
         async with self._loading:
-            await self._materialisation.fill_gap()
+            await self._conversation.fill_gap()
             if self.closed:
                 return []
             return await self._load_older(limit)
@@ -178,16 +183,18 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             The messages after the seam, oldest first; all messages where there is no seam.
 
         Raises:
-            AITransportError: History could not be read (104011).
+            ChannelRefusedError: History could not be read (104011).
         """
+        if self.closed:
+            return []
         self._quiet += 1
         try:
-            await self._materialisation.fill_gap()
+            await self._conversation.fill_gap()
             candidates = self.messages
             while True:
                 for message in reversed(candidates):
                     if predicate(message):
-                        self._state.hide_through(message.codec_message_id)
+                        self._window.hide_through(message.codec_message_id)
                         return self.messages
                 if not self.has_older:
                     return self.messages
@@ -203,8 +210,10 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             All its messages, oldest first.
 
         Raises:
-            AITransportError: History could not be read (104011).
+            ChannelRefusedError: History could not be read (104011).
         """
+        if self.closed:
+            return []
         self._quiet += 1
         try:
             while self.has_older:
@@ -219,12 +228,10 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         if self.closed:
             return
         self._closed.set()
-        self._unwatch()
+        self._unsubscribe()
         self._wake()
-        for emitter in (self._updates, self._runs, self._raw):
-            emitter.clear()
-        if self._on_close is not None:
-            self._on_close(self)
+        for listeners in (self._updates, self._runs, self._raw):
+            listeners.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -234,19 +241,13 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self.close()
 
-    @property
-    def _state(self) -> ViewState[InT, OutT, ProjT, MsgT]:
-        """What is shown, with everything that has arrived."""
-        self._materialisation.catch_up()
-        return self._window
-
     async def _load_older(self, limit: int) -> list[CodecMessage[MsgT]]:
-        state = self._state
+        state = self._window
         oldest = state.oldest_id
         try:
             while (missing := limit - state.count_before(oldest)) > 0:
                 if not state.release_withheld(missing):
-                    if not self._materialisation.has_older:
+                    if not self._conversation.has_older:
                         break
                     await self._fetch(missing)
                     if self.closed:
@@ -259,15 +260,15 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         return revealed
 
     async def _fetch(self, need: int) -> None:
-        state = self._state
+        state = self._window
         state.begin_fetch()
         try:
-            await self._materialisation.fold_until(lambda: self.closed or state.count_fetched() >= need)
+            await self._conversation.read_history(lambda: self.closed or state.count_fetched() >= need)
         finally:
             state.end_fetch(need)
 
-    def _on_tree_event(self, event: TreeEvent[InT, OutT], from_history: bool) -> None:
-        match self._window.handle(event, from_history=from_history):
+    def _on_change(self, change: Change[InT, OutT]) -> None:
+        match self._window.handle(change.event, from_history=not change.live):
             case None:
                 pass
             case ViewUpdated():
@@ -279,10 +280,10 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
                 self._version += 1
                 self._wake()
 
-    def refresh(self) -> None:
-        """Walk the branch again, after it was chosen anew. For sessions."""
-        self._state.recompute()
-        self._notify()
+    def _on_branches_moved(self, _: None) -> None:
+        if not self.closed:
+            self._window.recompute_if_changed()
+            self._notify()
 
     def _notify(self) -> None:
         if self._quiet or self.closed:

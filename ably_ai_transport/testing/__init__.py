@@ -1,4 +1,4 @@
-"""For the test suites of applications: channels in memory, without network or server.
+"""Helpers for the tests of applications: channels in memory, without network or server.
 
 A session is opened on a client of the hub as it would be on an Ably client; everything that was published
 has arrived when ``settle`` returns.
@@ -11,6 +11,6 @@ Example:
 For tests against the real SDK there is :class:`ably_ai_transport.local.LocalServer`.
 """
 
-from ably_ai_transport.channel.memory import MemoryClient, MemoryFaults, MemoryHub, MemoryOperation
+from ably_ai_transport.testing.memory import FaultAction, MemoryClient, MemoryFaults, MemoryHub
 
-__all__ = ["MemoryClient", "MemoryFaults", "MemoryHub", "MemoryOperation"]
+__all__ = ["FaultAction", "MemoryClient", "MemoryFaults", "MemoryHub"]

@@ -1,48 +1,68 @@
-"""Fixtures for pytest: a local Ably server, clients on it, faults, and channels in memory.
+"""The pytest plugin: a local Ably server, clients on it, its fault switch, and channels in memory.
 
-Name the module in a ``conftest.py``; ``pytest-asyncio`` runs the asynchronous ones::
-
-    pytest_plugins = ["ably_ai_transport.testing.plugin"]
+pytest finds it by its entry point; there is nothing to switch on. The asynchronous fixtures need
+``pytest-asyncio``, and the server what the extra brings: ``pip install "ably-ai-transport[testing]"``.
 """
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-import pytest_asyncio
 
-from ably_ai_transport.channel.memory import MemoryHub
-
+# Every run of pytest loads this module wherever the library is installed: whatever is heavy, or belongs to an
+# extra, is imported by the fixture that needs it.
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
     from ably import AblyRealtime
 
     from ably_ai_transport.local import Faults, LocalServer
+    from ably_ai_transport.testing.memory import MemoryHub
 
 AblyClientFactory: TypeAlias = "Callable[..., AblyRealtime]"
 """``ably_client(client_id="alice", **options)``: a client of the Python SDK, closed when the test ends."""
 
 
+def _async_fixture(function: Callable[..., AsyncIterator[Any]]) -> object:
+    """Make an asynchronous fixture, or one that says what it lacks."""
+    try:
+        import pytest_asyncio
+    except ImportError:
+
+        def unavailable() -> None:
+            pytest.fail(_missing(function.__name__, "pytest-asyncio"), pytrace=False)
+
+        return pytest.fixture(name=function.__name__)(unavailable)
+    return pytest_asyncio.fixture(function)
+
+
+def _missing(fixture: str, module: str) -> str:
+    return f'The fixture {fixture} needs {module}: pip install "ably-ai-transport[testing]"'
+
+
 @pytest.fixture
-def memory_hub() -> MemoryHub:
+def memory_hub() -> "MemoryHub":
     """Channels in memory, for unit tests: no network, no server, everything in the test's hands.
 
     Example:
         >>> async def test_a_question(memory_hub):
         ...     session = ClientSession(memory_hub.client("alice"), "chat:1", codec=codec)
-        ...     memory_hub.faults.refuse()  # the next publish
+        ...     memory_hub.faults.nack()  # the next publish
     """
+    from ably_ai_transport.testing.memory import MemoryHub
+
     return MemoryHub()
 
 
-@pytest_asyncio.fixture
+@_async_fixture
 async def ably_server() -> "AsyncIterator[LocalServer]":
     """A local server of the test's own, which speaks Ably's protocol on a free port.
 
     ``ably_server.python_options(…)`` and ``ably_server.javascript_options(…)`` are what SDKs connect with;
     ``await ably_server.restart()`` restarts it.
     """
-    from ably_ai_transport.local import LocalServer
+    try:
+        from ably_ai_transport.local import LocalServer
+    except ImportError as error:
+        pytest.fail(_missing("ably_server", error.name or str(error)), pytrace=False)
 
     async with LocalServer() as server:
         yield server
@@ -50,7 +70,7 @@ async def ably_server() -> "AsyncIterator[LocalServer]":
 
 @pytest.fixture
 def ably_faults(ably_server: "LocalServer") -> "Faults":
-    """The fault switch of the server: drop, cut, delay, refuse, forget.
+    """The fault switch of the server: drop, cut, delay, nack, forget.
 
     Example:
         >>> async def test_a_lost_connection(ably_client, ably_faults):
@@ -59,7 +79,7 @@ def ably_faults(ably_server: "LocalServer") -> "Faults":
     return ably_server.faults
 
 
-@pytest_asyncio.fixture
+@_async_fixture
 async def ably_client(ably_server: "LocalServer") -> "AsyncIterator[AblyClientFactory]":
     """Makes clients of the Python SDK on the server, and closes them when the test ends.
 

@@ -1,4 +1,4 @@
-"""What travels on a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
+"""The wire of a session's channel: names, headers, messages, lifecycle events, invocations, errors."""
 
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,7 @@ from ably_ai_transport.wire.errors import (
     error_is,
     error_of,
 )
-from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
-from ably_ai_transport.wire.lifecycle import (
+from ably_ai_transport.wire.events import (
     RunEnd,
     RunLifecycleEvent,
     RunResume,
@@ -26,6 +25,7 @@ from ably_ai_transport.wire.lifecycle import (
     StepLifecycleEvent,
     StepStart,
 )
+from ably_ai_transport.wire.headers import RunEndReason, StepEndReason
 from ably_ai_transport.wire.messages import Headers, InboundMessage, MessageAction, OutboundMessage
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Load the invocation, and pydantic with it, when it is asked for: most of the start-up time is there."""
+    """Load the invocation, and pydantic with it, on first use: pydantic takes most of the start-up time."""
     if name in ("Invocation", "InvocationData"):
         from ably_ai_transport.wire import invocation
 

@@ -38,19 +38,19 @@ def build_transport_headers(
     Args:
         role: ``"user"`` or ``"assistant"``.
         codec_message_id: Identity of the conversation message.
-        run_id: The run; absent on a fresh input, for the agent mints it.
-        run_client_id: Who owns the run.
+        run_id: The run; absent on a fresh input, because the agent mints it.
+        run_client_id: The client that owns the run.
         parent: The conversation message before this one on its branch.
         fork_of: The user message that this one replaces (an edit).
         regenerates: The assistant message that the run replaces.
         supersedes: The suspended run that a tool-result fork answers.
         invocation_id: The agent's invocation.
-        input_client_id: Who published the triggering input.
+        input_client_id: The client that published the triggering input.
         input_codec_message_id: The triggering input.
         input_event_id: Id of this one event of a send.
         step_id: The step that published an output.
         step_start_serial: Serial of the ``ai-step-start`` of the publishing attempt.
-        step_client_id: Whose input shaped the step.
+        step_client_id: The client whose input shaped the step.
 
     Returns:
         The transport tier, in the order in which the JS package writes it.
@@ -94,13 +94,13 @@ def build_run_headers(
 
     Args:
         run_id: The run.
-        run_client_id: Who owns it; empty when unknown.
+        run_client_id: The client that owns it; empty when unknown.
         reason: Why it ended; on ``ai-run-end`` only.
         parent: The input that it replies to; on ``ai-run-start`` only, like the two below.
         fork_of: The user message that its input replaces.
         regenerates: The assistant message that it replaces.
         invocation_id: The agent's invocation.
-        input_client_id: Who published the triggering input.
+        input_client_id: The client that published the triggering input.
         input_codec_message_id: The triggering input.
         error_code: The failure's code, where the run ended in error.
         error_message: The failure in words, where the run ended in error.
@@ -143,9 +143,9 @@ def build_step_headers(
         step_id: The step; the same on each attempt.
         step_start_serial: Serial of the ``ai-step-start`` that an ``ai-step-end`` closes.
         invocation_id: The agent's invocation.
-        run_client_id: Who owns the run.
-        input_client_id: Who published the triggering input.
-        step_client_id: Whose input shaped the step.
+        run_client_id: The client that owns the run.
+        input_client_id: The client that published the triggering input.
+        step_client_id: The client whose input shaped the step.
         reason: Why the step ended; on ``ai-step-end`` only.
 
     Returns:
@@ -173,7 +173,7 @@ def build_cancel_headers(
     Args:
         event_id: Id of this request.
         run_id: The run to cancel, once it is known.
-        input_codec_message_id: The input whose run is to be cancelled, while its run is not known.
+        input_codec_message_id: The input whose run is to be cancelled, while the run is not known.
 
     Returns:
         The transport tier.

@@ -1,4 +1,4 @@
-"""The invocation: what a client posts to an agent's endpoint to wake it for a run."""
+"""The invocation: the body that a client posts to an agent's endpoint to start a run."""
 
 from typing import Annotated, Self
 
@@ -11,13 +11,13 @@ _Id = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Invocation(BaseModel):
-    """Which session, and which input on its channel, an agent is asked to answer.
+    """A request to an agent: a session, and the input on its channel to reply to.
 
     Usable as the type of a request body (FastAPI) or through :meth:`from_json`. Fields that a newer
     peer adds are ignored. The wire form is that of the npm package's ``InvocationData``.
 
     Attributes:
-        input_event_id: The ``event-id`` of the input that asks for the run; ``inputEventId`` in JSON.
+        input_event_id: The ``event-id`` of the input to reply to; ``inputEventId`` in JSON.
         session_name: The session, which is the name of its channel; ``sessionName`` in JSON.
 
     Example:
@@ -37,7 +37,7 @@ class Invocation(BaseModel):
         """Read an invocation from a request body.
 
         Args:
-            body: JSON as text or bytes, what it parses to, or an invocation.
+            body: JSON as text or bytes, parsed JSON, or an invocation.
 
         Returns:
             The invocation.

@@ -1,17 +1,20 @@
-"""The names that travel on the channel: message names and header keys.
+"""Names on the channel: message names and header keys.
 
 Every message of a session carries its headers in two tiers: ``extras.ai.transport`` (run, step,
 stream and identity headers, read by this library) and ``extras.ai.codec`` (the codec's own).
-All header values are strings. The names are those of the npm package ``@ably/ai-transport`` 0.8.0
-(``constants.ts``).
+All header values are strings. A value that this release does not know never breaks a conversation: it reads
+as the least that it can mean (an unknown ``status`` as ``streaming``, an unknown ``role`` as an agent's, an
+unknown reason as an end that did not complete).
+
+The names are those of the npm package ``@ably/ai-transport`` 0.8.0 (``constants.ts``).
 """
 
 from typing import Final
 
 AI_INPUT: Final = "ai-input"
-"""Everything that a client publishes: user messages, regenerate requests, tool results, approvals."""
+"""Any input of a client: user messages, regenerate requests, tool results, approvals."""
 AI_OUTPUT: Final = "ai-output"
-"""Everything that an agent publishes for a reply: text, reasoning, tool calls, data."""
+"""Any output of an agent: text, reasoning, tool calls, data."""
 RUN_START: Final = "ai-run-start"
 RUN_SUSPEND: Final = "ai-run-suspend"
 RUN_RESUME: Final = "ai-run-resume"
@@ -26,7 +29,7 @@ STEP_LIFECYCLE: Final = frozenset({STEP_START, STEP_END})
 STREAM: Final = "stream"
 """``"true"`` for a message that grows by appends, ``"false"`` for a discrete one."""
 STATUS: Final = "status"
-"""Where a streamed message stands: ``streaming``, ``complete`` or ``cancelled``."""
+"""The state of a streamed message: ``streaming``, ``complete`` or ``cancelled``."""
 STREAM_ID: Final = "stream-id"
 DISCRETE: Final = "discrete"
 """``"true"`` on each part of an atomic batch."""
@@ -38,11 +41,11 @@ CODEC_MESSAGE_ID: Final = "codec-message-id"
 ROLE: Final = "role"
 
 RUN_CLIENT_ID: Final = "run-client-id"
-"""Who owns the run: the widest of three client scopes."""
+"""The client that owns the run: the widest of three client scopes."""
 INPUT_CLIENT_ID: Final = "input-client-id"
-"""Who published the input that drives this invocation."""
+"""The client whose input drives this invocation."""
 STEP_CLIENT_ID: Final = "step-client-id"
-"""Whose input shaped this step: the narrowest scope."""
+"""The client whose input shaped this step: the narrowest scope."""
 
 PARENT: Final = "parent"
 FORK_OF: Final = "fork-of"

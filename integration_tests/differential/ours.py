@@ -21,8 +21,7 @@ from ably_ai_transport import (
     RunInfo,
     View,
 )
-from ably_ai_transport.conversation import OutputFolded, RunNode
-from ably_ai_transport.conversation.nodes import run_info
+from ably_ai_transport.conversation import OutputFolded, RunNode, run_info
 from ably_ai_transport.session import SteerResult
 from ably_ai_transport.wire import RunEnd, RunLifecycleEvent, RunStart, names
 from integration_tests.differential.script import (

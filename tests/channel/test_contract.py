@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from ably_ai_transport.channel import Channel, ChannelState, open_channel
-from ably_ai_transport.channel.memory import MemoryHub
 from ably_ai_transport.local import LocalServer
+from ably_ai_transport.testing.memory import MemoryHub
 from ably_ai_transport.wire import AITransportError, InboundMessage, MessageAction, OutboundMessage
 from tests.channel.clients import Seen, realtime
 
@@ -50,7 +50,7 @@ class MemoryWorld:
 
     def refuse(self, operation: str, code: int) -> None:
         assert operation in ("create", "append", "update")
-        self.hub.faults.refuse(operation=operation, code=code)
+        self.hub.faults.nack(action=operation, code=code)
 
     def interrupt(self) -> None:
         self.hub.faults.reattach(resumed=True)

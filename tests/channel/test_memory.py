@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from ably_ai_transport.channel import Channel, ChannelSource, ChannelState, open_channel
-from ably_ai_transport.channel.memory import MemoryChannel, MemoryHub
-from ably_ai_transport.wire import AITransportError, InboundMessage, OutboundMessage
+from ably_ai_transport.testing.memory import MemoryChannel, MemoryHub
+from ably_ai_transport.wire import AITransportError, InboundMessage, InvalidArgumentError, OutboundMessage
 from tests.channel.clients import Seen
 
 
@@ -36,7 +36,6 @@ async def test_it_is_what_sessions_are_opened_on() -> None:
     channel: Channel = open_channel(source, "c", agents=[("codec", "1")])
     assert isinstance(channel, MemoryChannel)
     assert (channel.name, channel.client_id, channel.agents) == ("c", "alice", (("codec", "1"),))
-    assert channel.presence is None
 
 
 async def test_the_same_calls_give_the_same_serials() -> None:
@@ -80,8 +79,8 @@ async def test_settling_waits_for_reactions() -> None:
 async def test_refusals_can_wait_their_turn() -> None:
     hub = MemoryHub()
     [channel] = channels(hub, "a")
-    hub.faults.refuse(2, skip=1, channel="c", code=40160, message="not you")
-    hub.faults.refuse(channel="other")
+    hub.faults.nack("c", count=2, skip=1, code=40160, message="not you")
+    hub.faults.nack("other")
     answers = [channel.publish([new(number)]) for number in range(4)]
     outcomes = await asyncio.gather(*answers, return_exceptions=True)
     assert [isinstance(outcome, AITransportError) for outcome in outcomes] == [False, True, True, False]
@@ -91,12 +90,12 @@ async def test_refusals_can_wait_their_turn() -> None:
 async def test_held_answers() -> None:
     hub = MemoryHub()
     [(channel, seen)] = await attached(hub, "a")
-    hub.faults.hold_answers()
+    hub.faults.hold_acks()
     answers = [channel.publish([new(number)]) for number in range(3)]
     flushed = asyncio.ensure_future(channel.flush())
     await hub.settle()
     assert data(seen) == [0, 1, 2]
-    hub.faults.release_answers(1)
+    hub.faults.release_acks(1)
     await hub.settle()
     assert [answer.done() for answer in answers] == [True, False, False]
     assert not flushed.done()
@@ -203,7 +202,7 @@ async def test_failing_pages() -> None:
         await channel.publish([new(number)])
     hub.faults.drop_continuity()
     await hub.settle()
-    hub.faults.fail_history(1, skip=1)
+    hub.faults.fail_history(count=1, skip=1)
     page = await channel.history(limit=2)
     with pytest.raises(AITransportError):
         await page.next()
@@ -247,3 +246,38 @@ async def test_the_size_limit_is_the_hub_s() -> None:
     with pytest.raises(AITransportError) as caught:
         await channel.publish([new("x" * 10)])
     assert caught.value.code == 40009
+
+
+async def test_presence_is_kept_by_client_and_told_to_the_others() -> None:
+    hub = MemoryHub()
+    alice, bob = (hub.client(name).open_channel("c") for name in ("alice", "bob"))
+    told: list[tuple[int | None, str | None, object]] = []
+    left: list[object] = []
+    await bob.presence.subscribe(lambda one: told.append((one.action, one.client_id, one.data)))
+    await bob.presence.subscribe("leave", left.append)
+    await alice.presence.update("here")
+    await alice.presence.update("typing")
+    await bob.presence.enter()
+    await hub.settle()
+    assert [(one.action, one.client_id, one.data) for one in await alice.presence.get()] == [
+        (1, "alice", "typing"),
+        (1, "bob", None),
+    ]
+    assert [one.client_id for one in await alice.presence.get(client_id="bob")] == ["bob"]
+    alice.release()
+    await hub.settle()
+    assert told == [(2, "alice", "here"), (4, "alice", "typing"), (2, "bob", None), (3, "alice", None)]
+    assert len(left) == 1
+    bob.presence.unsubscribe()
+    await bob.presence.leave()
+    await hub.settle()
+    assert len(told) == 4
+    assert await bob.presence.get() == []
+
+
+async def test_an_anonymous_client_cannot_be_present() -> None:
+    presence = MemoryHub().client().open_channel("c").presence
+    with pytest.raises(InvalidArgumentError, match="no client id"):
+        await presence.enter()
+    with pytest.raises(InvalidArgumentError, match="pass a listener"):
+        await presence.subscribe("gone", print)

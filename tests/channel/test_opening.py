@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from ably_ai_transport.channel import BASE_MODES, OBJECT_MODES, open_channel, resolve_channel_modes
-from ably_ai_transport.channel.agent import agent_string, identify
-from ably_ai_transport.channel.memory import MemoryHub
+from ably_ai_transport.channel.ably.user_agent import agent_string, identify
+from ably_ai_transport.testing.memory import MemoryHub
 from ably_ai_transport.version import __version__
 from ably_ai_transport.wire import AITransportError
 from tests.channel.clients import realtime
@@ -73,7 +73,7 @@ async def test_an_unknown_mode_is_refused(ably: FakeAbly) -> None:
 
 def test_the_sdk_is_imported_when_it_is_needed() -> None:
     program = (
-        "import sys, ably_ai_transport.channel, ably_ai_transport.channel.memory\n"
+        "import sys, ably_ai_transport.channel, ably_ai_transport.testing.memory\n"
         "assert not {'ably', 'httpx', 'websockets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603

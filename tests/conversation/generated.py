@@ -1,4 +1,4 @@
-"""Conversations that nobody thought of: edits of edits, regenerations, retries, forks, and errors."""
+"""Generated conversations: edits of edits, regenerations, retries, forks, and errors."""
 
 from collections.abc import Callable
 from random import Random

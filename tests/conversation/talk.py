@@ -1,4 +1,4 @@
-"""A conversation composed by hand: what is said becomes the messages of a channel."""
+"""A conversation composed by hand, as the messages of a channel."""
 
 import json
 from collections.abc import Mapping

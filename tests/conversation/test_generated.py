@@ -1,4 +1,4 @@
-"""Any conversation arrives as one and the same, whatever the order and however often."""
+"""Generated conversations read the same in any order of arrival, with any repeats."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_the_size_of_a_page_does_not_matter(talk: Talk, size: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(talks, st.data())
 def test_joining_anywhere_gives_the_whole(talk: Talk, data: st.DataObject) -> None:
-    """Who joins gets a stream whole at first contact, and the rest of the past from history."""
+    """A late joiner gets a stream whole at first contact, and the rest of the past from history."""
     joined = data.draw(st.integers(0, len(talk.live)), "joined at")
     past, received = split(talk.live, joined)
     loaded = data.draw(st.integers(0, len(received)), "history loaded after")

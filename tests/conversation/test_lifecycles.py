@@ -1,4 +1,4 @@
-"""Runs and steps live as their tables say, in whatever order their messages arrive."""
+"""Runs and steps follow their tables, in any order of arrival."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,13 +7,13 @@ from ably_ai_transport_vercel import UIMessageCodec, VercelProjection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ably_ai_transport.conversation import Tree, run_state, steps
-from ably_ai_transport.conversation.nodes import TERMINAL, RunNode
+from ably_ai_transport.conversation import TERMINAL, RunNode, RunStatus, Tree
+from ably_ai_transport.conversation.lifecycle import RUN_TRANSITIONS, STEP_TRANSITIONS, StepStatus
 from ably_ai_transport.wire import InboundMessage, names
 from tests.conversation.talk import Step, Talk
 
-RUN_TRIGGERS = sorted({trigger for _, trigger in run_state.TRANSITIONS} - {"start"})
-STEP_TRIGGERS = sorted({trigger for _, trigger in steps.TRANSITIONS})
+RUN_TRIGGERS = sorted({trigger for _, trigger in RUN_TRANSITIONS} - {"start"})
+STEP_TRIGGERS = sorted({trigger for _, trigger in STEP_TRANSITIONS})
 
 
 def read(messages: Sequence[InboundMessage]) -> RunNode[VercelProjection]:
@@ -42,9 +42,9 @@ def live(talk: Talk, triggers: Sequence[str]) -> None:
 def test_a_run_lives_as_its_table_says(triggers: list[str], random: Random) -> None:
     talk = Talk()
     live(talk, triggers)
-    status: run_state.RunStatus = "active"
+    status: RunStatus = "active"
     for trigger in triggers:
-        status = run_state.TRANSITIONS.get((status, trigger), status)  # type: ignore[arg-type, call-overload]
+        status = RUN_TRANSITIONS.get((status, trigger), status)  # type: ignore[arg-type, call-overload]
     messages = list(talk.live)
     assert read(messages).status == status
     random.shuffle(messages)
@@ -73,7 +73,7 @@ def test_a_step_lives_as_its_table_says(triggers: list[str], random: Random, dat
     run = talk.start(talk.say("hi"), "m1")
     attempts: list[Step] = [talk.step(run, "work")]
     ended: set[str] = set()
-    status: steps.StepStatus = "active"
+    status: StepStatus = "active"
     for trigger in triggers:
         if trigger == "attempt":
             attempts.append(talk.step(run, "work"))
@@ -85,7 +85,7 @@ def test_a_step_lives_as_its_table_says(triggers: list[str], random: Random, dat
             talk.end_step(attempt, trigger)
             if attempt is not attempts[-1]:
                 continue  # an attempt that counts no more
-        status = steps.TRANSITIONS[status, trigger]  # type: ignore[index]
+        status = STEP_TRANSITIONS[status, trigger]  # type: ignore[index]
     messages = list(talk.live)
     for order in (messages, random.sample(messages, len(messages))):
         [step] = read(order).steps

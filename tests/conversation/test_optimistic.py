@@ -1,4 +1,4 @@
-"""A message that is shown before it is published is one message, whatever becomes of it."""
+"""An optimistic message and its echo are one message, published or not."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ably_ai_transport.codec import Decoded
+from ably_ai_transport.conversation import Delivery
 from tests.conversation.recorded import Reader
 from tests.conversation.talk import Talk
 from tests.session.stage import said, texts
@@ -28,7 +29,7 @@ def test_one_node_for_each_message(happenings: Sequence[tuple[str, str]]) -> Non
         match what:
             case "preview" if message_id not in shown:
                 decoded = Decoded(inputs=[said(f"text of {message_id}")])
-                reader.tree.apply_decoded(decoded, echoes[message_id].transport_headers)
+                reader.tree.apply_delivery(Delivery(decoded, echoes[message_id].transport_headers))
                 shown.add(message_id)
             case "echo":
                 reader.tree.apply(echoes[message_id])

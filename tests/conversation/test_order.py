@@ -1,4 +1,4 @@
-"""Whatever the order in which a conversation arrives, and however often: it is the same conversation."""
+"""A recorded conversation reads the same in any order of arrival, with any repeats."""
 
 import asyncio
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def test_the_size_of_a_page_does_not_matter(size: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_joining_anywhere_gives_the_whole(data: st.DataObject) -> None:
-    """Who joins gets a stream whole at first contact, and the rest of the past from history."""
+    """A late joiner gets a stream whole at first contact, and the rest of the past from history."""
     live = recorded().live
     joined = data.draw(st.integers(0, len(live)), "joined at")
     so_far: dict[str | None, str] = {}

@@ -1,4 +1,4 @@
-"""What holds for all conversations."""
+"""Properties of all conversations."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ talks = st.randoms(use_true_random=False).map(generate)
 
 
 class Attempts:
-    """Which words were put out by attempts that count no more: an account of its own."""
+    """Independent bookkeeping of the words that superseded attempts have published."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], str] = {}

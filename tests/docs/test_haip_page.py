@@ -10,7 +10,7 @@ import anyio
 from ably_ai_transport_vercel import UIMessageCodec
 
 from ably_ai_transport import AgentSession, ChannelClient, Invocation
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.testing import MemoryHub
 from tests.session.stage import reply, stream
 from tests.support.haip_stand import SECRET, token

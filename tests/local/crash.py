@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from ably_ai_transport.local.protocol import Action, Flag
+from ably_ai_transport.local.protocol.frames import Action, Flag
 from tests.local.raw_client import Frame, RawClient, WireFormat
 
 if TYPE_CHECKING:

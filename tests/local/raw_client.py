@@ -11,7 +11,7 @@ import msgpack
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions
-from ably_ai_transport.local.protocol import Action, PresenceAction
+from ably_ai_transport.local.protocol.frames import Action, PresenceAction
 from tests.local.apps import provision
 from tests.local.raw_client import raw_client
 

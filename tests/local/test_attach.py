@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ably_ai_transport.local.protocol import DEFAULT_MODES, Action, Flag
+from ably_ai_transport.local.protocol.frames import DEFAULT_MODES, Action, Flag
 from tests.local.raw_client import WireFormat, raw_client
 
 if TYPE_CHECKING:

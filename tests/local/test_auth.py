@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions
-from ably_ai_transport.local.protocol import Action, Flag
+from ably_ai_transport.local.protocol.frames import Action, Flag
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:

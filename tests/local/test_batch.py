@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ably_ai_transport.local.protocol import Action, PresenceAction
+from ably_ai_transport.local.protocol.frames import Action, PresenceAction
 from tests.local.apps import provision
 from tests.local.raw_client import raw_client
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ably_ai_transport.local.protocol import Action, PresenceAction
+from ably_ai_transport.local.protocol.frames import Action, PresenceAction
 from tests.local.raw_client import WireFormat, raw_client
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ably_ai_transport.local import LocalServer
-from ably_ai_transport.local.protocol import Action, Flag
+from ably_ai_transport.local.protocol.frames import Action, Flag
 from tests.local.raw_client import RawClient, WireFormat, raw_client
 
 if TYPE_CHECKING:

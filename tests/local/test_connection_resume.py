@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 from tests.local.raw_client import WireFormat, raw_client
 
 if TYPE_CHECKING:

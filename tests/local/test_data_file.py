@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
-from ably_ai_transport.local.protocol import Action, Flag, PresenceAction
-from ably_ai_transport.local.sqlite_storage import SqliteStorage
+from ably_ai_transport.local.protocol.frames import Action, Flag, PresenceAction
+from ably_ai_transport.local.storage.sqlite import SqliteStorage
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 from tests.local.raw_client import RawClient, raw_client
 
 if TYPE_CHECKING:

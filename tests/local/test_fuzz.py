@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions
-from ably_ai_transport.local.formats import load_frame
-from ably_ai_transport.local.protocol import Action
-from ably_ai_transport.local.refusals import RefusedError
+from ably_ai_transport.local.protocol.formats import load_frame
+from ably_ai_transport.local.protocol.frames import Action
+from ably_ai_transport.local.protocol.refusals import RefusedError
 from tests.local.raw_client import pack, raw_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ably_ai_transport.local.formats import Format
+    from ably_ai_transport.local.protocol.formats import Format
 
 EXAMPLES = int(os.environ.get("AIT_FUZZ", "15"))
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions, Namespace
-from ably_ai_transport.local.protocol import Action
-from ably_ai_transport.local.storage import LogEntry
+from ably_ai_transport.local.protocol.frames import Action
+from ably_ai_transport.local.storage.contract import LogEntry
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:

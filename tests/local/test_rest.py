@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ably_ai_transport.local import LocalServer, LocalServerOptions
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 from tests.local.manual_clock import START, ManualClock
 from tests.local.raw_client import pack, raw_client, unpack
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 from tests.local.raw_client import RawClient, raw_client
 
 if TYPE_CHECKING:
@@ -161,3 +161,32 @@ async def test_binary_and_text_are_not_merged(rollup_server: LocalServer, clock:
         refused = await client.until(Action.NACK)
         assert refused["msgSerial"] == 4
         assert [m["data"] for m in await client.messages()] == [b"\x02\x03"]
+
+
+async def test_a_cut_before_the_ack_of_merged_appends_ends_their_window(
+    rollup_server: LocalServer, clock: ManualClock
+) -> None:
+    async with raw_client(rollup_server) as subscriber:
+        await subscriber.attach("c")
+        async with raw_client(rollup_server) as client:
+            serial = await client.publish("c", {"data": ""})
+            await appends(client, serial, "a")
+            await appends(client, serial, "b", "c")
+            rollup_server.faults.cut_before_ack("c", action="append")
+            clock.advance(40)
+            await client.closed()
+        assert data(await subscriber.settled()) == ["", "a", "bc"]
+        clock.advance(40)
+        async with raw_client(rollup_server, resume=client.key) as again:
+            assert again.id == client.id
+            await again.send(
+                {
+                    "action": 15,
+                    "channel": "c",
+                    "msgSerial": 2,
+                    "messages": [{"action": 5, "serial": serial, "data": "b"}],
+                }
+            )
+            answer = await again.answer()
+            assert (answer["action"], answer["msgSerial"]) == (Action.ACK, 2), "a retry gets the first result"
+        assert await subscriber.settled() == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from ably_ai_transport.local.serials import SerialMinter, message_serial
+from ably_ai_transport.local.protocol.serials import SerialMinter, message_serial
 from tests.local.manual_clock import START, ManualClock
 
 

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 import ably_ai_transport.local as package
 from ably_ai_transport.local import Direction, Frame, LocalServer, LocalServerOptions, serve
-from ably_ai_transport.local.protocol import Action
+from ably_ai_transport.local.protocol.frames import Action
 from tests.local.raw_client import raw_client
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from ably_ai_transport.local.capability import Capability, parse_capability
-from ably_ai_transport.local.protocol import Action
-from ably_ai_transport.local.refusals import RefusedError
+from ably_ai_transport.local.auth.capability import Capability, parse_capability
+from ably_ai_transport.local.protocol.frames import Action
+from ably_ai_transport.local.protocol.refusals import RefusedError
 from tests.local.apps import provision
 from tests.local.raw_client import raw_client
 

@@ -44,7 +44,7 @@ async def test_the_echo_takes_the_place_of_the_preview(hub: MemoryHub) -> None:
 @pytest.mark.parametrize(("status", "code"), [(500, 104005), (401, 40160)])
 async def test_what_cannot_be_sent_leaves_nothing_behind(hub: MemoryHub, status: int, code: int) -> None:
     async with client(hub) as alice:
-        hub.faults.refuse(code=40160 if status == 401 else 50000)
+        hub.faults.nack(code=40160 if status == 401 else 50000)
         with pytest.raises(AITransportError) as caught:
             await alice.view.send(said("hi"))
         assert caught.value.code == code
@@ -195,7 +195,7 @@ async def test_a_refused_append_is_repaired_for_all(hub: MemoryHub) -> None:
     words = [f"w{i} " for i in range(40)]
     async with client(hub) as alice, agent(hub) as session:
         run = await alice.view.send(said("hi"))
-        hub.faults.refuse(operation="append", skip=3)
+        hub.faults.nack(action="append", skip=3)
         await answer(hub, session, run.to_invocation(), *words)
         async with client(hub, "carol") as carol:
             await carol.view.load_all()

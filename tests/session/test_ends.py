@@ -23,13 +23,13 @@ async def test_a_start_that_is_cancelled_leaves_no_run_that_nobody_works_on(hub:
         asked = await alice.view.send(said("hi"))
         run = session.create_run(asked.to_invocation())
         await hub.settle()
-        hub.faults.hold_answers()
+        hub.faults.hold_acks()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run.start)
             while not published(hub, names.RUN_START):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
-            hub.faults.release_answers()
+            hub.faults.release_acks()
         await hub.settle()
         assert await asked.ended == "cancelled"
         assert published(hub, names.RUN_END) == 1
@@ -42,7 +42,7 @@ async def test_an_end_that_is_refused_can_be_tried_again(hub: MemoryHub) -> None
         await run.start()
         await run.pipe(stream(reply("hello")))
         await hub.settle()
-        hub.faults.refuse()
+        hub.faults.nack()
         with pytest.raises(AITransportError) as caught:
             await run.end()
         assert caught.value.code == 104003
@@ -59,7 +59,7 @@ async def test_a_refused_end_is_tried_again_when_the_session_ends(hub: MemoryHub
             run = session.create_run(asked.to_invocation())
             await run.start()
             await hub.settle()
-            hub.faults.refuse()
+            hub.faults.nack()
             with pytest.raises(AITransportError):
                 await run.end("error")
         await hub.settle()

@@ -26,14 +26,14 @@ def hub() -> MemoryHub:
 async def test_a_send_that_is_cancelled_is_not_awaited_and_shown_only_if_it_arrived(hub: MemoryHub) -> None:
     async with client(hub) as alice:
         hub.faults.hold_deliveries()
-        hub.faults.hold_answers()
+        hub.faults.hold_acks()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(alice.view.send, said("hi"))
             await anyio.wait_all_tasks_blocked()
             assert texts(alice.view.messages) == ["hi"]
             tasks.cancel_scope.cancel()
         assert alice.view.messages == []
-        hub.faults.release_answers()
+        hub.faults.release_acks()
         hub.faults.release_deliveries()
         await hub.settle()
         assert texts(alice.view.messages) == ["hi"]
@@ -79,7 +79,7 @@ async def test_a_fork_that_cannot_be_sent_gives_the_suspended_run_back(hub: Memo
             supersedes=asked.run_id,
             output={"degrees": 21},
         )
-        hub.faults.refuse()
+        hub.faults.nack()
         with pytest.raises(AITransportError, match="unable to publish events"):
             await alice.view.send(fork.input, **fork.options)
         assert alice.view.messages == before

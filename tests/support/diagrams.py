@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ably_ai_transport.codec import appends
-from ably_ai_transport.conversation import run_state, steps
+from ably_ai_transport.conversation import lifecycle
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "lifecycles.md"
 
@@ -42,8 +42,8 @@ def draw(table: Mapping[tuple[State, str], State], first: State) -> str:
 
 
 DIAGRAMS: Final[Mapping[str, str]] = {
-    "run": draw({**run_state.TRANSITIONS}, "active"),
-    "step": draw({**steps.TRANSITIONS}, "active"),
+    "run": draw({**lifecycle.RUN_TRANSITIONS}, "active"),
+    "step": draw({**lifecycle.STEP_TRANSITIONS}, "active"),
     "stream": draw({**appends.TRANSITIONS}, appends.StreamPhase.STARTING),
 }
 

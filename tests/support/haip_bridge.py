@@ -13,7 +13,7 @@ from ably_ai_transport_vercel import UIAgentRun, UIClientSession, UIMessageCodec
 
 from ably_ai_transport import AgentSession, ClientSession, Invocation
 from ably_ai_transport.channel import ChannelClient
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.testing import MemoryHub
 from tests.support.haip_stand import SECRET, Stand
 from tests.support.tcp_proxy import tcp_proxy

@@ -18,7 +18,7 @@ from ably_ai_transport_haip.server import (
     SessionHandler,
 )
 
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
 SECRET: Final = "a secret that is long enough for every algorithm that tests sign with"

@@ -12,6 +12,7 @@ from ably_ai_transport.channel.contract import (
     ChannelStateChange,
     HistoryPage,
     MessageListener,
+    Presence,
     StateListener,
     Unsubscribe,
 )
@@ -79,8 +80,8 @@ class ScriptedChannel(Channel):
         return self._reason
 
     @property
-    def presence(self) -> object:
-        return None
+    def presence(self) -> Presence:
+        raise NotImplementedError
 
     def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
         serials = [self._mint() for _ in messages]

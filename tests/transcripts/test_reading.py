@@ -1,4 +1,4 @@
-"""The recordings say what the protocol promises, and the reader says what they say."""
+"""Recordings of the protocol, and the reader of their files."""
 
 import pytest
 

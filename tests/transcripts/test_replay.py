@@ -1,4 +1,4 @@
-"""A session that receives what a participant received shows what the JS package showed to it."""
+"""Replayed recordings: a session shows what the npm package showed for the same messages."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

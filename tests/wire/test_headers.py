@@ -1,4 +1,4 @@
-"""What the builders put into the transport tier, in which order."""
+"""Builders of headers: the entries of the transport tier, and their order."""
 
 from ably_ai_transport.wire.headers import (
     build_cancel_headers,

@@ -1,4 +1,4 @@
-"""The body that wakes an agent: read with care, written as JavaScript writes it."""
+"""Invocations: validated when read, written as the npm package writes them."""
 
 import json
 

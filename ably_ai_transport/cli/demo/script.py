@@ -8,7 +8,7 @@ from typing import Protocol
 from ably_ai_transport.cli.demo.participant import Participant
 from ably_ai_transport.cli.demo.stage import Stage
 from ably_ai_transport.cli.problems import CliError
-from ably_ai_transport.conversation.nodes import TERMINAL
+from ably_ai_transport.conversation import TERMINAL
 
 ENOUGH_TO_CANCEL = 160
 """Characters after which Bob has seen enough."""

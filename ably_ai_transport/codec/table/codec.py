@@ -29,6 +29,7 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.table.check import check_inputs, check_lead_in, check_outputs
+from ably_ai_transport.codec.table.compact import join_deltas
 from ably_ai_transport.codec.table.decoder import TableDecoder
 from ably_ai_transport.codec.table.encoder import TableEncoder
 from ably_ai_transport.codec.table.index import InputTable, OutputTable, Tables
@@ -134,6 +135,10 @@ class TableCodec(
     def get_messages(self, projection: ProjT) -> Sequence[CodecMessage[MsgT]]:
         """Return the messages of a projection."""
         return self._reducer.get_messages(projection)
+
+    def compact_outputs(self, outputs: Sequence[OutT]) -> Sequence[OutT]:
+        """Join the deltas of a stream."""
+        return join_deltas(self._tables, outputs)
 
     # The tables decide which inputs a codec has, so a cast says as much about the type as can be said.
 

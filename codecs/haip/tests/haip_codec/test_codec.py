@@ -13,7 +13,7 @@ from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage, new_id
 from ably_ai_transport_haip.server import JwtAuthenticator
 
 from ably_ai_transport import AgentSession, AITransportError, ChannelClient, ClientSession, Invocation
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.testing import MemoryHub
 from tests.support.haip_stand import SECRET, Inbox, Stand
 from tests.support.tcp_proxy import tcp_proxy

@@ -18,7 +18,7 @@ from ably_ai_transport_haip.server import HaipServer, HaipServerOptions, HaipSer
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from ably_ai_transport.local.web_listener import WebListener
+from ably_ai_transport.local.web.listener import WebListener
 from tests.support.haip_stand import SECRET, TRANSPORTS, Inbox, Stand, parrot, standing, token
 from tests.support.tcp_proxy import tcp_proxy
 

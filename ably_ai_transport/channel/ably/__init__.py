@@ -1,0 +1,1 @@
+"""Channels of the Ably SDK: the one place that touches the ``ably`` package."""

@@ -1,0 +1,138 @@
+"""One Ably client, as all sessions on it share it."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import TYPE_CHECKING, Final, cast
+
+from ably_ai_transport.channel.ably.auth import renew_token_strings
+from ably_ai_transport.channel.ably.channel import AblyChannel
+from ably_ai_transport.channel.ably.frames import FrameGuard
+from ably_ai_transport.channel.ably.guard import ConnectionGuard
+from ably_ai_transport.channel.ably.history import RestHistory
+from ably_ai_transport.channel.ably.modes import resolve_channel_modes
+from ably_ai_transport.channel.ably.shared import SharedChannel
+from ably_ai_transport.channel.ably.user_agent import agent_string, identify, merged
+from ably_ai_transport.channel.ably.writer import MAX_FRAME_SIZE, Writer
+from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ably.types.channelmode import ChannelMode
+
+    from ably_ai_transport.channel.ably.sdk import Realtime, RealtimeChannel
+
+_KEPT_AS: Final = "_ably_ai_transport"
+_IN_USE: Final = frozenset({"attached", "attaching"})
+
+
+class AblyClient:
+    """The guards, the writer, the history and the open channels of one ``ably.AblyRealtime``.
+
+    It lives as long as the client does, and the client keeps it.
+
+    Args:
+        client: The client. It stays the caller's to close.
+    """
+
+    def __init__(self, client: Realtime) -> None:
+        self._realtime = client
+        self._history = RestHistory(client)
+        self._shared: dict[str, SharedChannel] = {}
+        limit: object = getattr(client.options, "max_message_size", None)
+        manager = client.connection.connection_manager
+        self._writer = Writer(manager, limit if isinstance(limit, int) else MAX_FRAME_SIZE)
+        ConnectionGuard(client, self._writer, FrameGuard(client, self._writer, self._shared))
+        # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
+        client.options.transport_params.setdefault("heartbeats", "true")
+        renew_token_strings(client)
+
+    def open(self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str]) -> AblyChannel:
+        """Open a channel for one session.
+
+        Args:
+            name: The channel's name.
+            agents: Name and version of each library that uses it.
+            modes: Channel modes beyond the default ones.
+
+        Returns:
+            The channel.
+
+        Raises:
+            InvalidArgumentError: There is no such mode.
+            AITransportError: The channel is attached without it (40000).
+        """
+        agent = agent_string(agents)
+        wanted = [_sdk_mode(mode) for mode in resolve_channel_modes(modes)]
+        identify(self._realtime.options.transport_params, agent)
+        shared = self._shared.get(name)
+        ours = name not in self._realtime.channels
+        channel = self._sdk_channel(name, agent, wanted)
+        if shared is None:
+            shared = self._shared[name] = SharedChannel(self._realtime, channel, self._shared, ours=ours)
+        return AblyChannel(self._realtime, shared, self._writer, self._history)
+
+    def _sdk_channel(self, name: str, agent: str, modes: Sequence[ChannelMode]) -> RealtimeChannel:
+        """Get the SDK's channel, with the options that the application or other sessions gave it."""
+        from ably.types.channeloptions import ChannelOptions
+
+        channels = self._realtime.channels
+        if name not in channels:
+            return channels.get(name, ChannelOptions(params={"agent": agent}, modes=list(modes) or None))
+        channel = channels.get(name)
+        if channel.state in _IN_USE:
+            # The SDK refuses options that differ in any way from those of an attached channel.
+            granted = {int(cast("int", mode)) for mode in (channel.options or {}).get("modes") or ()}
+            missing = [mode for mode in modes if int(mode) not in granted]
+            if missing:
+                raise AITransportError(
+                    f"unable to open channel; {name!r} is attached already, with other modes",
+                    ErrorCode.BAD_REQUEST,
+                    400,
+                )
+            return channel
+        options = channel.options or {}
+        params: dict[str, str] = dict(options.get("params") or {})
+        params["agent"] = merged(params.get("agent", ""), agent)
+        known: list[ChannelMode] = options.get("modes") or []
+        return channels.get(
+            name,
+            ChannelOptions(
+                cipher=options.get("cipher"),
+                params=params,
+                modes=[*known, *(mode for mode in modes if mode not in known)] or None,
+            ),
+        )
+
+
+class _ObjectMode(IntFlag):
+    """Modes that the SDK does not know, and passes on to the server when it is given them."""
+
+    OBJECT_SUBSCRIBE = 1 << 24
+    OBJECT_PUBLISH = 1 << 25
+
+
+def _sdk_mode(mode: str) -> ChannelMode:
+    from ably.types.channelmode import ChannelMode
+
+    for known in (ChannelMode, _ObjectMode):
+        if mode in known.__members__:
+            return cast("ChannelMode", known[mode])
+    raise InvalidArgumentError(f"unable to open channel; there is no channel mode {mode!r}")
+
+
+def client_of(realtime: Realtime) -> AblyClient:
+    """Return what the sessions on an Ably client share.
+
+    Args:
+        realtime: The client.
+
+    Returns:
+        The same object for the same client.
+    """
+    found: AblyClient | None = getattr(realtime, _KEPT_AS, None)
+    if found is None:
+        found = AblyClient(realtime)
+        setattr(realtime, _KEPT_AS, found)
+    return found

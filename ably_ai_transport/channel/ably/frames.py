@@ -1,0 +1,138 @@
+"""Frames from the server, mended before the SDK sees them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ably_ai_transport.channel.ably.sdk import Realtime, Transport
+    from ably_ai_transport.channel.ably.shared import SharedChannel
+    from ably_ai_transport.channel.ably.writer import Writer
+    from ably_ai_transport.channel.payload import Frame
+
+logger = logging.getLogger("ably_ai_transport.channel")
+
+_CONNECTED: Final = 4
+_DISCONNECTED: Final = 6
+_ERROR: Final = 9
+_ATTACHED: Final = 11
+_DETACHED: Final = 13
+_MESSAGE: Final = 15
+_OF_CHANNELS: Final = frozenset({_ATTACHED, _DETACHED, 14, _MESSAGE, 16, 21})
+_RESUMED: Final = 4
+_CONNECTION_LOST: Final = 80003
+_TOKEN_ERRORS: Final = range(40140, 40150)
+_BAD_REQUEST: Final = 400
+
+
+class FrameGuard:
+    """Mends the frames from the server before the SDK sees them, and notes what the SDK keeps to itself.
+
+    Args:
+        client: The SDK's client.
+        writer: Learns the server's limit for publishes.
+        shared: The channels by name; each learns how it was attached and detached.
+    """
+
+    def __init__(self, client: Realtime, writer: Writer, shared: Mapping[str, SharedChannel]) -> None:
+        self._manager = client.connection.connection_manager
+        self._channels = client.channels
+        self._writer = writer
+        self._shared = shared
+
+    def watch(self, transport: Transport) -> None:
+        """Take a transport's frames first."""
+        receive = transport.on_protocol_message
+
+        async def on_protocol_message(frame: Frame) -> None:
+            action = frame.get("action")
+            if action in _OF_CHANNELS and not self._take_channel_frame(frame):
+                return
+            if action == _ERROR and self._is_final(frame):
+                await self._fail(transport, frame)
+                return
+            if action == _CONNECTED:
+                details: Frame = frame.get("connectionDetails") or {}
+                self._writer.max_message_size = details.get("maxMessageSize") or self._writer.max_message_size
+            elif action == _DISCONNECTED:
+                frame["error"] = _plain_error(frame.get("error"))
+            await receive(frame)
+
+        transport.on_protocol_message = on_protocol_message
+
+    def _take_channel_frame(self, frame: Frame) -> bool:
+        """Note what the SDK does not tell; False for a channel that it no longer has: it would raise."""
+        name, action = cast("str", frame.get("channel")), frame["action"]
+        if name not in self._channels:
+            return False
+        shared = self._shared.get(name)
+        if action == _MESSAGE:
+            _keep_decodable(frame)
+        elif shared is not None and action == _ATTACHED:
+            resumed = bool((frame.get("flags") or 0) & _RESUMED)
+            shared.on_attached(frame.get("channelSerial"), resumed=resumed, error=frame.get("error"))
+        elif shared is not None and action == _DETACHED:
+            shared.on_detached(frame.get("error"))
+        return True
+
+    def _is_final(self, frame: Frame) -> bool:
+        error: Frame = frame.get("error") or {}
+        return frame.get("channel") is None and error.get("code") not in _TOKEN_ERRORS
+
+    async def _fail(self, transport: Transport, frame: Frame) -> None:
+        """Fail the connection as a whole: the SDK changes its state, and leaves whoever waits waiting."""
+        from ably import AblyException
+        from ably.types.connectionstate import ConnectionState
+
+        error: Frame = frame.get("error") or {}
+        await transport.dispose()
+        self._manager.notify_state(
+            ConnectionState.FAILED,
+            AblyException(error.get("message"), error.get("statusCode") or _BAD_REQUEST, error.get("code")),
+        )
+
+
+def _plain_error(error: Frame | None) -> Frame:
+    """Describe a disconnection so that the SDK reconnects.
+
+    Without an error, or with a 5xx status and no fallback hosts, it stays connected to a closed socket for
+    ever; with fallback hosts it changes over without telling, and mixes up answers; without a status it
+    raises where nobody sees it.
+    """
+    plain: Frame = dict(error or {})
+    code: object = plain.get("code")
+    if not isinstance(code, int):
+        plain["code"] = _CONNECTION_LOST
+    if code not in _TOKEN_ERRORS or not isinstance(plain.get("statusCode"), int):
+        plain["statusCode"] = 401 if code in _TOKEN_ERRORS else _BAD_REQUEST
+    return plain
+
+
+def _keep_decodable(frame: Frame) -> None:
+    """Drop messages that the SDK cannot decode: it would drop the whole frame with them."""
+    messages: list[Frame] = frame.get("messages") or []
+    if any(message.get("encoding") for message in messages):
+        frame["messages"] = [message for message in messages if _decode(message)]
+    elif frame.get("messages") is None:
+        frame["messages"] = messages
+
+
+def _decode(message: Frame) -> bool:
+    encoding, data = message.get("encoding"), message.get("data")
+    try:
+        if encoding == "json" and isinstance(data, str):
+            decoded = json.loads(data)
+            if isinstance(decoded, dict | list):
+                # The SDK takes it as it is, and need not decode it once more.
+                message["data"] = decoded
+        elif encoding == "base64" and isinstance(data, str):
+            base64.b64decode(data)
+    except ValueError as error:
+        logger.warning("A message could not be decoded and is left out: %s", type(error).__name__)
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""What the Ably SDK for Python 3.1.4 does to messages when the network is not kind, and how it is undone.
+
+Each guard names the fault that it stands against. They rely on undocumented attributes of the SDK (see
+``sdk.py``); each goes away when the SDK is mended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ably_ai_transport.channel.ably.sdk import word
+from ably_ai_transport.channel.ably.writer import serial_of
+
+if TYPE_CHECKING:
+    from ably_ai_transport.channel.ably.frames import FrameGuard
+    from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
+    from ably_ai_transport.channel.ably.writer import Writer
+
+logger = logging.getLogger("ably_ai_transport.channel")
+
+_LOST = frozenset({"suspended", "failed", "closing", "closed"})
+"""States in which nothing that was published will be answered."""
+
+
+class ConnectionGuard:
+    """Keeps the publishes of one client whole, in order, and acked, across connections.
+
+    The SDK's emitter keeps it: it lives as long as the client.
+
+    Args:
+        client: The SDK's client.
+        writer: Sends publishes.
+        frames: Sees the frames of each websocket before the SDK does.
+    """
+
+    def __init__(self, client: Realtime, writer: Writer, frames: FrameGuard) -> None:
+        manager = client.connection.connection_manager
+        self._manager = manager
+        self._writer = writer
+        self._frames = frames
+        self._connection_id: str | None = manager.connection_id
+        # The SDK asks a web page whether there is a network, and stops the event loop for it. Trying the
+        # next host answers the question as well.
+        manager.check_connection = _there_is_a_network
+        manager.on("connectionstate", self._on_state)
+        manager.on("transport.pending", self._on_transport)
+        if manager.transport is not None:
+            self._on_transport(manager.transport)
+
+    def _on_state(self, change: StateChange) -> None:
+        """Runs before the SDK sends what it has queued."""
+        logger.debug(
+            "Connection is %s%s",
+            word(change.current),
+            "" if change.reason is None else f": code {getattr(change.reason, 'code', None)}",
+            extra={"action": word(change.current)},
+        )
+        if change.current == "connected":
+            self._writer.resume(self._unanswered())
+            return
+        self._writer.wake()
+        if change.current in _LOST:
+            self._writer.fail(change.reason or self._manager.get_state_error())
+
+    def _unanswered(self) -> list[Pending]:
+        """Take over all that was sent, or queued by the SDK, and has no answer; in order, each once.
+
+        After DISCONNECTED the SDK forgets to send unanswered messages again; what is published while there
+        is no connection it sends twice after a failed attempt to reconnect; and on a new connection, where
+        the server counts from 0, it goes on with the old numbers.
+        """
+        manager = self._manager
+        queued = [pending for pending in manager.queued_messages if pending.ack_required]
+        manager.queued_messages = deque(one for one in manager.queued_messages if not one.ack_required)
+        by_identity = {id(pending): pending for pending in (*self._writer.in_flight, *queued)}
+        unanswered = sorted(by_identity.values(), key=lambda pending: serial_of(pending) or 0)
+        if self._connection_id is not None and manager.connection_id != self._connection_id:
+            for serial, pending in enumerate(unanswered):
+                pending.message["msgSerial"] = serial
+            manager.msg_serial = len(unanswered)
+        self._connection_id = manager.connection_id
+        self._writer.in_flight.clear()
+        for pending in unanswered:
+            self._writer.in_flight.push(pending)
+        return unanswered
+
+    def _on_transport(self, transport: Transport) -> None:
+        self._frames.watch(transport)
+        # The task is made by the call that follows the event.
+        asyncio.get_running_loop().call_soon(self._watch_opening, transport)
+
+    def _watch_opening(self, transport: Transport) -> None:
+        task = transport.ws_connect_task
+        if task is not None:
+            task.add_done_callback(partial(self._on_socket_gone, transport))
+
+    def _on_socket_gone(self, transport: Transport, task: asyncio.Task[None]) -> None:
+        manager = self._manager
+        if manager.transport is not transport or manager.state != "connecting" or task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, OSError):
+            # A refused connection goes unnoticed until a timer of 10 s has run out.
+            transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _there_is_a_network() -> bool:
+    return True
+
+
+def _connection_refused(error: OSError) -> Exception:
+    from ably import AblyException
+
+    return AblyException(f"Error opening websocket connection: {error}", 400, 80003)

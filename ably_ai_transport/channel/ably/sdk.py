@@ -1,0 +1,316 @@
+"""The parts of the Ably SDK that this room touches: types for them, and their values as ours.
+
+The names without an underscore are public in Python's sense, but not documented by the SDK. Whatever changes
+there shows here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from ably_ai_transport.channel.contract import Presence
+from ably_ai_transport.channel.payload import Frame
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    MessageAction,
+    error_of,
+)
+
+
+class PublishResult(Protocol):
+    """What the server answered to a publish."""
+
+    @property
+    def serials(self) -> list[str | None]: ...
+
+
+class SdkError(Protocol):
+    """An ``AblyException``; the SDK does not always fill all of it."""
+
+    message: str | None
+    code: object
+    status_code: object
+
+
+class Answer(Protocol):
+    """What the SDK uses of the future of a message."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: PublishResult, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+class Pending(Protocol):
+    """A protocol message that waits for its answer, or to be sent."""
+
+    message: Frame
+    ack_required: bool
+
+    @property
+    def future(self) -> Answer | None: ...
+
+
+class PendingQueue(Protocol):
+    """The messages that wait for their answers."""
+
+    @property
+    def messages(self) -> Iterable[Pending]: ...
+
+
+class Transport(Protocol):
+    """One WebSocket."""
+
+    is_disposed: bool
+    ws_connect_task: asyncio.Task[None] | None
+    on_protocol_message: Callable[[Frame], Coroutine[Any, Any, None]]
+
+    async def send(self, message: Frame) -> None: ...
+    async def dispose(self) -> None: ...
+    def _emit(self, event: str, *arguments: object) -> None: ...
+
+
+class StateChange(Protocol):
+    """A change of a connection's or a channel's state; states are strings."""
+
+    previous: str
+    current: str
+    reason: Exception | None
+
+
+class ChannelChange(StateChange, Protocol):
+    """A change of a channel's state."""
+
+    resumed: bool
+
+
+class ConnectionManager(Protocol):
+    """What keeps a connection up, and sends."""
+
+    state: str
+    connection_id: str | None
+    transport: Transport | None
+    msg_serial: int
+    pending_message_queue: PendingQueue
+    queued_messages: deque[Pending]
+    check_connection: Callable[[], bool]
+
+    @property
+    def options(self) -> Options: ...
+    def on(self, event: str, listener: Callable[..., object]) -> None: ...
+    def notify_state(self, state: object, reason: Exception | None = None) -> None: ...
+    def get_state_error(self) -> Exception: ...
+
+
+class Connection(Protocol):
+    """A realtime connection."""
+
+    state: str
+    error_reason: Exception | None
+    connection_manager: ConnectionManager
+
+
+class Version(Protocol):
+    """The version of a message."""
+
+    serial: str | None
+
+
+class Message(Protocol):
+    """A message that arrived."""
+
+    name: str | None
+    data: object
+    serial: str | None
+    action: int | None
+    version: Version | None
+    timestamp: int | None
+    client_id: str | None
+    connection_id: str | None
+    id: str | None
+    extras: object
+
+
+class RealtimeChannel(Protocol):
+    """A realtime channel."""
+
+    name: str
+    state: str
+    error_reason: Exception | None
+    cipher: object | None
+    presence: Presence
+    options: Mapping[str, Any] | None
+    modes: Sequence[object]
+
+    async def attach(self) -> None: ...
+    async def detach(self) -> None: ...
+    async def subscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
+    def unsubscribe(self, *event_and_listener: str | Callable[[Message], None]) -> None: ...
+    def on(self, listener: Callable[[ChannelChange], None]) -> None: ...
+    def off(self, listener: Callable[[ChannelChange], None]) -> None: ...
+
+
+class Channels(Protocol):
+    """The channels of a client."""
+
+    def get(self, name: str, options: object | None = None) -> RealtimeChannel: ...
+    def release(self, name: str) -> None: ...
+    def __contains__(self, name: str) -> bool: ...
+
+
+class TokenDetails(Protocol):
+    """A token."""
+
+    token: str
+
+
+AuthCallback: TypeAlias = Callable[[Mapping[str, object]], object]
+
+
+class Options(Protocol):
+    """What a client was made with."""
+
+    auth_callback: AuthCallback | None
+    auth_url: str | None
+    auth_method: str
+    auth_headers: Mapping[str, str] | None
+    auth_params: Mapping[str, str] | None
+    client_id: str | None
+    tls: bool
+    use_binary_protocol: bool
+    queue_messages: bool
+    transport_params: dict[str, str]
+    realtime_request_timeout: int
+
+
+class Auth(Protocol):
+    """Who a client is, and how it proves it."""
+
+    client_id: str | None
+    auth_mechanism: str
+    basic_credentials: str | None
+    token_details: TokenDetails | None
+
+    async def request_token(self) -> TokenDetails: ...
+    async def token_request_from_auth_url(
+        self,
+        method: str,
+        url: str,
+        token_params: Mapping[str, object],
+        headers: Mapping[str, str],
+        auth_params: Mapping[str, str],
+        /,
+    ) -> object: ...
+
+
+class Response(Protocol):
+    """An answer to a REST call."""
+
+    links: Mapping[str, Mapping[str, str]]
+
+    def to_native(self) -> object: ...
+
+
+class Http(Protocol):
+    """What REST calls are made with."""
+
+    async def make_request(
+        self, method: str, path: str, *, headers: Mapping[str, str], skip_auth: bool
+    ) -> Response: ...
+
+
+class Realtime(Protocol):
+    """A realtime client: ``ably.AblyRealtime``."""
+
+    connection: Connection
+    channels: Channels
+    options: Options
+    auth: Auth
+    http: Http
+
+    def connect(self) -> None: ...
+
+
+ACTIONS: Final[Mapping[int, MessageAction]] = {
+    0: MessageAction.CREATE,
+    1: MessageAction.UPDATE,
+    2: MessageAction.DELETE,
+    3: MessageAction.META,
+    4: MessageAction.SUMMARY,
+    5: MessageAction.APPEND,
+}
+
+
+def inbound(message: Message) -> InboundMessage:
+    """Read a message of the SDK.
+
+    The SDK leaves the action out where the server does, and the version's serial where it equals the
+    message's; here both are always there.
+
+    Args:
+        message: The SDK's message.
+
+    Returns:
+        The message as a value.
+    """
+    action, version, data = message.action, message.version, message.data
+    serial = message.serial
+    return InboundMessage(
+        MessageAction.CREATE if action is None else ACTIONS.get(int(action), MessageAction.META),
+        message.name,
+        bytes(data) if isinstance(data, bytearray) else data,
+        serial,
+        (version.serial if version is not None else None) or serial,
+        message.timestamp,
+        message.client_id,
+        message.connection_id,
+        message.id,
+        message.extras,
+    )
+
+
+def word(state: str) -> str:
+    """Return a state of the SDK, a member of an enumeration of strings, as the plain word."""
+    return str.__str__(state)
+
+
+def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> AITransportError:
+    """Turn an exception of the SDK into an error of ours.
+
+    Args:
+        error: The exception.
+        fallback: The code where it has none.
+
+    Returns:
+        An error with the server's or the SDK's code, and with the server's message. The text of any other
+        exception stays in the cause.
+    """
+    if isinstance(error, AITransportError):
+        return error
+    from ably import AblyException
+
+    if not isinstance(error, AblyException):
+        return error_of(type(error).__name__, fallback, cause=error)
+    sdk = cast("SdkError", error)
+    code, status = sdk.code, sdk.status_code
+    if isinstance(code, int) and isinstance(status, int) and code < 1000 <= status:
+        # ably 3.1.4 swaps the two where it closes a connection.
+        code, status = status, code
+    message = sdk.message or type(error).__name__
+    if message.startswith(_WRAPPED):
+        cause = error.__cause__ or error
+        message = f"the Ably SDK failed with {type(cause).__name__}"
+    return error_of(
+        message,
+        code if isinstance(code, int) and code else fallback,
+        status if isinstance(status, int) else None,
+        error,
+    )
+
+
+_WRAPPED: Final = "Unexpected exception"
+"""How the SDK begins the message of an error that holds the text of any exception."""

@@ -1,0 +1,1 @@
+"""Authentication: API keys, capabilities, credentials and tokens."""

@@ -1,0 +1,1 @@
+"""The server without sockets: connections, channels, attachments, publishing, faults."""

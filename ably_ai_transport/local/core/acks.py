@@ -1,0 +1,100 @@
+"""Acks: one per msgSerial, in order; a retried publish gets the same ack again."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+from ably_ai_transport.local.protocol.frames import Action, Frame, PublishResult
+from ably_ai_transport.local.protocol.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result: TypeAlias = "list[str | None] | RefusedError"
+"""The serials of a frame's messages, or its refusal."""
+
+_ACK = int(Action.ACK)
+_NACK = int(Action.NACK)
+
+
+class Slot:
+    """The place of one publish in the order of acks."""
+
+    __slots__ = ("msg_serial", "result")
+
+    def __init__(self, msg_serial: int) -> None:
+        self.msg_serial = msg_serial
+        self.result: Result | None = None
+
+
+class AckQueue:
+    """The acks of a connection.
+
+    Clients pair ACKs with publishes by position, so acks are sent in order; consecutive ones go out as one
+    frame with their count (specification RTN7). Results outlive the transport: a client that lost an ACK
+    retries the publish and gets the first result (RTN19a).
+    """
+
+    def __init__(self, send: Callable[[Frame], None], retained: int) -> None:
+        self._send = send
+        self._retained = retained
+        self._slots: deque[Slot] = deque()
+        self._results: dict[int, Result] = {}
+        self._order: deque[int] = deque()
+        self.held = False
+
+    def known(self, msg_serial: int) -> Result | None:
+        """Return the result of a publish that was processed before."""
+        return self._results.get(msg_serial)
+
+    def recall(self, results: dict[int, list[str | None]]) -> None:
+        """Load the newest results of an earlier process."""
+        kept = sorted(results)[-self._retained :]
+        self._results.update((msg_serial, results[msg_serial]) for msg_serial in kept)
+        self._order.extend(kept)
+
+    def is_next(self, msg_serial: int) -> bool:
+        """Tell whether a publish comes after all those in progress, as it should."""
+        return not self._slots or msg_serial > self._slots[-1].msg_serial
+
+    def is_pending(self, msg_serial: int) -> bool:
+        """Tell whether a publish is in progress on this transport."""
+        return any(slot.msg_serial == msg_serial for slot in self._slots)
+
+    def open(self, msg_serial: int) -> Slot:
+        """Open the slot of a publish, the next in the order."""
+        slot = Slot(msg_serial)
+        self._slots.append(slot)
+        return slot
+
+    def complete(self, slot: Slot, result: Result) -> None:
+        """Store the result of a publish; `flush` sends it."""
+        slot.result = result
+        if slot.msg_serial not in self._results:
+            self._order.append(slot.msg_serial)
+            if len(self._order) > self._retained:
+                del self._results[self._order.popleft()]
+        self._results[slot.msg_serial] = result
+
+    def flush(self) -> None:
+        """Send all acks up to the first publish without a result."""
+        slots = self._slots
+        if self.held:
+            return
+        while slots and (result := slots[0].result) is not None:
+            first = slots.popleft().msg_serial
+            if isinstance(result, RefusedError):
+                self._send({"action": _NACK, "msgSerial": first, "count": 1, "error": result.to_wire()})
+                continue
+            res: list[PublishResult] = [{"serials": result}]
+            while slots and isinstance(more := slots[0].result, list):
+                if slots[0].msg_serial != first + len(res):
+                    break
+                slots.popleft()
+                res.append({"serials": more})
+            self._send({"action": _ACK, "msgSerial": first, "count": len(res), "res": res})
+
+    def transport_lost(self) -> None:
+        """Drop the slots: the client retries every publish that it has no ack for."""
+        self._slots.clear()

@@ -1,0 +1,166 @@
+"""The apps of a server: its default app, and those that test suites provision."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, cast
+
+from ably_ai_transport.local.auth.capability import EVERYTHING, parse_capability
+from ably_ai_transport.local.auth.credentials import WILDCARD, Identity
+from ably_ai_transport.local.auth.keys import ApiKey, app_id_of
+from ably_ai_transport.local.core.engine import Engine
+from ably_ai_transport.local.core.steps import Publisher
+from ably_ai_transport.local.options import Namespace
+from ably_ai_transport.local.protocol.channels import split_name
+from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
+from ably_ai_transport.local.protocol.serials import random_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ably_ai_transport.local.protocol.frames import Value
+
+_MAX_APPS: Final = 1000
+
+
+class Apps:
+    """Finds the app of a credential; provisions and deletes apps.
+
+    The contract is the one of the test suites of Ably's SDKs: `POST /apps` with the `post_apps` object of
+    ably-common's test-app-setup.json, `DELETE /apps/{id}` with a key of the app.
+    """
+
+    def __init__(self, default: Engine) -> None:
+        self.default = default
+        self._provisioned: dict[str, Engine] = {}
+
+    def __iter__(self) -> Iterator[Engine]:
+        """Iterate over all apps."""
+        yield self.default
+        yield from self._provisioned.values()
+
+    def of(self, key_name: str | None) -> Engine:
+        """Return the app of a key; the default app verifies unknown keys."""
+        if key_name is None or not self._provisioned:
+            return self.default
+        return self._provisioned.get(app_id_of(key_name), self.default)
+
+    def provision(self, spec: Value) -> dict[str, Value]:
+        """Create an app with its own keys, rules and channels.
+
+        Args:
+            spec: `keys`, `namespaces`, `channels` with presence fixtures, `limits`.
+
+        Returns:
+            The app as Ably describes it: `appId`, `accountId`, the keys in order, and the namespaces.
+
+        Raises:
+            RefusedError: 40000, the description is invalid; 40114, there are too many apps.
+        """
+        if not isinstance(spec, dict):
+            raise bad_request("an app must be described by an object")
+        if len(self._provisioned) >= _MAX_APPS:
+            raise RefusedError(40114, 403, f"unable to provision an app; there are {_MAX_APPS} already")
+        app_id = random_id(6)
+        keys = [_key(app_id, item) for item in _objects(spec, "keys")] or [_key(app_id, {})]
+        namespaces = _objects(spec, "namespaces")
+        default = self.default
+        options = replace(
+            default.options,
+            mutable_messages=False,
+            namespaces=tuple(_namespace(item) for item in namespaces),
+            limits=replace(default.options.limits, max_members=_max_members(spec, default)),
+        )
+        engine = Engine(
+            options, keys=keys, clock=default.clock, stats=default.stats, observers=default.observers
+        )
+        for channel in _objects(spec, "channels"):
+            _fill(engine, keys[0], channel)
+        self._provisioned[app_id] = engine
+        return {
+            "id": app_id,
+            "appId": app_id,
+            "accountId": "local",
+            "status": "enabled",
+            "keys": [_describe(key) for key in keys],
+            "namespaces": cast("Value", namespaces),
+        }
+
+    def delete(self, app_id: str, identity: Identity) -> None:
+        """Delete an app; its connections end.
+
+        Raises:
+            RefusedError: 40400, it was not provisioned here; 40100, the key belongs to another app.
+        """
+        engine = self._provisioned.get(app_id)
+        if engine is None:
+            raise RefusedError(40400, 404, f"unable to delete app {app_id!r}; it was not provisioned here")
+        if app_id_of(identity.key_name) != app_id:
+            raise RefusedError(40100, 401, "an app can only be deleted with one of its keys")
+        del self._provisioned[app_id]
+        engine.close()
+
+    def close(self) -> None:
+        """Close all apps and forget the provisioned ones."""
+        for engine in self:
+            engine.close()
+        self._provisioned.clear()
+
+
+def _objects(spec: dict[str, Value], name: str) -> list[dict[str, Value]]:
+    items = spec.get(name)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise bad_request(f"{name} of an app must be a list of objects")
+    return cast("list[dict[str, Value]]", items)
+
+
+def _key(app_id: str, item: dict[str, Value]) -> ApiKey:
+    capability = item.get("capability")
+    return ApiKey(
+        f"{app_id}.{random_id(6)}",
+        secrets.token_urlsafe(24),
+        parse_capability(capability) if isinstance(capability, str) else EVERYTHING,
+        revocable=item.get("revocableTokens") is True,
+    )
+
+
+def _describe(key: ApiKey) -> dict[str, Value]:
+    return {
+        "id": key.name.partition(".")[2],
+        "value": key.secret,
+        "keyName": key.name,
+        "keySecret": key.secret,
+        "keyStr": key.full,
+        "capability": key.capability.to_json(),
+        "revocableTokens": key.revocable,
+        "status": 0,
+    }
+
+
+def _namespace(item: dict[str, Value]) -> Namespace:
+    id_ = item.get("id")
+    if not isinstance(id_, str) or not id_:
+        raise bad_request("a namespace must have an id")
+    return Namespace(id=id_, mutable_messages=item.get("mutableMessages") is True)
+
+
+def _max_members(spec: dict[str, Value], default: Engine) -> int:
+    limits = spec.get("limits")
+    presence = limits.get("presence") if isinstance(limits, dict) else None
+    limit = presence.get("maxMembers") if isinstance(presence, dict) else None
+    return limit if isinstance(limit, int) else default.options.limits.max_members
+
+
+def _fill(engine: Engine, key: ApiKey, item: dict[str, Value]) -> None:
+    """Enter the presence fixtures of a channel, all from one connection that never leaves."""
+    name, _ = split_name(str(item.get("name", "")))
+    members = _objects(item, "presence")
+    if not members:
+        return
+    connection_id = random_id(10)
+    publisher = Publisher(Identity(key.name, WILDCARD, EVERYTHING), connection_id, f"{connection_id}:0")
+    events: list[Value] = [{**member, "action": 2} for member in members]
+    engine.channels.open(name).enter(publisher, events)

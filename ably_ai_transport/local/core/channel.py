@@ -1,0 +1,332 @@
+"""Channels: the order of publishes, the members present, and the steps that subscribers get."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ably_ai_transport.local.core.limits import rate_limit
+from ably_ai_transport.local.core.presence import PresenceSet
+from ably_ai_transport.local.core.steps import Delivery, Outcome
+from ably_ai_transport.local.protocol.frames import MessageAction, WireVersion
+from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
+from ably_ai_transport.local.protocol.refusals import (
+    bad_request,
+    not_mutable,
+    too_many_channels,
+    unknown_serial,
+)
+from ably_ai_transport.local.protocol.serials import MAX_BATCH, message_serial, random_id
+from ably_ai_transport.local.storage.contract import LogEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ably_ai_transport.local.clock import Clock
+    from ably_ai_transport.local.core.limits import Quota, RateLimit
+    from ably_ai_transport.local.core.steps import Publisher
+    from ably_ai_transport.local.options import LocalServerOptions
+    from ably_ai_transport.local.protocol.frames import Value
+    from ably_ai_transport.local.protocol.serials import SerialMinter
+    from ably_ai_transport.local.stats import Stats
+    from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
+    from ably_ai_transport.local.storage.sweep import Sweep
+
+_REMEMBERED_IDS: Final = 10_000
+
+
+class Channel:
+    """One channel. Its methods are synchronous: each is one step for all subscribers.
+
+    Attributes:
+        name: The name, without a qualifier.
+        storage: Its messages and its log.
+        presence: The members present.
+        head: The serial of the latest step.
+        origin: A serial before all steps; clients may resume from there.
+        rate: The limit of publishes, if there is one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: ChannelStorage,
+        minter: SerialMinter,
+        quota: Quota,
+        *,
+        mutable: bool,
+        retention_ms: int,
+        max_members: int,
+        sweep: Sweep,
+        rate: RateLimit | None = None,
+        origin: str | None = None,
+    ) -> None:
+        self.name = name
+        self.storage = storage
+        self.presence = PresenceSet(max_members)
+        # An empty channel needs an attach point, too: history "until attach" starts there.
+        self.head = minter.mint()
+        self.origin = origin or self.head
+        self._minter = minter
+        self._quota = quota
+        self.rate = rate
+        self._mutable = mutable
+        self._retention_ms = retention_ms
+        self._sweep = sweep
+        self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
+        self._recall()
+
+    # Publishing
+
+    def publish(self, publisher: Publisher, submissions: Sequence[Submission]) -> Outcome:
+        """Publish the messages of a frame, all or none.
+
+        Raises:
+            RefusedError: The publish breaks a rule.
+        """
+        if not submissions:
+            raise bad_request("no messages to publish")
+        if submissions[0].action == MessageAction.CREATE:
+            return self._create(publisher, submissions)
+        if len(submissions) > 1:
+            raise bad_request("an update, delete or append must be the only message of its frame")
+        return self.mutate(publisher, submissions[0])
+
+    def _create(self, publisher: Publisher, submissions: Sequence[Submission]) -> Outcome:
+        if len(submissions) > MAX_BATCH:
+            raise bad_request(f"more than {MAX_BATCH} messages in one publish", 40009)
+        if any(s.action != MessageAction.CREATE for s in submissions):
+            raise bad_request("an update, delete or append must be the only message of its frame")
+        identity = publisher.identity
+        identity.capability.check(self.name, "publish")
+        authors = [identity.author(submission.client_id) for submission in submissions]
+        given_id = submissions[0].id
+        if given_id is not None and (known := self._remembered.get(given_id)) is not None:
+            return Outcome(known, None, given_id)
+        self._quota.take(submissions, len(self.storage.messages()))
+        channel_serial = self._minter.mint()
+        timestamp = self._minter.ms
+        frame_id = publisher.frame_id or random_id(10)
+        messages = tuple(
+            StoredMessage(
+                submission,
+                serial=message_serial(channel_serial, index),
+                channel_serial=channel_serial,
+                id_=submission.id or f"{frame_id}:{index}",
+                client_id=authors[index],
+                connection_id=publisher.connection_id,
+                timestamp=timestamp,
+            )
+            for index, submission in enumerate(submissions)
+        )
+        entry = LogEntry(
+            channel_serial,
+            timestamp,
+            frame_id,
+            publisher.connection_id,
+            messages,
+            msg_serials=publisher.msg_serials,
+        )
+        stored = tuple(m for m, s in zip(messages, submissions, strict=True) if not s.is_ephemeral)
+        if stored:
+            self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
+        self.head = channel_serial
+        serials: list[str | None] = [message.serial for message in messages]
+        if given_id is not None:
+            self._remember(given_id, serials)
+        wires = [message.wire() for message in messages]
+        return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
+
+    def target(self, publisher: Publisher, submission: Submission) -> StoredMessage:
+        """Return the message that a mutation changes.
+
+        Raises:
+            RefusedError: The mutation breaks a rule.
+        """
+        if not submission.serial:
+            raise bad_request("an update, delete or append must carry the serial of a message", 40003)
+        identity = publisher.identity
+        # Ably requires the publish operation of creates only; a mutation needs its message-* operation.
+        if not self._mutable:
+            raise not_mutable()
+        message = self.storage.get(submission.serial)
+        if message is None:
+            raise unknown_serial(submission.serial)
+        author = identity.author(submission.client_id)
+        identity.capability.check_mutation(
+            self.name,
+            own=author is not None and author == message.client_id,
+            delete=submission.action == MessageAction.DELETE,
+            identified=author is not None,
+        )
+        message.check(submission)
+        return message
+
+    def mutate(self, publisher: Publisher, submission: Submission) -> Outcome:
+        """Update, delete or append to one message.
+
+        Raises:
+            RefusedError: The mutation breaks a rule.
+        """
+        message = self.target(publisher, submission)
+        self._quota.take([submission], 0)
+        channel_serial = self._minter.mint()
+        timestamp = self._minter.ms
+        version: WireVersion = {"serial": f"{channel_serial}:000", "timestamp": timestamp}
+        author = publisher.identity.author(submission.client_id)
+        if author is not None:
+            version["clientId"] = author
+        if submission.description is not None:
+            version["description"] = submission.description
+        if submission.metadata is not None:
+            version["metadata"] = submission.metadata
+        message.apply(submission, version)
+        entry = LogEntry(
+            channel_serial,
+            timestamp,
+            publisher.frame_id,
+            publisher.connection_id,
+            (message,),
+            change=submission,
+            msg_serials=publisher.msg_serials,
+        )
+        self._record(entry)
+        self.head = channel_serial
+        is_append = submission.action == MessageAction.APPEND
+        delta = message.delta(submission) if is_append else None
+        return Outcome([version["serial"]], Delivery(entry, delta=delta), message.id)
+
+    # Presence
+
+    def enter(self, publisher: Publisher, events: Value) -> tuple[Delivery, int]:
+        """Take presence events.
+
+        Returns:
+            The step for subscribers, and the number of events.
+
+        Raises:
+            RefusedError: The events break a rule.
+        """
+        channel_serial = self._minter.mint()
+        taken = self.presence.apply(publisher, events, self._minter.ms)
+        entry = LogEntry(
+            channel_serial,
+            self._minter.ms,
+            publisher.frame_id,
+            publisher.connection_id,
+            presence=taken,
+            msg_serials=publisher.msg_serials,
+        )
+        return self._announce(entry), len(taken)
+
+    def leave(self, connection_id: str) -> Delivery | None:
+        """Remove the presence members of a connection; returns the step for subscribers, if there is one."""
+        if not len(self.presence):
+            return None
+        frame_id = f"leave-{random_id(10)}"
+        channel_serial = self._minter.mint()
+        events = self.presence.leave(connection_id, frame_id, self._minter.ms)
+        if not events:
+            return None
+        return self._announce(
+            LogEntry(channel_serial, self._minter.ms, frame_id, connection_id, presence=events)
+        )
+
+    def _announce(self, entry: LogEntry) -> Delivery:
+        self._record(entry)
+        self.head = entry.channel_serial
+        return Delivery(entry)
+
+    # The log
+
+    def forget_backlog(self) -> None:
+        """Move the head on and forget the log: no earlier serial can be resumed from."""
+        self.head = self._minter.mint()
+        self.storage.forget_until(self.head)
+
+    def _record(self, entry: LogEntry) -> None:
+        self.storage.append(entry)
+        self.storage.trim(before=entry.timestamp - self._retention_ms)
+        self._sweep.note(self.storage)
+
+    def _remember(self, id_: str, serials: list[str | None]) -> None:
+        self._remembered[id_] = serials
+        if len(self._remembered) > _REMEMBERED_IDS:
+            self._remembered.popitem(last=False)
+
+    def _recall(self) -> None:
+        """Load what an earlier process stored: the ids of its publishes, and the members present."""
+        self.presence.recall(record.event for record in self.storage.presence())
+        groups: dict[str, list[StoredMessage]] = {}
+        for message in self.storage.messages()[-_REMEMBERED_IDS:]:
+            groups.setdefault(message.channel_serial, []).append(message)
+        for group in groups.values():
+            self._remember(group[0].id, [message.serial for message in group])
+
+
+class Channels:
+    """The channels of an app by name, made when first used."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        minter: SerialMinter,
+        quota: Quota,
+        *,
+        options: LocalServerOptions,
+        clock: Clock,
+        sweep: Sweep,
+        stats: Stats,
+    ) -> None:
+        self._storage = storage
+        self._minter = minter
+        self._quota = quota
+        self._options = options
+        self._clock = clock
+        self._sweep = sweep
+        self._stats = stats
+        self._channels: dict[str, Channel] = {}
+
+    def open(self, name: str) -> Channel:
+        """Return a channel, made when missing.
+
+        Raises:
+            RefusedError: 40114, the app has too many channels.
+        """
+        channel = self._channels.get(name)
+        if channel is None:
+            options = self._options
+            limits = options.limits
+            if len(self._channels) >= limits.max_channels:
+                raise too_many_channels(limits.max_channels)
+            channel = self._channels[name] = Channel(
+                name,
+                self._storage.channel(name),
+                self._minter,
+                self._quota,
+                mutable=options.is_mutable(name),
+                retention_ms=options.retention_ms,
+                max_members=limits.max_members,
+                sweep=self._sweep,
+                rate=rate_limit(limits.channel_rate, self._clock, 42913, "channel.maxRate"),
+                # Every step of a channel in a durable storage came after the origin of its series.
+                origin=self._minter.origin if self._storage.is_durable else None,
+            )
+            self._stats.channels += 1
+        return channel
+
+    def find(self, name: str) -> Channel | None:
+        """Return a channel; None when it does not exist yet."""
+        return self._channels.get(name)
+
+    def all(self) -> Iterable[Channel]:
+        """Return all channels."""
+        return self._channels.values()
+
+    def reload(self) -> None:
+        """Drop all channels and open those that the storage holds."""
+        self._stats.channels -= len(self._channels)
+        self._channels.clear()
+        for name in self._storage.names():
+            self._sweep.note(self.open(name).storage)

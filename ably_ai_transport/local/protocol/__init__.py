@@ -1,0 +1,1 @@
+"""The wire: frames, messages, serials, formats and refusals as Ably spells them."""

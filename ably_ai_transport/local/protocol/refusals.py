@@ -1,0 +1,106 @@
+"""Refusals with Ably's codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ably_ai_transport.local.protocol.frames import ErrorInfo
+
+
+class RefusedError(Exception):
+    """A refused operation: it becomes a NACK, an ERROR or an HTTP error.
+
+    Attributes:
+        code: Ably's error code.
+        status: The HTTP status that goes with it.
+        message: The reason, for people.
+    """
+
+    def __init__(self, code: int, status: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.message = message
+
+    def to_wire(self) -> ErrorInfo:
+        """Return the `error` field of a frame or of an HTTP body."""
+        return {
+            "code": self.code,
+            "statusCode": self.status,
+            "message": self.message,
+            "href": f"https://help.ably.io/error/{self.code}",
+        }
+
+
+def bad_request(message: str, code: int = 40000) -> RefusedError:
+    """The request is invalid."""
+    return RefusedError(code, 400, message)
+
+
+def denied(channel: str, operation: str) -> RefusedError:
+    """The capability does not cover the operation."""
+    return RefusedError(
+        40160, 401, f"Channel denied access based on given capability; channelId = {channel} ({operation})"
+    )
+
+
+def no_mode(operation: str, mode: str) -> RefusedError:
+    """The modes of the attachment do not cover the operation."""
+    return RefusedError(
+        40165, 401, f"Unable to {operation} as client did not request the {mode} mode when attaching"
+    )
+
+
+def too_large(size: int, limit: int) -> RefusedError:
+    """A publish, a frame or a body is too large."""
+    return RefusedError(
+        40009, 413, f"Maximum message length exceeded (size was {size} bytes, limit is {limit} bytes)"
+    )
+
+
+def full(what: str, limit: int) -> RefusedError:
+    """The app holds as much as it may."""
+    return RefusedError(40112, 401, f"Message limit of the local server exceeded: {what} (limit {limit})")
+
+
+def too_many_channels(limit: int) -> RefusedError:
+    """There are too many channels."""
+    return RefusedError(40114, 403, f"Channel limit of the local server exceeded (limit {limit})")
+
+
+def too_many_connections(limit: int) -> RefusedError:
+    """There are too many connections; the client may try again."""
+    return RefusedError(80021, 429, f"Connection limit of the local server exceeded (limit {limit})")
+
+
+def unknown_serial(serial: str) -> RefusedError:
+    """No message has this serial (Ably does not document its code; this one is our choice)."""
+    return RefusedError(40400, 404, f"Message not found: {serial}")
+
+
+def not_mutable() -> RefusedError:
+    """The namespace does not have mutable messages."""
+    return RefusedError(
+        93002, 400, "Can only update/delete/append messages on channels with mutableMessages enabled"
+    )
+
+
+def invalid_connection_key() -> RefusedError:
+    """The connectionKey is malformed: the client continues with a new connectionId."""
+    return RefusedError(80018, 400, "Unable to recover connection: invalid connectionKey")
+
+
+def connection_expired() -> RefusedError:
+    """The connection has expired: the client continues with a new connectionId."""
+    return RefusedError(80008, 400, "Unable to recover connection: connection expired")
+
+
+def continuity_lost() -> RefusedError:
+    """The channel's backlog no longer reaches back to the given channelSerial."""
+    return RefusedError(90003, 404, "Unable to recover channel: messages expired")
+
+
+def not_supported(what: str) -> RefusedError:
+    """The local server does not support this part of Ably."""
+    return RefusedError(40000, 400, f"{what} are not supported by the local server")

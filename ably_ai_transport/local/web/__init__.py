@@ -1,0 +1,1 @@
+"""The server on the network: websockets, REST, and `LocalServer`."""

@@ -1,0 +1,1 @@
+"""The agent's wing: publish runs, in steps that can be retried."""

@@ -1,0 +1,276 @@
+"""An agent's session."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
+
+from ably_ai_transport.channel import ChannelClient, ChannelStateChange
+from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.session.agent.cancels import EarlyCancels
+from ably_ai_transport.session.agent.hooks import RunHooks
+from ably_ai_transport.session.agent.publisher import WriteLimits
+from ably_ai_transport.session.agent.run import AgentRun
+from ably_ai_transport.session.base import BaseSession, SessionOptions, check_int
+from ably_ai_transport.session.connection import continuity_lost_error
+from ably_ai_transport.session.conversation import Change
+from ably_ai_transport.session.logs import LOGGER
+from ably_ai_transport.wire import (
+    AITransportError,
+    InboundMessage,
+    InvalidArgumentError,
+    SessionClosedError,
+)
+from ably_ai_transport.wire.listeners import Listeners
+
+if TYPE_CHECKING:
+    from ably_ai_transport.wire import Invocation
+
+I = TypeVar("I")  # noqa: E741 - the input type of a codec; the class's own variables do not serve here
+O = TypeVar("O")  # noqa: E741
+P = TypeVar("P")
+M = TypeVar("M")
+
+APPEND_WINDOW = 32
+
+
+class AgentSessionOptions(SessionOptions, total=False):
+    """The options of an agent's session.
+
+    Attributes:
+        append_window: How many appended tokens may wait for their ack at once.
+        merge_appends: Whether tokens that arrive while the window is full are merged into the next append;
+            otherwise the pipe waits.
+    """
+
+    append_window: int
+    merge_appends: bool
+
+
+class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
+    """Publishes runs into a conversation.
+
+    As a context it is connected on entry; on exit, runs that are still open end as ``cancelled`` and the
+    session detaches. The Ably client stays the caller's to close.
+
+    Args:
+        client: A connected or connecting ``ably.AblyRealtime``. In tests, any
+            :class:`~ably_ai_transport.channel.ChannelSource`.
+        session_name: The conversation, which is the name of its channel.
+        codec: The vocabulary of the conversation: an instance of a codec.
+        channel_modes: Channel modes to ask for beyond the default ones.
+        history_page_size: Messages a page of history, 1 to 1000; 100 by default.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time; 120,000
+            by default.
+        close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
+            seconds; 10 by default.
+        logger: Gets the session's log records; ``ably_ai_transport.session`` by default.
+        append_window: How many appended tokens may wait for their ack at once; 32 by default.
+        merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
+            which is the default; otherwise the pipe waits.
+
+    Raises:
+        InvalidArgumentError: An argument is out of bounds (40003).
+
+    Example:
+        >>> async with AgentSession(ably, invocation.session_name, codec=codec) as session:  # doctest: +SKIP
+        ...     async with session.create_run(invocation) as run:
+        ...         await run.pipe(model([m.message for m in await run.view.load_all()]))
+    """
+
+    def __init__(
+        self,
+        client: ChannelClient,
+        session_name: str,
+        *,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        **options: Unpack[AgentSessionOptions],
+    ) -> None:
+        window = options.pop("append_window", APPEND_WINDOW)
+        check_int("open session", "append_window", window, 1)
+        self._limits = WriteLimits(window, options.pop("merge_appends", True))
+        super().__init__(client, session_name, codec, options, coalesce=True)
+        self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
+        self._early_cancels = EarlyCancels()
+        self._interrupted = Listeners[AITransportError](logger=LOGGER)
+        self._core.conversation.subscribe(self._on_change)
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(
+        client: ChannelClient,
+        invocation: "Invocation",
+        *,
+        codec: Codec[I, O, P, M],
+        **options: Unpack[AgentSessionOptions],
+    ) -> AsyncGenerator["AgentSession[I, O, P, M]"]:
+        """Serve an invocation in a session that is detached at the end, whether the work succeeded or not.
+
+        A run that the work has left open stays open: the next attempt adopts it (:meth:`adopt_run`) and
+        retries its step under the same id. To end the run, the work ends it, or calls :meth:`end`. It is
+        ``withAgentSession`` of the npm package.
+
+        Args:
+            client: A connected or connecting ``ably.AblyRealtime``; it stays the caller's to close.
+            invocation: The invocation that the client posted; it names the session.
+            codec: The vocabulary of the conversation.
+            options: As for :class:`AgentSession`.
+
+        Yields:
+            The session, connected.
+
+        Raises:
+            ChannelRefusedError: The channel refused (104001; ``cause`` says why).
+
+        Example:
+            >>> async with AgentSession.open(ably, invocation, codec=codec) as session:  # doctest: +SKIP
+            ...     run = session.adopt_run(invocation, run_id=run_id, invocation_id=attempt_id)
+            ...     await run.load()
+            ...     async with run.create_step(step_id="answer") as step:
+            ...         await step.pipe(model(run.view.messages))
+        """
+        session = AgentSession(client, invocation.session_name, codec=codec, **options)
+        error: BaseException | None = None
+        try:
+            await session.connect()
+            yield session
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await session._core.leave(session.detach, error)
+
+    def create_run(
+        self,
+        invocation: "Invocation",
+        *,
+        run_id: str | None = None,
+        invocation_id: str | None = None,
+        hooks: RunHooks[OutT] | None = None,
+    ) -> AgentRun[InT, OutT, ProjT, MsgT]:
+        """Create a run for an invocation; it is published when it is started.
+
+        Args:
+            invocation: The invocation that the client posted.
+            run_id: The id of a fresh run; None makes one up. A run that goes on keeps the id that it has.
+            invocation_id: The id of this invocation; None makes one up.
+            hooks: Functions to call at certain moments of the run.
+
+        Returns:
+            The run; enter it as a context, or call ``start`` and ``end``.
+
+        Raises:
+            SessionClosedError: The session is closed (104004).
+            InvalidArgumentError: An id is empty, or the invocation is none (40003).
+        """
+        return self._run("create run", invocation, run_id, invocation_id, hooks, adopted=False)
+
+    def adopt_run(
+        self,
+        invocation: "Invocation",
+        *,
+        run_id: str,
+        invocation_id: str,
+        hooks: RunHooks[OutT] | None = None,
+    ) -> AgentRun[InT, OutT, ProjT, MsgT]:
+        """Take over a run that another process started; :meth:`AgentRun.load` finds it on the channel.
+
+        Args:
+            invocation: The invocation that the client posted.
+            run_id: The run.
+            invocation_id: The invocation under which it goes on.
+            hooks: Functions to call at certain moments of the run.
+
+        Returns:
+            The run; enter it as a context, or call ``load`` and ``end``.
+
+        Raises:
+            SessionClosedError: The session is closed (104004).
+            InvalidArgumentError: An id is empty, or the invocation is none (40003).
+        """
+        return self._run("adopt run", invocation, run_id, invocation_id, hooks, adopted=True)
+
+    async def end(self) -> None:
+        """End the runs that are still open as ``cancelled``, and detach. Ending twice is fine.
+
+        Where the caller is cancelled, the session goes on ending in a task of its own.
+        """
+        await self._core.close_once(self._end)
+
+    async def detach(self) -> None:
+        """Leave the conversation, and the runs that are still open to another process."""
+        await self._core.close_once(self._detach)
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._core.leave(self.end, error)
+
+    async def _end(self) -> None:
+        for run in self._runs:
+            if run.phase in ("open", "closing"):
+                try:
+                    await run.end("cancelled")
+                except AITransportError as error:
+                    self._core.report(error)
+        await self._detach()
+
+    async def _detach(self) -> None:
+        core = self._core
+        self._interrupted.emit(SessionClosedError("unable to locate input event; session closed"))
+        await core.tasks.close(grace=None)
+        await core.connection.close()
+        core.conversation.close()
+
+    def _run(
+        self,
+        action: str,
+        invocation: "Invocation",
+        run_id: str | None,
+        invocation_id: str | None,
+        hooks: RunHooks[OutT] | None,
+        *,
+        adopted: bool,
+    ) -> AgentRun[InT, OutT, ProjT, MsgT]:
+        self._core.connection.check_open(action)
+        for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
+            if value == "":
+                raise InvalidArgumentError(f"unable to {action}; {name} must not be empty")
+        _check_invocation(action, invocation)
+        run = AgentRun(
+            self._core,
+            invocation,
+            run_id=run_id,
+            invocation_id=invocation_id,
+            hooks=RunHooks[OutT]() if hooks is None else hooks,
+            adopted=adopted,
+            limits=self._limits,
+            early_cancels=self._early_cancels,
+            interrupted=self._interrupted,
+        )
+        self._runs = [*(other for other in self._runs if other.phase != "closed"), run]
+        return run
+
+    def _on_change(self, change: Change[InT, OutT]) -> None:
+        if isinstance(change.event, InboundMessage):
+            self._early_cancels.on_message(change.event)
+
+    def _on_continuity_lost(self, change: ChannelStateChange) -> None:
+        error = continuity_lost_error(change, "continue")
+        self._interrupted.emit(error)
+        self._core.conversation.expect_gap()
+        self._core.report(error)
+
+
+def _check_invocation(action: str, invocation: object) -> None:
+    from ably_ai_transport.wire import Invocation
+
+    if not isinstance(invocation, Invocation):
+        raise InvalidArgumentError(
+            f"unable to {action}; invocation must be an Invocation, got {type(invocation).__name__}"
+            " (read one with Invocation.from_json)"
+        )

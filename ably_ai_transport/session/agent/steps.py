@@ -1,0 +1,525 @@
+"""The steps of a run that an agent writes: attempts, outputs, retries."""
+
+import uuid
+from collections.abc import AsyncIterable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType, TracebackType
+from typing import Final, Generic, Literal, Self, TypeAlias, get_args
+
+import anyio
+
+from ably_ai_transport.codec.contract import Encoder, InT, MsgT, OutT, ProjT
+from ably_ai_transport.conversation import TERMINAL
+from ably_ai_transport.session.agent.hooks import HookCaller
+from ably_ai_transport.session.agent.pipe import Pipe, StreamResult, Write, check_source
+from ably_ai_transport.session.agent.publisher import Attempt, RunWriter
+from ably_ai_transport.session.agent.steering import SteerTracker
+from ably_ai_transport.session.base import SessionCore
+from ably_ai_transport.session.signals import AbortSignal, Latch
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InvalidArgumentError,
+    RunEndReason,
+    StepEndReason,
+)
+
+StepState: TypeAlias = Literal["initialized", "opening", "active", "ending", "settled"]
+StepEvent: TypeAlias = Literal["open", "started", "refused", "end", "ended"]
+
+TRANSITIONS: Final[Mapping[tuple[StepState, StepEvent], StepState]] = MappingProxyType(
+    {
+        ("initialized", "open"): "opening",
+        ("opening", "started"): "active",
+        ("opening", "refused"): "initialized",
+        ("active", "started"): "active",
+        ("active", "end"): "ending",
+        ("ending", "ended"): "settled",
+        ("initialized", "ended"): "settled",
+    }
+)
+"""The life of one attempt on the agent's side. A pair that is not listed changes nothing.
+
+``started`` on an active attempt is a rewrite of it under a new start.
+"""
+
+_REWRITES = 3
+"""How often a step is published again before a hole is left to the repair."""
+
+_STEP_REASON: Final[Mapping[RunEndReason, StepEndReason]] = MappingProxyType(
+    {"complete": "complete", "cancelled": "cancelled", "error": "failed"}
+)
+
+
+def step_reason_of(reason: RunEndReason) -> StepEndReason:
+    """Translate how a run or a pipe ended into how its step ended."""
+    return _STEP_REASON[reason]
+
+
+@dataclass(slots=True)
+class _Written(Generic[InT, OutT]):
+    """One message of an attempt, with what is needed to publish it again.
+
+    Attributes:
+        outputs: The outputs that were written.
+        message_id: Its identity in the conversation.
+        steers: The steering messages that it responds to.
+        encoder: The encoder that wrote it last.
+    """
+
+    outputs: list[OutT]
+    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    steers: list[str] = field(default_factory=list[str])
+    encoder: Encoder[InT, OutT] | None = None
+
+
+class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
+    """One attempt of a step, on its way to the channel.
+
+    Whatever it publishes goes through tasks of the session. A caller who is cancelled is free at once, and
+    the publishes that are on their way are seen through, in order.
+
+    Args:
+        steps: The steps of the run.
+        step_id: The step.
+        client_id: Whose input shapes it.
+    """
+
+    def __init__(self, steps: "RunSteps[InT, OutT, ProjT, MsgT]", step_id: str, client_id: str) -> None:
+        self.attempt = Attempt(step_id, client_id)
+        self.state: StepState = "initialized"
+        self.failed = False
+        self.cancelled = False
+        self._steps = steps
+        self._order = anyio.Lock()
+        self._written: list[_Written[InT, OutT]] = []
+
+    def derive_reason(self) -> StepEndReason:
+        """Tell how the attempt ended, from what happened in it."""
+        if self.cancelled or self._steps.signal.aborted:
+            return "cancelled"
+        return "failed" if self.failed else "complete"
+
+    async def open(self) -> None:
+        """Publish the start, and become the active step."""
+        if self.state == "initialized":
+            await self._steps.core.tasks.finish(self._open())
+
+    async def settle(self, reason: StepEndReason) -> None:
+        """Publish the end, unless the attempt never started or has ended."""
+        await self._steps.core.tasks.finish(self._settle(reason))
+
+    def settle_later(self, reason: StepEndReason) -> None:
+        """Publish the end in a task of the session; the next step waits for it."""
+        self._steps.settling = settled = Latch[None]()
+        self._steps.core.tasks.finish_later(self._settle_and_tell(reason, settled))
+
+    async def write(self, source: AsyncIterable[OutT]) -> StreamResult:
+        """Pipe a stream into one message."""
+        steps = self._steps
+        steps.has_output = True
+        message = _Written[InT, OutT]([])
+        pipe = Pipe(partial(self._begin, message), message.outputs)
+        try:
+            result = await pipe.run(source, steps.signal, self._write_cancelled)
+            await self._close_gaps()
+        except AITransportError as error:
+            result = StreamResult("error", error)
+        except BaseException:
+            self.cancelled = True
+            steps.core.tasks.finish_later(self._abandon(pipe))
+            raise
+        self.failed = self.failed or result.reason == "error"
+        self.cancelled = self.cancelled or result.reason == "cancelled"
+        steps.note_result(result)
+        return result
+
+    async def send(self, output: OutT) -> None:
+        """Write one output as a message of its own."""
+        self._steps.has_output = True
+        message = _Written[InT, OutT]([output])
+        try:
+            encoder = await self._begin(message)
+            await encoder.publish_output(output)
+            await encoder.close()
+            await self._close_gaps()
+        except BaseException:
+            self.failed = True
+            raise
+
+    async def _open(self) -> None:
+        async with self._order:
+            if self.state != "initialized":
+                return
+            self._move("open")
+            self._steps.active = self
+            try:
+                await self._publish_start()
+            except BaseException:
+                self._move("refused")
+                self._steps.active = None
+                raise
+
+    async def _publish_start(self) -> None:
+        attempt = self.attempt
+        self.attempt = await self._steps.writer.start_step(attempt.step_id, attempt.client_id)
+        self._move("started")
+
+    async def _settle(self, reason: StepEndReason) -> None:
+        async with self._order:
+            if self.state == "initialized":
+                # Nothing to publish; but one that failed before it began is retried under the same name.
+                self._steps.note_end(self, reason)
+                self._move("ended")
+            elif self.state == "active":
+                self._move("end")
+                self._steps.note_end(self, reason)
+                try:
+                    await self._steps.writer.end_step(self.attempt, reason)
+                finally:
+                    self._move("ended")
+
+    async def _settle_and_tell(self, reason: StepEndReason, settled: Latch[None]) -> None:
+        try:
+            await self._settle(reason)
+        finally:
+            settled.resolve(None)
+
+    async def _abandon(self, pipe: Pipe[InT, OutT]) -> None:
+        async with self._order:
+            await pipe.abandon()
+
+    async def _write_cancelled(self, write: Write[OutT]) -> None:
+        await self._steps.hooks.write_cancelled(write, self._steps.writer.facts.run_id)
+
+    async def _begin(self, message: _Written[InT, OutT]) -> Encoder[InT, OutT]:
+        """Begin one more message of this attempt, which is opened if it is not."""
+        await self.open()
+        message.steers = self._steps.steers.take_stamp()
+        self._written.append(message)
+        return self._encoder_of(message)
+
+    def _encoder_of(self, message: _Written[InT, OutT]) -> Encoder[InT, OutT]:
+        message.encoder = self._steps.writer.open_encoder(self.attempt, message.message_id, message.steers)
+        return message.encoder
+
+    async def _close_gaps(self) -> None:
+        """Publish the attempt again if a follower may have read it with a hole.
+
+        Where the channel refused some text and took what followed, the repair reaches history, late joiners
+        and our own followers; a live follower of the npm package keeps the hole. A new attempt of the same
+        step replaces what was put out before, for everybody.
+
+        Raises:
+            AITransportError: The channel refused (104003), or what it refused could not be repaired (104000).
+        """
+        for _ in range(_REWRITES):
+            if not any(message.encoder is not None and message.encoder.has_gaps for message in self._written):
+                return
+            await self._steps.core.tasks.finish(self._rewrite())
+
+    async def _rewrite(self) -> None:
+        self._steps.core.log.info(
+            "Publishing a step again: text in its middle was refused",
+            extra={"run": self._steps.writer.facts.run_id, "step": self.attempt.step_id},
+        )
+        async with self._order:
+            await self._publish_start()
+            for message in self._written:
+                encoder = self._encoder_of(message)
+                for output in message.outputs:
+                    await encoder.publish_output(output)
+                await encoder.cancel_streams()
+                await encoder.close()
+
+    def _move(self, event: StepEvent) -> None:
+        self.state = TRANSITIONS.get((self.state, event), self.state)
+
+
+class RunStep(Generic[InT, OutT, ProjT, MsgT]):
+    """One attempt of a step of a run.
+
+    A step is the unit of a retry: a new attempt under the same id takes the place of what the earlier one put
+    out. Enter it as a context, or call :meth:`start` and :meth:`end`.
+
+    Example:
+        >>> async with run.create_step(step_id="plan") as step:  # doctest: +SKIP
+        ...     await step.pipe(model_stream)
+    """
+
+    def __init__(
+        self,
+        steps: "RunSteps[InT, OutT, ProjT, MsgT]",
+        attempt: StepAttempt[InT, OutT, ProjT, MsgT],
+    ) -> None:
+        self._steps = steps
+        self._attempt = attempt
+
+    def __repr__(self) -> str:
+        return f"<RunStep {self.step_id!r} {self._attempt.state}>"
+
+    @property
+    def step_id(self) -> str:
+        """The step; the same on each attempt."""
+        return self._attempt.attempt.step_id
+
+    @property
+    def step_client_id(self) -> str:
+        """Whose input shapes the step; empty when unknown."""
+        return self._attempt.attempt.client_id
+
+    @property
+    def abort_signal(self) -> AbortSignal:
+        """Set when the run is cancelled."""
+        return self._steps.signal
+
+    async def start(self) -> None:
+        """Publish the start of this attempt. Starting twice is fine.
+
+        Raises:
+            InvalidArgumentError: Another step is active, or the run is not open (40003).
+            ChannelRefusedError: The channel refused (104003).
+        """
+        await self._steps.settled()
+        if self._attempt.state == "initialized":
+            with self._steps.opening("start step"):
+                self._steps.check_writable("start step")
+                await self._attempt.open()
+
+    async def pipe(self, source: AsyncIterable[OutT], *, raise_on_error: bool = False) -> StreamResult:
+        """Write a stream of outputs.
+
+        Args:
+            source: The outputs, such as an asynchronous generator; closed in any case.
+            raise_on_error: Whether to raise what the source or the channel raised.
+
+        Returns:
+            How it ended. What the source or the channel raised is in the result.
+
+        Raises:
+            InvalidArgumentError: The step is not active, or the source is no asynchronous iterable (40003).
+        """
+        self._check_active("pipe")
+        self._steps.check_writable("pipe stream")
+        check_source(source)
+        result = await self._attempt.write(source)
+        if raise_on_error and result.error is not None:
+            raise result.error
+        return result
+
+    async def send(self, output: OutT) -> None:
+        """Write one output.
+
+        Args:
+            output: The output.
+
+        Raises:
+            InvalidArgumentError: The step is not active, or the codec does not know the output (40003).
+            AITransportError: The channel refused.
+        """
+        self._check_active("send")
+        self._steps.check_writable("send output")
+        await self._attempt.send(output)
+
+    async def end(self, reason: StepEndReason | None = None) -> None:
+        """Publish the end of this attempt. Ending twice is fine.
+
+        Args:
+            reason: Why; None derives it: ``cancelled`` after a cancel, ``failed`` after an error, else
+                ``complete``.
+
+        Raises:
+            InvalidArgumentError: The reason is none of these (40003). Nothing is published.
+            ChannelRefusedError: The channel refused (104003).
+        """
+        reasons = get_args(StepEndReason)
+        if reason is not None and reason not in reasons:
+            raise InvalidArgumentError(
+                f"unable to end step; reason must be one of {', '.join(reasons)}, got {reason!r}"
+            )
+        await self._attempt.settle(reason or self._attempt.derive_reason())
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.end()
+        elif isinstance(error, Exception):
+            with anyio.move_on_after(self._steps.core.close_timeout, shield=True):
+                try:
+                    await self.end("failed")
+                except AITransportError as failure:
+                    # What the body raised matters more.
+                    self._steps.hooks.report(failure)
+        else:
+            self._attempt.settle_later("cancelled")
+
+    def _check_active(self, action: str) -> None:
+        if self._attempt.state != "active":
+            raise InvalidArgumentError(
+                f"unable to {action}; step '{self.step_id}' is not active (call start() first, end() last)"
+            )
+
+
+class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
+    """The steps of one run, one of them open at a time.
+
+    Args:
+        core: The session's parts.
+        writer: Publishes the run.
+        hooks: Calls the run's hooks.
+        steers: The steering messages that outputs respond to.
+        signal: Tells when to stop.
+    """
+
+    def __init__(
+        self,
+        core: SessionCore[InT, OutT, ProjT, MsgT],
+        writer: RunWriter[InT, OutT, ProjT, MsgT],
+        hooks: HookCaller[InT, OutT, ProjT, MsgT],
+        steers: SteerTracker,
+        signal: AbortSignal,
+    ) -> None:
+        self.core = core
+        self.writer = writer
+        self.hooks = hooks
+        self.steers = steers
+        self.signal = signal
+        self.last_result: StreamResult | None = None
+        """How the last pipe ended."""
+        self.has_output = False
+        """Whether outputs were written, or a pipe was begun."""
+        self.active: StepAttempt[InT, OutT, ProjT, MsgT] | None = None
+        """The attempt that is open, or is being opened."""
+        self.settling: Latch[None] | None = None
+        """Settles when a cancelled step has ended."""
+        self._count = 0
+        self._last: tuple[str, StepEndReason] | None = None
+        self._last_client_id: str | None = None
+        self._opening = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step is open or being opened."""
+        return self.active is not None or self._opening
+
+    def create(self, step_id: str | None, step_client_id: str | None) -> RunStep[InT, OutT, ProjT, MsgT]:
+        """Create a step, or another attempt of the one that failed last.
+
+        Args:
+            step_id: The step; None goes on with the last failed one, or makes up a new id.
+            step_client_id: Whose input shapes it; None keeps that of the step before.
+
+        Returns:
+            The step, not started yet.
+        """
+        if step_id is None:
+            failed = self._last is not None and self._last[1] == "failed"
+            step_id = self._last[0] if failed and self._last is not None else self._next_id()
+        return RunStep(self, StepAttempt(self, step_id, self._client_id(step_client_id)))
+
+    async def pipe(self, source: AsyncIterable[OutT]) -> StreamResult:
+        """Pipe outputs in a step of their own, which is opened when the first output is there.
+
+        Args:
+            source: The outputs.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            InvalidArgumentError: A step is open already, the run cannot be written to, or the source is no
+                asynchronous iterable (40003).
+        """
+        check_source(source)
+        await self.settled()
+        with self.opening("pipe stream"):
+            # A pipe that is refused uses up a name, too, as it does in the npm package.
+            attempt = StepAttempt(self, self._next_id(), self._client_id(None))
+            self.check_writable("pipe stream")
+            try:
+                result = await attempt.write(source)
+            except BaseException:
+                attempt.settle_later("cancelled")
+                raise
+            if attempt.state != "initialized":
+                await attempt.settle(step_reason_of(result.reason))
+        return result
+
+    async def settled(self) -> None:
+        """Wait for the end of a step whose task was cancelled."""
+        if self.settling is not None:
+            await self.settling
+
+    async def close_active(self, reason: StepEndReason) -> None:
+        """End the open step, if there is one."""
+        if self.active is not None:
+            await self.active.settle(reason)
+
+    def check_writable(self, action: str) -> None:
+        """Refuse a write that the run's state does not allow.
+
+        Raises:
+            InvalidArgumentError: The run was not started, or it has ended (40003).
+        """
+        writer = self.writer
+        writer.check_opened(action)
+        node = self.core.conversation.tree.get_run_node(writer.facts.run_id)
+        status = "ended" if node is None or node.status not in TERMINAL else node.status
+        if not writer.is_open or status != "ended":
+            raise InvalidArgumentError(f"unable to {action}; run {writer.facts.run_id} is already {status}")
+
+    @contextmanager
+    def opening(self, action: str) -> Generator[None]:
+        """Keep other steps from being opened meanwhile.
+
+        Args:
+            action: What is to be done.
+
+        Raises:
+            InvalidArgumentError: A step is open already (40003).
+        """
+        if self.is_busy:
+            raise InvalidArgumentError(
+                f"unable to {action}; a step is already active on this run (end it first)"
+            )
+        self._opening = True
+        try:
+            yield
+        finally:
+            self._opening = False
+
+    def note_result(self, result: StreamResult) -> None:
+        """Note how a pipe ended, and report its failure."""
+        self.last_result = result
+        if result.error is not None:
+            action = f"pipe response for run {self.writer.facts.run_id}"
+            self.hooks.report(AITransportError.wrap(action, result.error, ErrorCode.STREAM_ERROR))
+
+    def note_end(self, attempt: StepAttempt[InT, OutT, ProjT, MsgT], reason: StepEndReason) -> None:
+        """Note that an attempt has ended."""
+        if self.active is attempt:
+            self.active = None
+        self._last = (attempt.attempt.step_id, reason)
+
+    def _next_id(self) -> str:
+        step_id = f"{self.writer.facts.invocation_id}-step-{self._count}"
+        self._count += 1
+        return step_id
+
+    def _client_id(self, explicit: str | None) -> str:
+        found = explicit or self._last_client_id or self._client_id_from_channel()
+        self._last_client_id = found or self.writer.facts.input_client_id or ""
+        return self._last_client_id
+
+    def _client_id_from_channel(self) -> str | None:
+        """Find whose input shaped the run's last step, which another process may have written."""
+        node = self.core.conversation.tree.get_run_node(self.writer.facts.run_id)
+        steps = () if node is None else node.steps
+        return next((step.step_client_id for step in reversed(steps) if step.step_client_id), None)

@@ -1,0 +1,318 @@
+"""The common part of client sessions and agent sessions."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypedDict
+
+import anyio
+
+from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange, open_channel
+from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.conversation import REORDER_WINDOW_MS
+from ably_ai_transport.session.connection import SessionConnection
+from ably_ai_transport.session.conversation import LiveConversation, SessionTree
+from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
+from ably_ai_transport.session.signals import Latch
+from ably_ai_transport.session.tasks import TaskOwner
+from ably_ai_transport.version import __version__
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
+from ably_ai_transport.wire.listeners import Listeners
+
+SDK_NAME = "ai-transport-python"
+HISTORY_PAGE_SIZE = 100
+MAX_HISTORY_PAGE_SIZE = 1000
+CLOSE_TIMEOUT_SECONDS = 10.0
+
+
+class SessionOptions(TypedDict, total=False):
+    """The options of sessions of either kind.
+
+    Attributes:
+        channel_modes: Channel modes to ask for beyond the default ones.
+        history_page_size: Messages a page of history, 1 to 1000.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
+        close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
+            seconds.
+        logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra.
+    """
+
+    channel_modes: Sequence[str]
+    history_page_size: int
+    reorder_window_ms: int
+    close_timeout: float
+    logger: AnyLogger
+
+
+class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
+    """The parts of one session: its channel, conversation, connection, tasks and error listeners.
+
+    Args:
+        client: An Ably client, or another source of channels.
+        session_name: The conversation, which is the name of its channel.
+        codec: The vocabulary of the conversation.
+        options: As the caller gave them.
+        coalesce: Whether echoes of tokens may be applied together while nobody watches closely.
+        on_continuity_lost: Called when messages may have been missed.
+
+    Raises:
+        InvalidArgumentError: An option is out of bounds, or the codec is a class (40003).
+    """
+
+    def __init__(
+        self,
+        client: ChannelClient,
+        session_name: str,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        options: SessionOptions,
+        *,
+        coalesce: bool,
+        on_continuity_lost: Callable[[ChannelStateChange], None],
+    ) -> None:
+        _check(codec, options)
+        self.codec = codec
+        self.log = SessionLog(options.get("logger", LOGGER), {"session": session_name})
+        self.close_timeout = options.get("close_timeout", CLOSE_TIMEOUT_SECONDS)
+        self.channel: Channel = open_channel(
+            client, session_name, agents=_agents_of(codec), modes=options.get("channel_modes", ())
+        )
+        self.tasks = TaskOwner(self._on_task_exception)
+        self._closed: Latch[None] | None = None
+        # What a listener of errors raises is only logged: telling the same listeners again would not end.
+        self.errors = Listeners[AITransportError](spawn=self.tasks.start, logger=LOGGER)
+        self.conversation = LiveConversation(
+            self.channel,
+            codec,
+            page_size=options.get("history_page_size", HISTORY_PAGE_SIZE),
+            reorder_window_ms=options.get("reorder_window_ms", REORDER_WINDOW_MS),
+            coalesce=coalesce,
+            report=self.report,
+            log=self.log,
+        )
+        self.connection = SessionConnection(
+            self.channel, self.log, on_message=self._on_message, on_continuity_lost=on_continuity_lost
+        )
+
+    @property
+    def client_id(self) -> str | None:
+        """The client id that this session publishes under; None when anonymous or a wildcard."""
+        return self.channel.client_id if self.channel.client_id not in ("", "*") else None
+
+    async def connect(self) -> None:
+        """Subscribe and attach; report a refusal."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise InvalidArgumentError(
+                "unable to connect; the Ably SDK runs on asyncio only (run this with asyncio.run(), or with"
+                " anyio's asyncio backend)"
+            ) from error
+        try:
+            await self.connection.connect()
+        except AITransportError as error:
+            if error.code == ErrorCode.SESSION_SUBSCRIPTION_ERROR:
+                self.report(error)
+            raise
+
+    async def require(self, action: str) -> None:
+        """Refuse an operation where the session is not connected or is closed."""
+        self.connection.check_open(action)
+        await self.connection.require(action)
+
+    def report(self, error: AITransportError) -> None:
+        """Tell the listeners of an error; with no listener, log it with its traceback."""
+        if self.errors:
+            self.log.debug("error reported: %s", error)
+            self.errors.emit(error)
+        else:
+            self.log.error("%s", error, exc_info=error)
+
+    def report_listener(self, error: Exception) -> None:
+        """Report what a listener raised."""
+        self.report(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
+
+    async def close_once(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Close the session in a task of its own; later calls wait for the first one.
+
+        Args:
+            close: Closes it. It goes on where the caller is cancelled.
+        """
+        if self._closed is None:
+            self._closed = Latch[None]()
+            await self.tasks.finish(self._close(close, self._closed))
+        else:
+            await self._closed
+
+    async def leave(self, close: Callable[[], Awaitable[None]], error: BaseException | None) -> None:
+        """Close the session at the end of a ``with`` block.
+
+        Without an error it waits as long as its caller does. After an error, or when it is cancelled, it
+        waits for acks up to the close timeout, and then cancels what is left.
+
+        Args:
+            close: Closes the session.
+            error: What ended the block.
+        """
+        if error is None:
+            try:
+                await close()
+            except anyio.get_cancelled_exc_class():
+                await self._leave_in_time(close)
+                raise
+        else:
+            await self._leave_in_time(close)
+
+    async def _leave_in_time(self, close: Callable[[], Awaitable[None]]) -> None:
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self.close_timeout) as scope:
+                await close()
+            if scope.cancelled_caught:
+                self.report(
+                    AITransportError(
+                        f"unable to close session; no ack within {self.close_timeout:g} s",
+                        ErrorCode.SESSION_CLOSED,
+                        408,
+                    )
+                )
+                await self.tasks.close()
+                await self.connection.close()
+
+    @staticmethod
+    async def _close(close: Callable[[], Coroutine[Any, Any, None]], closed: Latch[None]) -> None:
+        try:
+            await close()
+        finally:
+            closed.resolve(None)
+
+    def _on_message(self, message: InboundMessage) -> None:
+        if not self.connection.closed:
+            self.conversation.receive(message, live=True)
+
+    def _on_task_exception(self, error: BaseException) -> None:
+        if isinstance(error, AITransportError):
+            self.report(error)
+        else:
+            self.report(AITransportError.wrap("finish a task", error, ErrorCode.INTERNAL_ERROR))
+
+
+class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
+    """A hold on one conversation: its channel, its tree, its errors."""
+
+    def __init__(
+        self,
+        client: ChannelClient,
+        session_name: str,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        options: SessionOptions,
+        *,
+        coalesce: bool,
+    ) -> None:
+        self._core = SessionCore(
+            client,
+            session_name,
+            codec,
+            options,
+            coalesce=coalesce,
+            on_continuity_lost=self._on_continuity_lost,
+        )
+        self._tree = SessionTree(
+            self._core.conversation, on_exception=self._core.report_listener, spawn=self._core.tasks.start
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self._core.connection.state}>"
+
+    @property
+    def name(self) -> str:
+        """The conversation's name, which is that of its channel."""
+        return self._core.channel.name
+
+    @property
+    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
+        """The whole conversation that has been seen, every branch of it."""
+        return self._tree
+
+    @property
+    def presence(self) -> object:
+        """The channel's presence, as the Ably SDK offers it."""
+        return self._core.channel.presence
+
+    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
+        """Call a function with each error outside of any call. The session stays usable.
+
+        Messages may have been missed (104006), the channel could not be subscribed to or a listener raised
+        (104001). A client is told the errors that agents publish, with their codes; an agent is told of hooks
+        of its runs that raised (104002) and of pipes that failed (104008). Without a listener, each error is
+        logged with its traceback.
+
+        Args:
+            listener: A plain function or a coroutine function.
+
+        Returns:
+            A function that removes the listener.
+        """
+        return self._core.errors.add(listener)
+
+    async def connect(self) -> None:
+        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
+
+        Raises:
+            SessionClosedError: The session is closed (104004).
+            ChannelRefusedError: The channel refused (104001; ``cause`` says why).
+            InvalidArgumentError: The event loop is not asyncio's (40003).
+        """
+        await self._core.connect()
+
+    @abstractmethod
+    def _on_continuity_lost(self, change: ChannelStateChange) -> None:
+        """Messages may have been missed."""
+
+    @property
+    def object(self) -> "object":
+        """LiveObjects, which the Ably SDK for Python does not have.
+
+        Raises:
+            InvalidArgumentError: Always (40003).
+        """
+        raise InvalidArgumentError("unable to use LiveObjects; the Ably SDK for Python does not support them")
+
+
+def _agents_of(codec: Codec[InT, OutT, ProjT, MsgT]) -> Sequence[tuple[str, str]]:
+    """List name and version of the libraries that a session identifies itself with."""
+    agents = [(SDK_NAME, __version__)]
+    if codec.adapter_tag is not None:
+        agents.append((codec.adapter_tag, __version__))
+    return agents
+
+
+def _check(codec: object, options: SessionOptions) -> None:
+    if isinstance(codec, type):
+        raise InvalidArgumentError(
+            f"unable to open session; codec is the class {codec.__name__} (pass an instance)"
+        )
+    if not isinstance(codec, Codec):
+        raise InvalidArgumentError(f"unable to open session; {type(codec).__name__} is not a codec")
+    unknown = sorted(options.keys() - SessionOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"unable to open session; unknown option {unknown[0]!r}")
+    page_size = options.get("history_page_size", HISTORY_PAGE_SIZE)
+    check_int("open session", "history_page_size", page_size, 1, MAX_HISTORY_PAGE_SIZE)
+    check_int("open session", "reorder_window_ms", options.get("reorder_window_ms", 0), 0)
+    logger: object = options.get("logger", LOGGER)
+    if not isinstance(logger, logging.Logger | logging.LoggerAdapter):
+        raise InvalidArgumentError(f"unable to open session; {type(logger).__name__} is not a logger")
+
+
+def check_int(action: str, name: str, value: object, least: int, most: int | None = None) -> None:
+    """Refuse a value that is not a whole number within bounds.
+
+    Raises:
+        InvalidArgumentError: It is not (40003).
+    """
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if not fits or value < least or (most is not None and value > most):  # pyright: ignore[reportOperatorIssue]
+        bounds = f"{least} to {most}" if most is not None else f"{least} or more"
+        raise InvalidArgumentError(
+            f"unable to {action}; {name} must be a whole number, {bounds}, got {value!r}"
+        )

@@ -1,0 +1,1 @@
+"""The client's wing: follow a conversation, send, steer and cancel."""

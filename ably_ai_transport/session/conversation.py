@@ -1,0 +1,439 @@
+"""The conversation of one session: one door for live messages and for history."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Generic, NamedTuple, TypeVar
+
+import anyio
+
+from ably_ai_transport.channel.contract import Channel, HistoryPage
+from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.conversation import (
+    ConversationNode,
+    OutputFolded,
+    RunNode,
+    Tree,
+    TreeEvent,
+    TreeUpdated,
+)
+from ably_ai_transport.session.logs import LOGGER, SessionLog
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    MessageAction,
+    RunLifecycleEvent,
+    StepEnd,
+    StepStart,
+    names,
+)
+from ably_ai_transport.wire.listeners import Listeners, Spawn
+
+E = TypeVar("E")
+
+_RETRIES = 3
+_FIRST_BACKOFF_SECONDS = 0.1
+
+
+class Change(NamedTuple, Generic[InT, OutT]):
+    """One change of a conversation.
+
+    Attributes:
+        event: The change.
+        live: Whether it came from the channel now, and not out of history.
+        message: The message that brought it; None for a preview of what this session publishes.
+    """
+
+    event: TreeEvent[InT, OutT]
+    live: bool
+    message: InboundMessage | None
+
+
+class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
+    """A tree, those who subscribe to its changes, and the walk back through the channel's history.
+
+    Everything that arrives goes through :meth:`receive`: it is applied to the tree, and then published to the
+    subscribers. Run latches, steering, cancel routing and views are subscribers like any other.
+
+    Args:
+        channel: The channel.
+        codec: The codec.
+        page_size: Messages a page of history.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
+        coalesce: Whether echoes of one stream's tokens that arrive in one turn of the event loop are applied
+            together, as long as nobody watches closely.
+        report: Called with what could not be processed, and with what a subscriber raised.
+        log: Gets debug records.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        codec: Codec[InT, OutT, ProjT, MsgT],
+        *,
+        page_size: int,
+        reorder_window_ms: int,
+        coalesce: bool,
+        report: Callable[[AITransportError], None],
+        log: SessionLog,
+    ) -> None:
+        self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
+        """The conversation as it has been applied."""
+        self.history_error: AITransportError | None = None
+        """Why the last attempt to read history failed; None when it did not."""
+        self._report = report
+        self._log = log
+        self._subscribers = Listeners[Change[InT, OutT]](self._on_listener_exception, logger=LOGGER)
+        self._echoes = _Echoes() if coalesce else None
+        self._flushing: asyncio.Handle | None = None
+        self._news: anyio.Event | None = None
+        self._channel = channel
+        self._page_size = page_size
+        self._lock = anyio.Lock()
+        self._page: HistoryPage | None = None
+        self._exhausted = False
+        self._walk = 0
+        self._unknown_told = 0
+        self._gap: str | None = None
+
+    @property
+    def has_older(self) -> bool:
+        """Whether the channel's history may hold messages that have not been read."""
+        return not self._exhausted
+
+    def subscribe(self, subscriber: Callable[[Change[InT, OutT]], object]) -> Callable[[], None]:
+        """Call a plain function with each change.
+
+        Args:
+            subscriber: The function. What it raises is logged and reported, and stops nothing.
+
+        Returns:
+            A function that removes the subscriber.
+        """
+        return self._subscribers.add(subscriber)
+
+    def receive(self, message: InboundMessage, *, live: bool) -> None:
+        """Take a message from the channel or from history.
+
+        Args:
+            message: The message. One that cannot be processed is reported, and changes nothing.
+            live: Whether the channel delivered it now.
+        """
+        if live and self._echoes is not None and self._hold(self._echoes, message):
+            return
+        self.flush_echoes()
+        self._apply(message, live=live)
+
+    def flush_echoes(self) -> None:
+        """Apply and publish the echoes that are held back."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._echoes is not None and (message := self._echoes.release()) is not None:
+            self._apply(message, live=True)
+
+    def watch_closely(self) -> None:
+        """Hold no echoes back from now on: a listener wants each token."""
+        self.flush_echoes()
+        self._echoes = None
+
+    def publish(
+        self,
+        events: Iterable[TreeEvent[InT, OutT]],
+        *,
+        live: bool = True,
+        message: InboundMessage | None = None,
+    ) -> None:
+        """Tell the subscribers what changed."""
+        for event in events:
+            self._subscribers.emit(Change(event, live, message))
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    def preview(self, event: RunLifecycleEvent | StepStart | StepEnd) -> None:
+        """Apply an event that this session has published, before the channel echoes it."""
+        if isinstance(event, StepStart | StepEnd):
+            self.publish(self.tree.apply_step_lifecycle(event))
+        else:
+            self.publish(self.tree.apply_run_lifecycle(event))
+
+    async def find(self, found: Callable[[], bool]) -> None:
+        """Wait until something is in the conversation: read history back to it, or wait for it to come live.
+
+        Where history cannot be read, :attr:`history_error` says why, and the wait goes on.
+
+        Args:
+            found: Tells whether it is there; called again after each change.
+        """
+        try:
+            await self.read_history(found)
+        except AITransportError as error:
+            self._log.warning("History could not be read; waiting for live messages: %s", error)
+        while not found():
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+
+    def wake(self) -> None:
+        """Let every :meth:`find` look again."""
+        self.publish(())
+
+    async def read_history(self, enough: Callable[[], bool]) -> None:
+        """Read history, page by page, newest first, until there is enough of it or none left.
+
+        Args:
+            enough: Called before each page.
+
+        Raises:
+            ChannelRefusedError: A page could not be fetched, after retries (104011).
+        """
+        async with self._lock:
+            while not self._exhausted and not enough():
+                walk = self._walk
+                page = await self._next_page()
+                self._log.debug("history page", extra={"messages": len(page.items)})
+                for message in reversed(page.items):
+                    self.receive(message, live=False)
+                if walk == self._walk:
+                    self._page = page
+                    self._exhausted = not page.has_next
+                    self._close_gap(page)
+
+    def expect_gap(self) -> None:
+        """Note that messages may have been missed: history is read again, from its end."""
+        self.flush_echoes()
+        self._walk += 1
+        self._page = None
+        self._exhausted = False
+        if self._gap is None:
+            self._gap = self.tree.newest_serial
+
+    async def fill_gap(self) -> None:
+        """Read the messages that may have been missed, back to those that are known.
+
+        Raises:
+            ChannelRefusedError: A page could not be fetched, after retries (104011).
+        """
+        if self._gap is not None:
+            await self.read_history(lambda: self._gap is None)
+
+    def close(self) -> None:
+        """Remove all subscribers; echoes that are held back are dropped."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        self._echoes = None
+        self._subscribers.clear()
+
+    def _hold(self, echoes: "_Echoes", message: InboundMessage) -> bool:
+        if not echoes.hold(message):
+            self.flush_echoes()
+            if not echoes.hold(message):
+                return False
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self.flush_echoes)
+        return True
+
+    def _apply(self, message: InboundMessage, *, live: bool) -> None:
+        try:
+            events = self.tree.apply(message)
+        except Exception as error:  # noqa: BLE001 - a codec's code may be a user's
+            self._log.exception(
+                "A %s message could not be processed",
+                "live" if live else "history",
+                extra={"serial": message.serial},
+            )
+            self._report(
+                AITransportError.wrap("process channel message", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR)
+            )
+        else:
+            if len(self.tree.unknown_kinds) != self._unknown_told:
+                self._report_unknown(message)
+            self.publish(events, live=live, message=message)
+
+    def _report_unknown(self, message: InboundMessage) -> None:
+        """Report the first event kind that the codec does not know, and log each further one."""
+        kinds = self.tree.unknown_kinds
+        error = AITransportError(
+            f"unable to read message; {type(self.tree.codec).__name__} does not know the event"
+            f" {message.codec_headers.get('kind') or message.codec_headers.get('type')!r} that"
+            f" {message.client_id or 'somebody'} published (does everybody use the same codec?)",
+            ErrorCode.BAD_REQUEST,
+        )
+        if self._unknown_told == 0:
+            self._report(error)
+        else:
+            self._log.warning("%s", error, extra={"serial": message.serial})
+        self._unknown_told = len(kinds)
+
+    def _close_gap(self, page: HistoryPage) -> None:
+        known = self._gap is not None and any((message.serial or "") <= self._gap for message in page.items)
+        if known or self._exhausted:
+            self._gap = None
+
+    async def _next_page(self) -> HistoryPage:
+        backoff = _FIRST_BACKOFF_SECONDS
+        for attempt in range(1, _RETRIES + 1):
+            try:
+                return await self._fetch()
+            except AITransportError as error:
+                self._log.debug(
+                    "A page of history could not be fetched: %s", error, extra={"attempt": attempt}
+                )
+                await anyio.sleep(backoff)
+                backoff *= 2
+        try:
+            return await self._fetch()
+        except AITransportError as error:
+            failure = AITransportError.wrap("fold channel history", error, ErrorCode.HISTORY_FETCH_FAILED)
+            self.history_error = failure
+            raise failure from error
+
+    async def _fetch(self) -> HistoryPage:
+        if self._page is None:
+            await self._channel.attach()
+            page = await self._channel.history(limit=self._page_size)
+        else:
+            page = await self._page.next() or _NoPage()
+        self.history_error = None
+        return page
+
+    def _on_listener_exception(self, error: Exception) -> None:
+        self._report(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
+
+
+class _NoPage:
+    """The page after the last one."""
+
+    items: Sequence[InboundMessage] = ()
+    has_next = False
+
+    async def next(self) -> None:
+        return None
+
+
+class _Echoes:
+    """Appends to one open stream, joined while they are held back.
+
+    An agent receives the echo of every token that it publishes. Under load, several of them arrive in one
+    turn of the event loop; joined, they are decoded and folded once.
+    """
+
+    __slots__ = ("_latest", "_texts")
+
+    def __init__(self) -> None:
+        self._latest: InboundMessage | None = None
+        self._texts: list[str] = []
+
+    def hold(self, message: InboundMessage) -> bool:
+        """Hold a message back, if it continues what is held.
+
+        Returns:
+            Whether it is held. If not, what is held must be applied first, and then the message.
+        """
+        latest, text = self._latest, message.data
+        if (
+            message.action is not MessageAction.APPEND
+            or not isinstance(text, str)
+            or message.transport_headers.get(names.STATUS) != "streaming"
+        ):
+            return False
+        if latest is not None and (
+            latest.serial != message.serial or (message.version or "") <= (latest.version or "")
+        ):
+            return False
+        self._latest = message
+        self._texts.append(text)
+        return True
+
+    def release(self) -> InboundMessage | None:
+        """Return what is held as one message; None when nothing is held."""
+        latest = self._latest
+        if latest is None:
+            return None
+        texts, self._latest, self._texts = self._texts, None, []
+        return latest if len(texts) == 1 else replace(latest, data="".join(texts))
+
+
+class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
+    """The whole conversation that a session has seen: every branch, read-only, with its events.
+
+    A listener is a plain function or a coroutine function; what it raises is logged and reported through the
+    session's ``on_error``. Each ``on_…`` method returns a function that removes the listener.
+
+    Example:
+        >>> session.tree.on_run(lambda event: print(event.type, event.run_id))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        conversation: LiveConversation[InT, OutT, ProjT, MsgT],
+        *,
+        on_exception: Callable[[Exception], None],
+        spawn: Spawn,
+    ) -> None:
+        self._conversation = conversation
+        self._updates = Listeners[None](on_exception, spawn=spawn, logger=LOGGER)
+        self._messages = Listeners[InboundMessage](on_exception, spawn=spawn, logger=LOGGER)
+        self._runs = Listeners[RunLifecycleEvent](on_exception, spawn=spawn, logger=LOGGER)
+        self._outputs = Listeners[OutputFolded[InT, OutT]](on_exception, spawn=spawn, logger=LOGGER)
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionTree {len(self.nodes)} nodes>"
+
+    @property
+    def nodes(self) -> list[ConversationNode[ProjT]]:
+        """All inputs and runs that have been seen, on whatever branch, in the order of the channel."""
+        return list(self._conversation.tree.index)
+
+    def get_run_node(self, run_id: str) -> RunNode[ProjT] | None:
+        """Return a run; None when it has not been seen."""
+        return self._conversation.tree.get_run_node(run_id)
+
+    def get_node_by_codec_message_id(self, codec_message_id: str) -> ConversationNode[ProjT] | None:
+        """Return the node that owns a message; None when it has not been seen."""
+        return self._conversation.tree.get_node_by_codec_message_id(codec_message_id)
+
+    def get_sibling_nodes(self, key: str) -> Sequence[ConversationNode[ProjT]]:
+        """Return the alternatives at a node's place, itself included, oldest first."""
+        return self._conversation.tree.get_sibling_nodes(key)
+
+    def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
+        """Return the channel message that carried an event id; None when it has not been seen."""
+        return self._conversation.tree.find_message_by_event_id(event_id)
+
+    def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call a function when nodes come, go or change places."""
+        return self._listen(self._updates, lambda _: listener())
+
+    def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
+        """Call a function with each channel message, after what it changed."""
+        return self._listen(self._messages, listener)
+
+    def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
+        """Call a function with each event of a run's life."""
+        return self._listen(self._runs, listener)
+
+    def on_output(self, listener: Callable[[OutputFolded[InT, OutT]], object]) -> Callable[[], None]:
+        """Call a function with what is folded into a node, and how it is routed."""
+        return self._listen(self._outputs, listener)
+
+    def _listen(self, listeners: Listeners[E], listener: Callable[[E], object]) -> Callable[[], None]:
+        remove = listeners.add(listener)
+        self._conversation.watch_closely()
+        if self._unsubscribe is None:
+            self._unsubscribe = self._conversation.subscribe(self._on_change)
+        return remove
+
+    def _on_change(self, change: Change[InT, OutT]) -> None:
+        match change.event:
+            case OutputFolded() as output:
+                self._outputs.emit(output)
+            case InboundMessage() as message:
+                self._messages.emit(message)
+            case TreeUpdated():
+                self._updates.emit(None)
+            case run_event:
+                self._runs.emit(run_event)
