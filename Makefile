@@ -23,13 +23,13 @@ $(STAMP): $(PROJECTS) constraints.txt
 demo: $(STAMP)  ## A local server, an agent, two clients and a late joiner, in your terminal
 	@$(BIN)/ably-ai-transport demo
 
-test: $(STAMP)  ## All tests, with the JavaScript SDK on the other side where it has a say (needs node >= 20)
+test: $(STAMP)  ## All tests, against the JavaScript SDK where the two must agree (needs node >= 20)
 	@$(BIN)/python -m pytest
 
 test-fast: $(STAMP)  ## Only the tests that need no node
 	@$(BIN)/python -m pytest tests codecs
 
-differential: $(STAMP)  ## Conversations and replies by the ten thousand, compared with the npm package’s (half an hour)
+differential: $(STAMP)  ## Ten thousand conversations and replies, compared with the npm package (half an hour)
 	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential integration_tests/codecs
 
 lint: $(STAMP)  ## Style
@@ -53,5 +53,5 @@ check: lint types layers  ## Style, types and layers
 bench: $(STAMP)  ## Measurements, side by side with a peer in the same run
 	@$(BIN)/python -m benchmarks
 
-clean:  ## Remove what these targets made
+clean:  ## Remove everything that these targets made
 	rm -rf $(VENV) integration_tests/node_modules .pytest_cache .ruff_cache .hypothesis

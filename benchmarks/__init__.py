@@ -1,1 +1,1 @@
-"""Measurements, side by side with a peer in the same run: ratios count, figures are the machine's."""
+"""Benchmarks, side by side with a peer in the same run. Ratios count; figures depend on the machine."""

@@ -1,4 +1,4 @@
-"""All measurements."""
+"""Runs all benchmarks."""
 
 from benchmarks import (
     codecs,

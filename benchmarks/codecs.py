@@ -1,4 +1,4 @@
-"""What a delta costs to write, to read and to fold, against the npm package's codecs."""
+"""The cost of a delta to write, read and fold, against the npm package's codecs."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def replies() -> dict[str, list[Json]]:
 
 
 class Sink:
-    """Takes everything and answers at once."""
+    """Accepts everything and acks at once."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -128,14 +128,14 @@ def theirs(name: str, outputs: Sequence[Json], messages: Sequence[InboundMessage
 
 
 def written_by(name: str, outputs: Sequence[Json], *, merged: bool) -> list[InboundMessage]:
-    """Return what a reply is on a channel."""
+    """Return the messages of a reply on a channel."""
     channel = FakeChannel()
     asyncio.run(encode(name, outputs, channel, merged=merged))
     return [frame.as_change() for frame in channel.frames]
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     rows = [["", "encode", "decode", "fold", "sum", "ratio"]]
     for name, outputs in replies().items():
         say(f"the codec {name}")

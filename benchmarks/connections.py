@@ -1,4 +1,4 @@
-"""How many connections a server holds, what each costs, and how long a message takes to all of them."""
+"""Connections that a server holds: how many, the cost of each, and the time of a message to all."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ PAUSE = 3.0
 
 
 async def measure(server: Address) -> list[str]:
-    """Hold connections in some processes, all on one channel, and send messages to it."""
+    """Hold connections on one channel in several processes, and send messages to it."""
     query = {"key": server.key, "format": "json", "echo": "false"}
     url = f"ws://{server.host}:{server.port}/?{urlencode(query)}"
     before = resident(server.pid)
@@ -67,7 +67,7 @@ async def read(holder: asyncio.subprocess.Process) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     say(f"connections: {CONNECTIONS} in {PROCESSES} processes")

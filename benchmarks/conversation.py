@@ -1,4 +1,4 @@
-"""What a token costs in a long conversation, and what it takes to load one, against the npm package."""
+"""The cost of a token in a long conversation, and of loading one, against the npm package."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ FORKS = 200
 
 
 def conversation(messages: int, forks: int = 0) -> Talk:
-    """Compose a conversation of some messages, half of them replies, some of them edited or regenerated."""
+    """Compose a conversation; half of its messages are replies, some are edited or regenerated."""
     talk = Talk()
     parent: str | None = None
     for turn in range(messages // 2):
@@ -42,7 +42,7 @@ def conversation(messages: int, forks: int = 0) -> Talk:
 
 
 def reply_to(talk: Talk) -> tuple[list[InboundMessage], list[list[InboundMessage]]]:
-    """Let a reply begin; return that, and tokens of it by round."""
+    """Return the start of a reply, and its tokens by round."""
     start = len(talk.live)
     said = talk.say("and now?", talk.runs[-1].messages[-1])
     run = talk.start(said, said)
@@ -118,7 +118,7 @@ def theirs(
 
 
 def memory(history: Sequence[InboundMessage]) -> float:
-    """Return the bytes that a session holds once it has loaded a conversation."""
+    """Return the bytes that a session holds after loading a conversation."""
 
     async def load() -> int:
         channel = ScriptedChannel("bench", client_id="alice")
@@ -150,7 +150,7 @@ def _row(length: int, *, reads: bool) -> list[str]:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     rows = [["", "here, µs", "npm, µs", "ratio"]]
     for reads in (False, True):
         for length in LENGTHS:

@@ -1,4 +1,4 @@
-"""A WebSocket server in a process of its own that sends back what it gets; ends with its standard input."""
+"""A WebSocket echo server in a process of its own; ends with its standard input."""
 
 import asyncio
 import json

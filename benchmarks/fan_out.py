@@ -1,4 +1,4 @@
-"""Appends a second and their latency with 1, 10 and 100 followers, in memory and on a data file."""
+"""Appends per second and their latency with 1, 10 and 100 followers, in memory and on a data file."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ _unpack = cast("Any", msgpack).unpackb
 
 
 class Follower(asyncio.Protocol):
-    """Reads as fast as bytes come and looks for marks in them: a hundred of these cost next to nothing."""
+    """Reads raw bytes and searches them for marks: a hundred of these cost next to nothing."""
 
     def __init__(self, server: LocalServer, channel: str, binary: bool) -> None:
         self._server = server
@@ -83,11 +83,11 @@ class Follower(asyncio.Protocol):
 
 
 async def measure(server: LocalServer, count: int, *, binary: bool) -> tuple[float, list[float]]:
-    """Append as fast as it goes, then at a steady pace.
+    """Append as fast as possible, then at a steady pace.
 
     Returns:
-        Appends a second until the last follower has the last one, and seconds from each paced append to each
-        follower.
+        Appends per second until the last follower has the last one, and the seconds from each paced append to
+        each follower.
     """
     channel = f"fan:{os.urandom(4).hex()}"
     loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ async def measure(server: LocalServer, count: int, *, binary: bool) -> tuple[flo
 
 
 class Publisher:
-    """Appends to one message, so many in flight."""
+    """Appends to one message, with a window in flight."""
 
     def __init__(self, socket: ClientConnection, channel: str, binary: bool) -> None:
         self._socket = socket
@@ -173,7 +173,7 @@ class Publisher:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     rows = [["", "followers", "appends/s", "deliveries/s", "p50 ms", "p99 ms", "x memory"]]
     base: dict[tuple[bool, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:

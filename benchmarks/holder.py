@@ -1,7 +1,7 @@
-"""Holds connections on one channel, and notes how long messages take to arrive on each.
+"""Holds connections on one channel, and measures the latency of messages on each.
 
-Given an address, a number of connections and a number of messages. Prints JSON twice: when all are attached,
-and when all messages have come on all of them.
+Arguments: an address, a number of connections, a number of messages. Prints JSON twice: when all are
+attached, and when all messages have arrived on all of them.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""How long ``import ably_ai_transport`` takes, against starting Python alone."""
+"""The time of ``import ably_ai_transport``, against starting Python alone."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def spent(code: str) -> float:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     found: dict[str, list[float]] = {
         "pass": [],
         "import pydantic": [],

@@ -1,4 +1,4 @@
-"""How long a token takes from the agent's source to a follower, at 100 tokens a second."""
+"""Latency of a token from the agent's source to a follower, at 100 tokens per second."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ INTERVAL = 0.01
 
 
 async def raw_echo(port: int) -> list[float]:
-    """Send messages of the size of an append to a WebSocket server that sends them back."""
+    """Send messages of the size of an append to a WebSocket echo server."""
     async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
         sent: list[float] = []
         took: list[float] = []
@@ -38,7 +38,7 @@ async def raw_echo(port: int) -> list[float]:
 
 
 async def follow(server: LocalServer) -> list[float]:
-    """Pipe tokens at a steady pace, and note when a follower's conversation holds each of them."""
+    """Pipe tokens at a steady pace, and record when a follower's conversation holds each."""
     name = f"latency:{uuid.uuid4()}"
     codec = UIMessageCodec()
     sent: list[float] = []
@@ -98,7 +98,7 @@ async def measure(server: LocalServer, echo_port: int) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     with server_process() as server, process("benchmarks.echo_server") as echo:
         asyncio.run(measure(server, echo["port"]))
 

@@ -1,4 +1,4 @@
-"""What the measurements share: a server in its own process, clients, percentiles, recorded rounds."""
+"""Shared helpers: a server in its own process, clients, percentiles, rounds."""
 
 import json
 import statistics
@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[1]
 
 @contextmanager
 def process(module: str, *arguments: str) -> Generator[dict[str, Any]]:
-    """Run a module in another process; it prints JSON once it is ready, and ends with its standard input.
+    """Run a module in another process. It prints JSON when it is ready, and ends with its standard input.
 
     Args:
         module: Its name.
-        arguments: What it is given.
+        arguments: Its arguments.
 
     Yields:
-        What it printed.
+        The JSON that it printed.
     """
     running = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -68,7 +68,7 @@ class Address(LocalServer):
 
     @property
     def port(self) -> int:
-        """The port that the other one listens on."""
+        """The other server's port."""
         return self._elsewhere
 
 
@@ -83,15 +83,15 @@ async def client(server: LocalServer, client_id: str, **options: object) -> Asyn
 
 
 def resident(pid: int) -> int:
-    """Return the memory that a process has, in bytes."""
+    """Return the resident memory of a process, in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"process {pid} does not tell its memory")
+    raise RuntimeError(f"process {pid} does not show its memory")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which a share of the values lies."""
+    """Return the percentile of some values; ``share`` is between 0 and 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
@@ -102,7 +102,7 @@ def median_of(rounds: Sequence[float]) -> float:
 
 
 def run_node(script: str, arguments: dict[str, object], *options: str) -> dict[str, Any]:
-    """Run a script of ``integration_tests/js``, with options of node, and return the JSON that it prints."""
+    """Run a script of ``integration_tests/js`` and return the JSON that it prints; ``options`` are node's."""
     done = subprocess.run(
         ["node", *options, str(ROOT / "integration_tests" / "js" / script), json.dumps(arguments)],
         capture_output=True,
@@ -124,5 +124,5 @@ def table(title: str, rows: Sequence[Sequence[str]]) -> None:
 
 
 def say(text: str) -> None:
-    """Tell how far a long measurement is."""
+    """Print the progress of a long benchmark."""
     print(f"… {text}", file=sys.stderr, flush=True)

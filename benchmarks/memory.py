@@ -1,4 +1,4 @@
-"""The memory of a server with many channels that have a history, in memory and on a data file."""
+"""Memory of a server with many channels that have a history, in memory and on a data file."""
 
 import asyncio
 import tempfile
@@ -22,7 +22,7 @@ _unpack = cast("Any", msgpack).unpackb
 
 
 async def fill(server: LocalServer) -> float:
-    """Publish to many channels; returns how many seconds it took."""
+    """Publish to many channels; return the seconds that it took."""
     url = f"ws://{server.host}:{server.port}/?{urlencode({'key': server.key, 'format': 'msgpack'})}"
     began = time.perf_counter()
     async with connect(url, compression=None, max_queue=None) as socket:
@@ -50,7 +50,7 @@ async def fill(server: LocalServer) -> float:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     rows = [["", "messages", "seconds", "MiB before", "MiB after", "bytes a message"]]
     with tempfile.TemporaryDirectory() as folder:
         for data in (None, Path(folder) / "data.sqlite"):

@@ -1,7 +1,7 @@
 """A stream while connections are cut: a thousand times, at random moments, on either side.
 
-An agent pipes a text that goes on for as long as connections are cut; a client reads it. Nothing may be lost,
-come twice or come in another order: each text that is shown must be a beginning of the whole.
+An agent pipes a text for as long as connections are cut; a client reads it. Nothing may be lost, duplicated
+or reordered: each text that is shown must be a prefix of the whole.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CODEC = UIMessageCodec()
 
 
 class Story:
-    """Numbers, one after the other, until it is told to end."""
+    """Yields numbers in order until it is stopped."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -45,11 +45,11 @@ class Story:
 
 
 async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
-    """Cut connections while a story is told.
+    """Cut connections while a story streams.
 
     Returns:
-        How many numbers were told, how many views showed something else than a beginning of the story, and
-        how long each reconnection took in seconds.
+        The length of the story, the number of views that were not a prefix of it, and the seconds of each
+        reconnection.
     """
     chance = random.Random(seed)  # noqa: S311 - to choose moments
     story = Story()
@@ -111,7 +111,7 @@ async def until(ably: AblyRealtime, state: str) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     rows = [["", "reconnects", "numbers told", "wrong views", "p50 ms", "p99 ms"]]
     for binary in (False, True):
         told, wrong, took = asyncio.run(measure(binary=binary, seed=1))

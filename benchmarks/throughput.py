@@ -1,4 +1,4 @@
-"""Tokens a second from an agent's pipe into the server, against the bare SDK's pipelined appends."""
+"""Tokens per second from an agent's pipe into the server, against the bare SDK's pipelined appends."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ def _ignore(_: object) -> None:
 
 
 async def bare_sdk(realtime: AblyRealtime) -> float:
-    """Append with the Ably SDK alone, as many in flight as a pipe has; return appends a second."""
+    """Append with the Ably SDK alone, with a pipe's window in flight; return appends per second."""
     channel: Any = cast("Any", realtime.channels).get(f"bare:{uuid.uuid4()}")
     await channel.subscribe(_ignore)
     extras = {"ai": {"transport": HEADERS, "codec": {"kind": "text", "id": "t"}}}
@@ -65,7 +65,7 @@ async def bare_sdk(realtime: AblyRealtime) -> float:
 
 
 async def tokens(count: int) -> AsyncIterator[UIMessageChunk]:
-    """Say ``count`` tokens as fast as they are taken."""
+    """Yield ``count`` tokens as fast as they are taken."""
     yield {"type": "start"}
     yield {"type": "text-start", "id": "t"}
     for i in range(count):
@@ -75,7 +75,7 @@ async def tokens(count: int) -> AsyncIterator[UIMessageChunk]:
 
 
 async def pipe(agent: AblyRealtime, asker: AblyRealtime, *, merge: bool) -> float:
-    """Pipe tokens through a session; return tokens a second."""
+    """Pipe tokens through a session; return tokens per second."""
     name = f"pipe:{uuid.uuid4()}"
     codec = UIMessageCodec()
     async with ClientSession(asker, name, codec=codec) as session:
@@ -115,7 +115,7 @@ async def measure(server: LocalServer) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark and print it."""
     with server_process() as server:
         asyncio.run(measure(server))
 

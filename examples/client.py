@@ -18,9 +18,13 @@ AGENT = os.environ.get("AGENT_URL", "http://127.0.0.1:8000/api/chat")
 
 async def ask(question: str) -> None:
     """Ask, and follow the reply to its end."""
-    ably, codec, shown = connect("reader"), UIMessageCodec(), 0
+    codec, shown = UIMessageCodec(), 0
 
-    async with ClientSession(ably, "examples:1", codec=codec) as session, httpx.AsyncClient() as http:
+    async with (
+        connect("reader") as ably,
+        ClientSession(ably, "examples:1", codec=codec) as session,
+        httpx.AsyncClient() as http,
+    ):
         await session.view.load_all()
         run = await session.view.send(codec.create_user_message(text_message(question)))
 
@@ -33,7 +37,6 @@ async def ask(question: str) -> None:
         session.view.on_update(show)
         (await http.post(AGENT, json=run.to_invocation().to_json())).raise_for_status()
         print(f"\n({await run.ended})")
-    await ably.close()
 
 
 if __name__ == "__main__":

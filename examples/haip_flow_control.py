@@ -1,6 +1,7 @@
-"""Strategies for credits: when a HAIP client asks for more, before it runs out.
+"""Strategies for HAIP credits: when a client requests more, before it has none left.
 
-Clients that ``wait`` or ``queue`` ask by themselves. These are for those that ``raise``, or that know better.
+Clients whose ``on_exhausted`` is ``wait`` or ``queue`` request credits by themselves. These strategies are
+for clients whose ``on_exhausted`` is ``raise``.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ CHANNELS = ("USER", "AGENT", "SYSTEM")
 
 
 class AutomaticFlowControl:
-    """Looks at credits before each text, and asks for more below a threshold."""
+    """Checks the credits before each text, and requests more below a threshold."""
 
     def __init__(
         self, client: HaipClient, *, message_threshold: int = 5, byte_threshold: int = 512 * 1024
@@ -26,12 +27,12 @@ class AutomaticFlowControl:
     async def send_text_message(
         self, channel: str, text: str, author: str | None = None, run_id: str | None = None
     ) -> str:
-        """Send a text, with credits."""
+        """Request credits if needed, then send a text."""
         await self.ensure_credits(channel)
         return await self._client.send_text_message(channel, text, author, run_id)
 
     async def ensure_credits(self, channel: str) -> None:
-        """Ask for credits where they are running out."""
+        """Request credits below the thresholds."""
         state = self._client.get_connection_state()
         messages, size = state.credits.get(channel, 0), state.byte_credits.get(channel, 0)
         if messages < self._message_threshold:
@@ -41,7 +42,7 @@ class AutomaticFlowControl:
 
 
 class _Strategy:
-    """Asks for credits in tasks of its own, for as long as its block lasts."""
+    """Requests credits in its own tasks, for as long as its block runs."""
 
     def __init__(self, client: HaipClient) -> None:
         self._client = client
@@ -71,7 +72,7 @@ class _Strategy:
 
 
 class ConservativeFlowControl(_Strategy):
-    """Asks for as much as the last grant when half of it is spent, a moment after it came."""
+    """Requests the last grant again if half of it is spent soon after it arrived."""
 
     def __init__(self, client: HaipClient, delay: float = 1.0) -> None:
         super().__init__(client)
@@ -92,7 +93,7 @@ class ConservativeFlowControl(_Strategy):
 
 
 class AggressiveFlowControl(_Strategy):
-    """Asks for a lot as soon as there is a connection."""
+    """Requests many credits as soon as the client is connected."""
 
     def _listen(self) -> list[Callable[[], None]]:
         return [self._client.on("connect", lambda: self._start(self._ask()))]
@@ -103,7 +104,7 @@ class AggressiveFlowControl(_Strategy):
 
 
 class AdaptiveFlowControl(_Strategy):
-    """Asks for more where much is said, and not too often."""
+    """Requests credits for channels with many texts, at most once per pause."""
 
     def __init__(self, client: HaipClient, period: float = 5.0, pause: float = 10.0) -> None:
         super().__init__(client)
@@ -118,7 +119,7 @@ class AdaptiveFlowControl(_Strategy):
     def _take(self, message: HaipMessage) -> None:
         channel = message.envelope.channel
         if message.type == "MESSAGE_START" and channel is not None:
-            # A moving average: near 1 where text after text comes.
+            # A moving average, near 1 for a channel with many texts.
             self._rates[channel] = self._rates.get(channel, 0) * 0.9 + 0.1
 
     async def _tick(self) -> None:

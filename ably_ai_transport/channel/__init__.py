@@ -1,4 +1,4 @@
-"""Channels: the Ably SDK behind a small protocol, and channels in memory for tests."""
+"""Channels: the Ably SDK behind a small protocol."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from ably_ai_transport.channel.contract import (
     ChannelStateChange,
     HistoryPage,
     MessageListener,
+    Presence,
+    PresenceMember,
     StateListener,
     Unsubscribe,
 )
-from ably_ai_transport.wire import AITransportError, ErrorCode
+from ably_ai_transport.wire import InvalidArgumentError
+from ably_ai_transport.wire.session_name import check_session_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.channel.ably.sdk import Realtime
 
 ChannelClient: TypeAlias = "AblyRealtime | ChannelSource"
-"""What sessions are opened on: an Ably client, or anything else that has channels."""
+"""A client that sessions are opened on: an Ably client, or any other source of channels."""
 
 
 def open_channel(
@@ -43,17 +46,16 @@ def open_channel(
         The channel, not attached yet.
 
     Raises:
-        AITransportError: The name is empty, a mode is not known, or the client is neither (40003).
+        InvalidArgumentError: The name is empty or begins with a channel qualifier, a mode is not known, or
+            the client is neither.
+        AITransportError: The channel is attached already, without one of the modes (40000).
     """
-    if not name:
-        raise AITransportError("unable to open channel; its name is empty", ErrorCode.INVALID_ARGUMENT, 400)
+    check_session_name(name)
     if isinstance(client, ChannelSource):
         return client.open_channel(name, agents=agents, modes=modes)
     if not hasattr(client, "connection") or not hasattr(client, "channels"):
-        raise AITransportError(
-            f"unable to open channel; {type(client).__name__} is no ably.AblyRealtime (nor a ChannelSource)",
-            ErrorCode.INVALID_ARGUMENT,
-            400,
+        raise InvalidArgumentError(
+            f"unable to open channel; {type(client).__name__} is no ably.AblyRealtime (nor a ChannelSource)"
         )
     from ably_ai_transport.channel.ably.client import client_of
 
@@ -70,6 +72,8 @@ __all__ = [
     "ChannelStateChange",
     "HistoryPage",
     "MessageListener",
+    "Presence",
+    "PresenceMember",
     "StateListener",
     "Unsubscribe",
     "open_channel",

@@ -10,8 +10,7 @@ def main() -> None:
     """Run the command with the arguments of this process, and leave it.
 
     Raises:
-        SystemExit: Always: 0 when all went well, 1 when something failed, 2 when the command cannot be run as
-            it was given, or a package is missing.
+        SystemExit: Always: 0 for success, 1 for a failure, 2 for wrong options or a missing package.
     """
     try:
         from ably_ai_transport.cli.app import app

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 import anyio
@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import ChannelClient
+from ably_ai_transport.cli.connection import connected, reach
 from ably_ai_transport.cli.demo.agent import Agent, serving
-from ably_ai_transport.cli.demo.answers import Playback
-from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.figures import Figures
-from ably_ai_transport.cli.demo.participant import connected
+from ably_ai_transport.cli.demo.replies import Playback
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
 from ably_ai_transport.local import LocalServer, Stats
@@ -32,44 +32,44 @@ TOKEN_SECONDS: Final = 24 * 60 * 60
 SHORTEST_SECRET: Final = 32
 
 OptionsOf: TypeAlias = Callable[[str], dict[str, Any]]
-"""Returns the options of the Ably client that speaks as somebody."""
+"""Returns the options of the Ably client with a client id."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """What the command was given.
+    """Options of the command.
 
     Attributes:
-        host: Address to listen on.
-        port: Port to listen on; 0 picks a free one.
-        agent: Where agents take invocations; a built-in one replies where there is none.
-        key: The Ably key; None starts a local server.
-        endpoint: Host and port of a local server that runs already.
-        secret: What tokens are signed with; made up where there is none.
-        allow_remote: Whether other machines may reach the gateway.
+        host: The address to listen on.
+        port: The port to listen on; 0 picks a free one.
+        agent: The address to which invocations are posted; None for the built-in agent.
+        key: The Ably key; None starts a local server. Left out of the ``repr``.
+        endpoint: The host and port of a running local server.
+        secret: The secret that signs tokens; None for a random one. Left out of the ``repr``.
+        allow_remote: Whether other machines may connect.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     agent: str | None = None
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     endpoint: str | None = None
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     allow_remote: bool = False
 
 
 async def run_gateway(options: GatewayOptions, console: Console | None = None) -> int:
-    """Run a gateway until the process is told to stop.
+    """Run a gateway until SIGINT or SIGTERM.
 
     Args:
-        options: What the command was given.
-        console: Where to write; standard output by default.
+        options: The options of the command.
+        console: The console to write to; standard output by default.
 
     Returns:
         The exit code.
 
     Raises:
-        CliError: The options cannot be used, or the address cannot be had.
+        CliError: The options are invalid, or the address is not available.
     """
     _check(options)
     console = console or Console(highlight=False, soft_wrap=True)
@@ -80,6 +80,8 @@ async def run_gateway(options: GatewayOptions, console: Console | None = None) -
             if options.key is None:
                 server = await stack.enter_async_context(LocalServer())
             options_of = _options_of(options, server)
+            if server is None:
+                await reach(options_of("gateway"))
             agent = options.agent or await stack.enter_async_context(_built_in_agent(options_of("agent")))
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
             gateway = HaipGateway(
@@ -88,7 +90,7 @@ async def run_gateway(options: GatewayOptions, console: Console | None = None) -
             await stack.enter_async_context(gateway)
             listener = _listen(gateway, options)
             await listener.start()
-            # The gateway says goodbye to its clients before the listener lets go of them.
+            # The gateway closes its sessions before the listener closes their connections.
             stack.push_async_callback(listener.stop)
             stack.push_async_exit(gateway)
             _introduce(console, f"{options.host}:{listener.port}", options, secret, server)
@@ -102,7 +104,7 @@ def _check(options: GatewayOptions) -> None:
     if not (options.allow_remote or is_loopback(options.host)):
         raise CliError(
             f"{options.host} can be reached from other machines, and the gateway encrypts nothing:"
-            " put it behind something that does, and add --allow-remote.",
+            " put it behind a proxy with TLS, and add --allow-remote.",
             MISUSED,
         )
     if options.secret is not None and len(options.secret.encode()) < SHORTEST_SECRET:
@@ -143,8 +145,8 @@ def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManag
 
 @asynccontextmanager
 async def _built_in_agent(options: dict[str, Any]) -> AsyncGenerator[str]:
-    answers = Playback("built-in replies", built_in_answers())
-    agent = Agent(options, answers, Figures(Stats(), follower=""))
+    source = Playback("built-in replies", built_in_replies())
+    agent = Agent(options, source, Figures(Stats(), follower=""))
     async with serving(agent.app()) as address:
         yield f"{address}/api/chat"
 
@@ -167,18 +169,18 @@ def _introduce(
     token = cast("Any", jwt).encode(claims, secret, algorithm="HS256")
     console.print(Text.assemble("HAIP 1.1.2, in front of sessions: ", (f"ws://{shown}/", "bold green")))
     console.print(f"Also over http://{shown}/haip/sse and http://{shown}/haip/stream.")
-    console.print(Text("\nA HAIP client, with a token that is good for a day", "bold cyan"))
+    console.print(Text("\nA HAIP client, with a token that is valid for a day", "bold cyan"))
     console.print(Text(f'create_haip_client(url="ws://{shown}/", token="{token}")'))
     if options.secret is None:
-        console.print(Text("\nThe secret that tokens are signed with, made up for this run", "bold cyan"))
+        console.print(Text("\nThe secret that signs tokens, generated for this run", "bold cyan"))
         console.print(Text(secret))
     if server is not None:
         console.print(
-            Text("\nOthers on the same local server; the thread NAME is the session haip:NAME", "bold cyan")
+            Text("\nOther clients on the same local server; thread NAME is session haip:NAME", "bold cyan")
         )
         console.print(Text(python_line(server.python_options(client_id="you"))))
         console.print(Text(javascript_line(server.javascript_options(client_id="you"))))
     console.print(
-        Text(f"\nAgent: {options.agent or 'a built-in one with prepared replies (see --agent)'}", "yellow")
+        Text(f"\nAgent: {options.agent or 'the built-in one, with prepared replies (see --agent)'}", "yellow")
     )
     console.print(Text("Ctrl-C stops it.", "dim"))

@@ -1,4 +1,4 @@
-"""One line at the bottom of a terminal that says what a server does now."""
+"""The status line of a server: connections, channels and rates, at the bottom of a terminal."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -12,12 +12,12 @@ from rich.text import Text
 from ably_ai_transport.local import Stats
 
 PERIOD_SECONDS: Final = 1.0
-"""Rates are told over this time."""
+"""Rates are averaged over this time."""
 
 
 @asynccontextmanager
 async def live_line(stats: Stats, console: Console) -> AsyncGenerator[None]:
-    """Show connections, channels and rates for as long as the block lasts, where there is a terminal.
+    """Show connections, channels and rates while the block runs, in a terminal only.
 
     Args:
         stats: The server's counters.
@@ -35,7 +35,7 @@ async def live_line(stats: Stats, console: Console) -> AsyncGenerator[None]:
 
 
 def describe(before: Mapping[str, int], now: Mapping[str, int]) -> Text:
-    """Put what a server did in one period into a line.
+    """Format one period of a server's work as a line.
 
     Args:
         before: Its counters when the period began.

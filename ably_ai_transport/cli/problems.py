@@ -1,4 +1,4 @@
-"""Failures that a person can do something about: a sentence and an exit code, no traceback."""
+"""Expected failures: a sentence and an exit code instead of a traceback."""
 
 import errno
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -21,7 +21,7 @@ class CliError(Exception):
     """The command cannot go on, and says why.
 
     Attributes:
-        message: What is wrong, and what to do about it; empty where there is nobody to tell.
+        message: The failure, and what to do about it; empty if nobody reads it.
         exit_code: The process's exit code.
     """
 
@@ -33,10 +33,10 @@ class CliError(Exception):
 
 @contextmanager
 def needs_extra(extra: str) -> Generator[None]:
-    """Turn the absence of an optional package into a sentence on how to install it.
+    """Turn a missing optional package into a sentence that says how to install it.
 
     Args:
-        extra: The extra that brings the packages which are imported in the block.
+        extra: The extra that brings the packages that the block imports.
 
     Raises:
         CliError: One of them is not installed.
@@ -55,10 +55,10 @@ def needs_extra(extra: str) -> Generator[None]:
 
 @contextmanager
 def explained() -> Generator[None]:
-    """Leave the process with a sentence and an exit code where one of the expected things goes wrong.
+    """Leave the process with a sentence and an exit code after an expected failure.
 
     Raises:
-        typer.Exit: Something that has an explanation was raised, alone or in a group.
+        typer.Exit: The block raised an expected failure, alone or in a group.
     """
     try:
         yield
@@ -86,7 +86,7 @@ def run(work: Callable[[], Coroutine[object, object, int]]) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    """Write a sentence to where errors go, in red where there are colours."""
+    """Write an error to standard error, with color where the terminal has it."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble(("error: ", "bold red"), message))
 
@@ -95,10 +95,10 @@ def explain(error: BaseException) -> CliError | None:
     """Find the sentence for an exception.
 
     Args:
-        error: What was raised; of a group, the first that is not merely a cancellation counts.
+        error: The exception, or a group of them.
 
     Returns:
-        The explanation; None when it was not to be expected.
+        The explanation of the first one; None if any of them is unexpected.
     """
     causes = list(_leaves(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
@@ -124,7 +124,7 @@ def _explain_one(error: BaseException) -> CliError | None:
         case AITransportError():
             return CliError(str(error))
         case SystemExit():
-            # Whoever read the output has left, and the console gave up.
+            # The reader of the output has closed it, and the console gave up.
             return CliError("", error.code if isinstance(error.code, int) else FAILED)
         case TimeoutError():
             return CliError(f"it took too long{_because(error)}")

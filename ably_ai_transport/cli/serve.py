@@ -21,22 +21,22 @@ from ably_ai_transport.inspector import Inspector
 from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
 
 GC_THRESHOLDS: Final = (100_000, 20, 10)
-"""Full collections of a server that holds millions of objects take a second; they need not come often."""
+"""A full collection takes a second with millions of live objects, so it runs rarely."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the command was given.
+    """The options of the command.
 
     Attributes:
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
-        keys: API keys; one is made up where there is none.
-        rollup_ms: Appends within this time are merged.
+        keys: API keys; empty generates one.
+        rollup_ms: Time within which appends are merged.
         allow_remote: Whether other machines may reach the server.
-        data: The file that keeps everything over restarts.
+        data: File that keeps everything over restarts; None keeps it in memory.
         sandbox: Whether test suites may provision apps.
-        inspect: Whether a page shows what goes on.
+        inspect: Whether to serve the inspector page.
     """
 
     host: str = "127.0.0.1"
@@ -53,7 +53,7 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
     """Run a local server until the process is told to stop.
 
     Args:
-        options: How it listens.
+        options: The options of the command.
         console: Where to write; standard output by default.
 
     Returns:
@@ -85,13 +85,13 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine only.
+    """Return whether an address can be reached from this machine only.
 
     Args:
         host: A name or an address.
 
     Returns:
-        True for ``localhost`` and loopback addresses; False for any other name, wherever it leads.
+        True for ``localhost`` and loopback addresses; False for any other name, even if it resolves to one.
     """
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -128,7 +128,7 @@ def javascript_line(options: Mapping[str, object]) -> str:
 def _create_server(options: ServeOptions) -> LocalServer:
     if not (options.allow_remote or is_loopback(options.host)):
         raise CliError(
-            f"{options.host} can be reached from other machines, and this server is made for development:"
+            f"{options.host} can be reached from other machines, and this server is for development:"
             " it encrypts nothing. Add --allow-remote if that is what you want.",
             MISUSED,
         )
@@ -178,7 +178,7 @@ def _introduce(server: LocalServer, options: ServeOptions, console: Console, pag
     if options.sandbox:
         console.print(Text("\nTest suites of Ably's SDKs", "bold cyan"))
         console.print(Text(f"ABLY_LOCAL_SANDBOX_URL={server.url}"))
-    where = f"is kept in {options.data}" if options.data else "is in memory and gone at the end"
+    where = f"is kept in {options.data}" if options.data else "is in memory and gone when it stops"
     note = f"For development and tests: everything {where}, and nothing is encrypted."
     console.print(Text(f"\n{note}", "yellow"))
     if not is_loopback(server.host):

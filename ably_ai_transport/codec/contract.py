@@ -357,10 +357,10 @@ class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
         """Return fewer outputs that fold to the same projection.
 
         Sessions keep the outputs of a stream for as long as an earlier message may still arrive. They call
-        this once the stream has ended. The default returns the outputs as they are.
+        this when the stream has ended, or must be folded again. The default returns the outputs as they are.
 
         Args:
-            outputs: All outputs of one stream, in order.
+            outputs: The outputs of one stream so far, in order.
         """
         return outputs
 

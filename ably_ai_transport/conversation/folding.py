@@ -31,6 +31,9 @@ from ably_ai_transport.wire import Headers, names
 
 logger = logging.getLogger("ably_ai_transport.conversation")
 
+_COMPACT_FROM = 8
+"""The number of events from which a refold compacts a message first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Generic[InT_co, OutT_co]):
@@ -152,7 +155,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
                 )
 
     def compact(self, logged: LogEntry[InT, OutT]) -> None:
-        """Shorten the log of a stream that has ended; its events fold to the same."""
+        """Shorten the log of a stream; its events fold to the same."""
         outputs = [event.event for event in logged.events if isinstance(event, OutputEvent)]
         if len(outputs) < len(logged.events):
             return
@@ -165,9 +168,12 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
         """Rebuild a projection from its log."""
         logger.debug("Rebuilding a projection from its log", extra={"run": entry.node.key})
         entry.node.projection = self._codec.init()
-        for meta, events in entry.log.replay():
-            if not self.is_superseded(entry, meta.serial):
-                self._fold(entry, events, meta)
+        for logged in entry.log:
+            if not self.is_superseded(entry, logged.serial):
+                if len(logged.events) > _COMPACT_FROM:
+                    # Of two streams that grow at once, each append to the earlier one leads here.
+                    self.compact(logged)
+                self._fold(entry, logged.events, logged.meta)
 
     @staticmethod
     def is_superseded(entry: Entry[InT, OutT, ProjT], serial: str) -> bool:

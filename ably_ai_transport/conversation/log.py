@@ -58,6 +58,10 @@ class EventLog(Generic[InT, OutT]):
         self.swept = False
         """Whether the events have been dropped, after which nothing can be rebuilt."""
 
+    def __iter__(self) -> Iterator[LogEntry[InT, OutT]]:
+        """Walk through the entries in channel order."""
+        return iter(self._entries)
+
     def find(self, serial: str) -> LogEntry[InT, OutT] | None:
         """Find the entry of a message."""
         return self._by_serial.get(serial)
@@ -136,11 +140,6 @@ class EventLog(Generic[InT, OutT]):
             if entry.serial not in self._by_serial:
                 self._by_serial[entry.serial] = entry
                 insort(self._entries, entry, key=_by_serial)
-
-    def replay(self) -> Iterator[tuple[FoldMeta, Sequence[InputEvent[InT] | OutputEvent[OutT]]]]:
-        """Walk through everything in channel order."""
-        for entry in self._entries:
-            yield entry.meta, entry.events
 
     def sweep(self) -> None:
         """Drop the events, and keep what tells a repeated delivery from a new one."""

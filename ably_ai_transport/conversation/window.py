@@ -302,20 +302,26 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         """Put the messages of changed nodes in their places; list all again where places changed."""
         if not self._dirty:
             return
-        if len(self._places) == len(self._flat):
-            for key in self._dirty:
-                node = self._tree.get_node(key)
-                messages = () if node is None else self._messages_of(node)
-                if _ids(messages) != self._ids_of.get(key):
-                    break
-                for message in messages:
-                    place = self._places.get(message.codec_message_id)
-                    if place is not None:
-                        self._flat[place] = message
-            else:
-                self._dirty.clear()
-                return
-        self._relist()
+        if len(self._places) == len(self._flat) and all(map(self._replace, self._dirty)):
+            self._dirty.clear()
+        else:
+            self._relist()
+
+    def _replace(self, key: str) -> bool:
+        """Put the messages of a node in their places, and tell whether it still has the same ones."""
+        node = self._tree.get_node(key)
+        messages = () if node is None else self._messages_of(node)
+        ids = self._ids_of.get(key, ())
+        if len(ids) != len(messages):
+            return False
+        flat, places = self._flat, self._places
+        for known, message in zip(ids, messages, strict=True):
+            if message.codec_message_id != known:
+                return False
+            place = places.get(known)
+            if place is not None:
+                flat[place] = message
+        return True
 
 
 def _ids(messages: Sequence[CodecMessage[MsgT]]) -> tuple[str, ...]:

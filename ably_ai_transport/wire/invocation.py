@@ -2,10 +2,11 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ably_ai_transport.wire.errors import AITransportError, ErrorCode
+from ably_ai_transport.wire.errors import AITransportError, ErrorCode, InvalidArgumentError
+from ably_ai_transport.wire.session_name import check_session_name
 
 _Id = Annotated[str, StringConstraints(min_length=1)]
 
@@ -30,7 +31,7 @@ class Invocation(BaseModel):
     )
 
     input_event_id: _Id
-    session_name: _Id
+    session_name: Annotated[_Id, AfterValidator(check_session_name)]
 
     @classmethod
     def from_json(cls, body: object) -> Self:
@@ -45,6 +46,7 @@ class Invocation(BaseModel):
         Raises:
             AITransportError: The body is not JSON, lacks a field, or a field is not a non-empty
                 string (40000); the message names the field.
+            InvalidArgumentError: The session name begins with a channel qualifier.
         """
         try:
             if isinstance(body, str | bytes | bytearray):
@@ -52,6 +54,9 @@ class Invocation(BaseModel):
             return cls.model_validate(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            refused = first.get("ctx", {}).get("error")
+            if isinstance(refused, InvalidArgumentError):
+                raise refused from error
             where = ".".join(str(part) for part in first["loc"]) or "body"
             raise AITransportError(
                 f"unable to read invocation; {where}: {first['msg']}", ErrorCode.BAD_REQUEST, 400, error

@@ -1,11 +1,12 @@
 """A HAIP client in this terminal and a browser, in one conversation with an agent.
 
-python examples/haip_and_browser/main.py     # then open the page that it names, and type here as well
+python examples/haip_and_browser/main.py     # then open the page that it prints, and type here
 
 The browser loads Ably's packages from ``node_modules``; ``make test`` puts them into ``integration_tests``.
 """
 
 import asyncio
+import logging
 import socket
 import sys
 import time
@@ -27,8 +28,10 @@ from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ably_ai_transport import AgentSession, ChannelClient, Invocation
+from ably_ai_transport import AgentSession, AITransportError, ChannelClient, Invocation
 from ably_ai_transport.local import LocalServer
+
+logger = logging.getLogger("example")
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / "integration_tests" / "node_modules"
@@ -37,7 +40,7 @@ THREAD = "example"
 
 
 async def model(messages: list[UIMessage]) -> AsyncIterator[UIMessageChunk]:
-    """Stand in for a model: say back what was said, word by word."""
+    """Stand in for a model: repeat the last message, word by word."""
     yield {"type": "start"}
     yield {"type": "text-start", "id": "reply"}
     for word in f"That is message {len(messages)} of ours, and you said: {text_of(messages[-1])}".split():
@@ -79,7 +82,9 @@ class Example:
             AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
             session.create_run(invocation) as run,
         ):
-            await run.pipe(model([entry.message for entry in await run.view.load_all()]))
+            piped = await run.pipe(model([entry.message for entry in await run.view.load_all()]))
+            if piped.error is not None:
+                logger.error("The model failed", exc_info=piped.error)
 
     async def _page(self, _: Request) -> FileResponse:
         return FileResponse(HERE / "page.html")
@@ -89,12 +94,16 @@ class Example:
         return JSONResponse({"ably": options, "channel": f"haip:{THREAD}"})
 
     async def _chat(self, request: Request) -> JSONResponse:
-        await self._invoke(Invocation.from_json(await request.body()))
+        try:
+            invocation = Invocation.from_json(await request.body())
+        except AITransportError as error:
+            return JSONResponse({"error": error.message}, 400)
+        await self._invoke(invocation)
         return JSONResponse({})
 
 
 def show(message: HaipMessage) -> None:
-    """Print what others say, as it comes."""
+    """Print the texts of other participants as they arrive."""
     match message.type:
         case "MESSAGE_START":
             print(f"\n{message.payload['author']}: ", end="", flush=True)
@@ -107,7 +116,7 @@ def show(message: HaipMessage) -> None:
 
 
 async def speak_haip(port: int) -> None:
-    """Take part from this terminal, until its input ends."""
+    """Send the lines of this terminal, until its input ends."""
     claims = {"sub": "terminal", "exp": int(time.time()) + 3600}
     async with create_haip_client(
         url=f"ws://127.0.0.1:{port}/haip-gateway/",
@@ -126,7 +135,7 @@ async def speak_haip(port: int) -> None:
 
 
 async def main(port: int) -> None:
-    """Run all of it."""
+    """Run the example until the input of the terminal ends."""
     async with LocalServer() as server, asyncio.TaskGroup() as tasks:
         example = Example(server, tasks)
         async with example.gateway:

@@ -78,7 +78,8 @@ class FakeAbly:
         links: All connections, oldest first.
         holds_acks: Whether publishes stay unanswered.
         forgets: Whether the next connection is a new one, whatever the client asks to resume.
-        refuses_upgrades: Whether websockets are answered with 503.
+        refuses_upgrades: Whether websockets are refused.
+        upgrade_status: The HTTP status that refuses them.
         attempts: Upgrades that were asked for.
         connect_error: What to answer connections with instead of CONNECTED.
         attach_error: What to answer ATTACH with.
@@ -95,6 +96,7 @@ class FakeAbly:
         self.holds_acks = False
         self.forgets = False
         self.refuses_upgrades = False
+        self.upgrade_status = 503
         self.attempts = 0
         self.connect_error: Refusal | None = None
         self.attach_error: Refusal | None = None
@@ -251,7 +253,7 @@ class FakeAbly:
         if "Upgrade" in request.headers:
             self.attempts += 1
             self.changed()
-            return _json(503, {}) if self.refuses_upgrades else None
+            return _json(self.upgrade_status, {}) if self.refuses_upgrades else None
         path, authorization = request.path, request.headers.get("Authorization", "")
         self.requests.append((path, authorization))
         self.changed()

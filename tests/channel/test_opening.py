@@ -12,7 +12,7 @@ from ably_ai_transport.channel import BASE_MODES, OBJECT_MODES, open_channel, re
 from ably_ai_transport.channel.ably.user_agent import agent_string, identify
 from ably_ai_transport.testing.memory import MemoryHub
 from ably_ai_transport.version import __version__
-from ably_ai_transport.wire import AITransportError
+from ably_ai_transport.wire import AITransportError, InvalidArgumentError
 from tests.channel.clients import realtime
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ async def test_what_is_no_client_is_refused() -> None:
     assert caught.value.code == 40003
     with pytest.raises(AITransportError, match="name is empty"):
         open_channel(MemoryHub().client(), "")
+
+
+@pytest.mark.parametrize("name", ["[?rewind=1]x", "[meta]x"])
+async def test_a_name_with_a_channel_qualifier_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="channel qualifier"):
+        open_channel(MemoryHub().client(), name)
 
 
 async def test_an_unknown_mode_is_refused(ably: FakeAbly) -> None:

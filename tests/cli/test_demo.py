@@ -13,8 +13,8 @@ import pytest
 
 from ably_ai_transport.version import __version__
 from tests.cli.command import run_command, run_python, start_command
-from tests.cli.test_answers import WORDS, messages, responses, write
 from tests.cli.test_model import sse
+from tests.cli.test_replies import WORDS, messages, responses, write
 
 LIMIT_SECONDS = 60
 

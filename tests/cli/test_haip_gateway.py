@@ -3,6 +3,7 @@
 import ast
 import re
 import signal
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -13,10 +14,9 @@ from ably_ai_transport_haip import HaipMessage, create_haip_client
 from ably_ai_transport_vercel import UIMessageCodec, text_of
 
 from ably_ai_transport import ClientSession
-from ably_ai_transport.cli.demo.participant import connected
-from ably_ai_transport.local import LocalServer
+from ably_ai_transport.cli.connection import connected
 from tests.cli.command import run_command, start_command
-from tests.cli.test_serve import python_options
+from tests.cli.test_serve import python_options, serving
 
 if TYPE_CHECKING:
     import subprocess
@@ -83,13 +83,15 @@ async def test_everything_is_there_without_any_option() -> None:
 
 async def test_in_front_of_a_server_that_runs_already() -> None:
     secret = "a secret that is long enough for everybody"
-    async with LocalServer() as server:
-        endpoint = f"127.0.0.1:{server.port}"
-        with gateway("--key", server.key, "--endpoint", endpoint, "--secret", secret) as (_, shown):
+    key = "dev.key:secret"
+    with serving("--port", "0", "--key", key) as (_, server):
+        options = python_options(server)
+        endpoint = str(options["endpoint"])
+        with gateway("--key", key, "--endpoint", endpoint, "--secret", secret) as (_, shown):
             assert secret not in shown
             reply = await ask(shown, "Hello")
             async with (
-                connected(server.python_options("you")) as you,
+                connected(options) as you,
                 ClientSession(you, "haip:1", codec=UIMessageCodec()) as session,
             ):
                 messages = [text_of(entry.message) for entry in await session.view.load_all()]
@@ -108,4 +110,25 @@ def test_what_cannot_be_started(arguments: list[str], told: str) -> None:
     result = run_command("haip-gateway", "--port", "0", *arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert told in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def test_a_key_that_is_refused_is_told_without_its_secret() -> None:
+    with serving("--port", "0", "--key", "dev.key:secret") as (_, server):
+        endpoint = str(python_options(server)["endpoint"])
+        result = run_command("haip-gateway", "--port", "0", "--key", "dev.key:wrong", "--endpoint", endpoint)
+    assert (result.returncode, result.stdout) == (1, "")
+    where = endpoint.rstrip("/")
+    assert f"error: unable to connect to {where}; the key dev.key was refused" in result.stderr
+    assert "wrong" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    result = run_command("haip-gateway", "--port", "0", "--key", "dev.key:secret", "--endpoint", endpoint)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"error: unable to connect to {endpoint}; " in result.stderr
+    assert "secret" not in result.stderr
     assert "Traceback" not in result.stderr

@@ -9,7 +9,7 @@ from ably_ai_transport_vercel import UIMessageChunk, text_message
 from ably_ai_transport import AITransportError, ErrorCode, error_is
 from ably_ai_transport.cli.demo.model import DEFAULT_MODEL, PUBLIC_API, Model, read_events
 from tests.cli.chunks import check_reply
-from tests.cli.test_answers import responses
+from tests.cli.test_replies import responses
 
 BASE = "http://model.test/v1"
 CONVERSATION = [text_message("hi"), text_message("hello", "assistant"), text_message("how are you?")]

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import cast
 
-from ably_ai_transport_vercel import UIMessageChunk
+from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, VercelInput, VercelProjection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ably_ai_transport.codec import FoldMeta, OutputEvent
+from ably_ai_transport.codec import FoldMeta, InputEvent, OutputEvent
+from ably_ai_transport.conversation import Tree
 from ably_ai_transport.wire import names
 from tests.conversation.generated import generate
 from tests.conversation.recorded import Reader
@@ -75,7 +76,40 @@ def test_a_finished_stream_is_logged_as_start_text_and_end() -> None:
     reader = Reader().read(talk.live)
     entry = reader.tree.index.entry(run.run_id)
     assert entry is not None
-    assert max(len(events) for _, events in entry.log.replay()) == 3
+    assert max(len(logged.events) for logged in entry.log) == 3
+
+
+class Counting(UIMessageCodec):
+    """Counts the events that it folds."""
+
+    folds = 0
+
+    def fold(
+        self,
+        projection: VercelProjection,
+        event: InputEvent[VercelInput] | OutputEvent[UIMessageChunk],
+        meta: FoldMeta,
+    ) -> VercelProjection:
+        self.folds += 1
+        return super().fold(projection, event, meta)
+
+
+def test_two_streams_that_grow_at_once_take_constant_work_for_each_token() -> None:
+    talk = Talk()
+    step = talk.step(talk.start(talk.say("hi"), "m1"))
+    talk.output(step, "start", "a1")
+    one, two = talk.stream(step, "a1", stream_id="x"), talk.stream(step, "a1", stream_id="y")
+    for i in range(300):
+        talk.append(one, f"one{i} ")
+        talk.append(two, f"two{i} ")
+    codec = Counting()
+    tree = Tree(codec)
+    for message in talk.live:
+        tree.apply(message)
+    assert codec.folds < 300 * 20
+    [reply] = [m.message for node in tree.index for m in codec.get_messages(node.projection)][1:]
+    texts = [part["text"] for part in reply["parts"] if part["type"] == "text" and "text" in part]
+    assert texts == ["".join(f"{name}{i} " for i in range(300)) for name in ("one", "two")]
 
 
 @settings(max_examples=60, deadline=None)

@@ -74,3 +74,27 @@ def test_a_retry_in_the_middle_of_a_stream_supersedes_its_further_text() -> None
     assert events == [talk.live[-1]]
     assert message_id not in str(reader.view.messages)
     assert talk.live[-1].name == names.AI_OUTPUT
+
+
+def test_a_message_that_two_runs_claim_belongs_to_the_last_one_that_wrote_to_it() -> None:
+    talk = Talk()
+    trigger = talk.say("hi")
+    one, two = talk.start(trigger, trigger), talk.start(trigger, trigger)
+    step, other = talk.step(one), talk.step(two)
+    talk.output(other, "start-step", "another")
+    message_id = talk.reply(step, "one ", closed=False)
+    serial = talk.live[-1].serial
+    assert serial is not None
+    reader = Reader().read(talk.live)
+    talk.output(other, "start", message_id)
+    reader.tree.apply(talk.live[-1])
+    owner = reader.tree.get_node_by_codec_message_id(message_id)
+    assert owner is not None
+    assert owner.key == two.run_id
+
+    talk.append(serial, "two ")
+    reader.tree.apply(talk.live[-1])
+
+    owner = reader.tree.get_node_by_codec_message_id(message_id)
+    assert owner is not None
+    assert owner.key == one.run_id

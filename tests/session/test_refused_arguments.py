@@ -139,9 +139,9 @@ async def test_hooks_that_are_none(hub: MemoryHub) -> None:
     async def change(_: object) -> None: ...
 
     bad: list[object] = [
-        RunHooks[object](on_message=change),  # pyright: ignore[reportArgumentType]
-        RunHooks[object](on_steer="no function"),  # pyright: ignore[reportArgumentType]
-        {"on_cancel": change},
+        cast("object", RunHooks[object](on_message=change)),  # pyright: ignore[reportArgumentType]
+        cast("object", RunHooks[object](on_steer="no function")),  # pyright: ignore[reportArgumentType]
+        cast("object", {"on_cancel": change}),
     ]
     async with agent(hub) as session:
         invocation = Invocation(input_event_id="e", session_name=NAME)

@@ -1,4 +1,4 @@
-"""A gateway in front of sessions in memory, an agent behind it, and clients of either kind around it."""
+"""A gateway, an agent and clients of both kinds, on channels in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,7 +23,7 @@ Answer: TypeAlias = Callable[[UIAgentRun], Awaitable[None]]
 
 
 class Bridge:
-    """The gateway, and who is around it."""
+    """The gateway and its clients."""
 
     def __init__(self, hub: MemoryHub, stand: Stand, stack: AsyncExitStack) -> None:
         self.hub = hub
@@ -47,7 +47,7 @@ class Bridge:
 async def bridged(
     answer: Answer, options: HaipServerOptions | None = None, *, reachable: bool = True
 ) -> AsyncGenerator[Bridge]:
-    """Put a gateway in front of sessions in memory, whose agent answers as it is told."""
+    """Run a gateway on channels in memory, with an agent that runs ``answer``."""
     hub = MemoryHub()
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A server, clients over any transport, and a wire between them that can be cut."""
+"""A server, clients over any transport, and a proxy that can cut their connections."""
 
 import time
 from collections.abc import AsyncGenerator, Iterable
@@ -37,7 +37,7 @@ def token(who: str = "alice", *, secret: str = SECRET, algorithm: str = "HS256",
 
 
 class Stand:
-    """The server, and how to reach it."""
+    """The server and its addresses."""
 
     def __init__(self, server: HaipServer, port: int, proxy: TcpProxy) -> None:
         self.server = server
@@ -84,7 +84,7 @@ async def standing(
 
 
 class Inbox:
-    """What a client was told, to wait for."""
+    """The messages and events of a client, and waits for them."""
 
     def __init__(self, client: HaipClient) -> None:
         self.messages: list[HaipMessage] = []
@@ -123,7 +123,7 @@ class Inbox:
         return [message for message in self.messages if message.type in kinds]
 
     async def until(self, number: int, *kinds: str) -> list[HaipMessage]:
-        """Wait for so many messages of some types; return all of these types."""
+        """Wait for a number of messages of some types; return all messages of these types."""
         with anyio.fail_after(20):
             while len(self.of(*kinds)) < number:
                 await self._news.wait()
@@ -146,7 +146,7 @@ class Inbox:
                 await self._news.wait()
 
     def texts(self) -> list[str]:
-        """Return each text that was said; its messages must come in their order."""
+        """Return the texts; the messages of each must be in order."""
         open_: dict[object, str] = {}
         ended: dict[object, str] = {}
         for message in self.of("MESSAGE_START", "MESSAGE_PART", "MESSAGE_END"):
@@ -167,7 +167,7 @@ class Inbox:
 
 
 async def parrot(session: HaipServerSession) -> None:
-    """Say again what the client says, in the same way."""
+    """Repeat what the client sends."""
     async for frame in session.frames():
         if isinstance(frame, bytes):
             await session.send_binary(frame)

@@ -1,4 +1,4 @@
-"""Two sides of a session and the wire between them, which can be cut and lose frames."""
+"""Two peers of a session and the wire between them, which can be cut."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SHARED: Final = Path(os.environ.get("AIT_SHARED") or Path(__file__).parents[3] /
 
 
 class Clock:
-    """A time that a test sets."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_795_000_000.0
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Side:
-    """A peer, and what happened to it."""
+    """A peer and its events."""
 
     def __init__(self, peer: HaipPeer) -> None:
         self.peer = peer
@@ -43,12 +43,12 @@ class Side:
 
     @property
     def received(self) -> list[HaipMessage]:
-        """What came that is no handshake."""
+        """The received messages, without handshakes."""
         return [event.message for event in self.events if isinstance(event, Received)]
 
     @property
     def said(self) -> list[object]:
-        """The texts that came."""
+        """The received text parts."""
         return [m.payload["text"] for m in self.received if m.type is HaipEventType.MESSAGE_PART]
 
     def happened(self, kind: type[Any]) -> list[Any]:
@@ -90,14 +90,14 @@ class Wire:
         self.flow()
 
     def flow(self) -> None:
-        """Let everything arrive."""
+        """Deliver all frames."""
         while self._collect():
             for frames, to in ((self.up, self.server), (self.down, self.client)):
                 while frames:
                     self.deliver(frames.pop(0), to)
 
     def cut(self, up: int = 0, down: int = 0) -> None:
-        """Lose the connection after some of the frames under way have arrived."""
+        """Cut the connection after some of the frames under way have arrived."""
         self._collect()
         for frame in self.up[:up]:
             self.deliver(frame, self.server)
@@ -134,7 +134,7 @@ def part(text: str, channel: str = HaipChannel.USER, message_id: str | None = No
 
 @cache
 def schema_check() -> Callable[[dict[str, Any]], None] | None:
-    """Return what refuses frames that the published schema refuses, where that schema is at hand."""
+    """Return a check against the published schema; None if the schema is not available."""
     path = SHARED / "haip" / "haip-1.1.2.schema.json"
     if not path.exists():
         return None

@@ -5,7 +5,13 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from ably_ai_transport.wire import AITransportError, ErrorCode, Invocation, InvocationData
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InvalidArgumentError,
+    Invocation,
+    InvocationData,
+)
 
 BODY = {"inputEventId": "e1", "sessionName": "chat:1"}
 
@@ -58,6 +64,18 @@ def test_a_bad_body_is_refused_with_the_place_of_the_mistake(body: object, where
         Invocation.from_json(body)
     assert (caught.value.code, caught.value.status_code) == (ErrorCode.BAD_REQUEST, 400)
     assert caught.value.message.startswith(f"unable to read invocation; {where}: ")
+
+
+@pytest.mark.parametrize("name", ["[?rewind=1]x", "[meta]x", "[filter=bmFtZQ==]x", "[x"])
+def test_a_session_name_with_a_channel_qualifier_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="channel qualifier"):
+        Invocation.from_json({**BODY, "sessionName": name})
+    with pytest.raises(ValidationError, match="channel qualifier"):
+        Invocation(input_event_id="e1", session_name=name)
+
+
+def test_brackets_elsewhere_in_a_session_name_are_fine() -> None:
+    assert Invocation.from_json({**BODY, "sessionName": "x[1]"}).session_name == "x[1]"
 
 
 def test_an_invocation_does_not_change() -> None:

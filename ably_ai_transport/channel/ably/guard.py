@@ -1,7 +1,7 @@
-"""What the Ably SDK for Python 3.1.4 does to messages when the network is not kind, and how it is undone.
+"""Guards against faults of the Ably SDK for Python 3.1.4, for the life of a connection.
 
-Each guard names the fault that it stands against. They rely on undocumented attributes of the SDK (see
-``sdk.py``); each goes away when the SDK is mended.
+Each guard names its fault. They rely on undocumented attributes of the SDK (see ``sdk.py``); each goes away
+when the SDK is mended.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ably_ai_transport.channel.ably.sdk import word
 from ably_ai_transport.channel.ably.writer import serial_of
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ably_ai_transport.channel")
 
-_LOST = frozenset({"suspended", "failed", "closing", "closed"})
+_KEY_REFUSED: Final = frozenset({40005, 40100, 40101, 40131, 40132, 40133, 40400})
+_UNAUTHORIZED: Final = 401
+_NOT_AUTHORIZED: Final = frozenset({401, 403, 404})
+_LOST: Final = frozenset({"suspended", "failed", "closing", "closed"})
 """States in which nothing that was published will be answered."""
 
 
@@ -42,21 +45,46 @@ class ConnectionGuard:
         self._manager = manager
         self._writer = writer
         self._frames = frames
+        options = client.options
+        self._has_key = options.key_name is not None and not (options.auth_callback or options.auth_url)
         self._connection_id: str | None = manager.connection_id
         # The SDK asks a web page whether there is a network, and stops the event loop for it. Trying the
         # next host answers the question as well.
         manager.check_connection = _there_is_a_network
+        self._notify_state = manager.notify_state
+        self._on_error_from_authorize = manager.on_error_from_authorize
+        manager.notify_state = self._notify
+        manager.on_error_from_authorize = self._on_unauthorized
         manager.on("connectionstate", self._on_state)
         manager.on("transport.pending", self._on_transport)
         if manager.transport is not None:
             self._on_transport(manager.transport)
+
+    def _notify(
+        self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
+    ) -> None:
+        """Fail the connection where the key is refused: the SDK would try again with it, for ever."""
+        from ably.types.connectionstate import ConnectionState
+
+        if self._has_key and _refuses_key(reason):
+            state, reason = ConnectionState.FAILED, _key_refused(reason)
+        self._notify_state(state, reason, retry_immediately)
+
+    def _on_unauthorized(self, error: Exception) -> None:
+        """Fail the connection where there is no token for the key; the SDK would forget the reason, too."""
+        from ably.types.connectionstate import ConnectionState
+
+        if self._has_key and getattr(error, "status_code", None) in _NOT_AUTHORIZED:
+            self._notify(ConnectionState.FAILED, error)
+        else:
+            self._on_error_from_authorize(error)
 
     def _on_state(self, change: StateChange) -> None:
         """Runs before the SDK sends what it has queued."""
         logger.debug(
             "Connection is %s%s",
             word(change.current),
-            "" if change.reason is None else f": code {getattr(change.reason, 'code', None)}",
+            "" if change.reason is None else f": code {_code_of(change.reason)}",
             extra={"action": word(change.current)},
         )
         if change.current == "connected":
@@ -116,3 +144,31 @@ def _connection_refused(error: OSError) -> Exception:
     from ably import AblyException
 
     return AblyException(f"Error opening websocket connection: {error}", 400, 80003)
+
+
+def _refuses_key(reason: Exception | None) -> bool:
+    """Tell whether the server refused a key: by its code, or by the status of the websocket's upgrade."""
+    if reason is None:
+        return False
+    upgrade: object = getattr(getattr(reason.__cause__, "response", None), "status_code", None)
+    return upgrade == _UNAUTHORIZED or _code_of(reason) in _KEY_REFUSED
+
+
+def _code_of(reason: Exception | None) -> object:
+    """Return the Ably code of a reason. Exceptions of websockets have one, too, which warns when read."""
+    from ably import AblyException
+
+    return cast("Any", reason).code if isinstance(reason, AblyException) else None
+
+
+def _key_refused(reason: Exception | None) -> Exception:
+    from ably import AblyException
+
+    code = _code_of(reason)
+    error = AblyException(
+        "unable to connect; key refused (check the API key that the client was made with)",
+        401,
+        code if code in _KEY_REFUSED else 40101,
+        reason,
+    )
+    return cast("Exception", error)

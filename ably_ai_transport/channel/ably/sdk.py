@@ -88,6 +88,14 @@ class ChannelChange(StateChange, Protocol):
     resumed: bool
 
 
+class NotifyState(Protocol):
+    """Moves a connection to another state."""
+
+    def __call__(
+        self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
+    ) -> None: ...
+
+
 class ConnectionManager(Protocol):
     """What keeps a connection up, and sends."""
 
@@ -102,7 +110,10 @@ class ConnectionManager(Protocol):
     @property
     def options(self) -> Options: ...
     def on(self, event: str, listener: Callable[..., object]) -> None: ...
-    def notify_state(self, state: object, reason: Exception | None = None) -> None: ...
+
+    notify_state: NotifyState
+    on_error_from_authorize: Callable[[Exception], None]
+
     def get_state_error(self) -> Exception: ...
 
 
@@ -174,6 +185,7 @@ AuthCallback: TypeAlias = Callable[[Mapping[str, object]], object]
 class Options(Protocol):
     """What a client was made with."""
 
+    key_name: str | None
     auth_callback: AuthCallback | None
     auth_url: str | None
     auth_method: str
@@ -185,6 +197,8 @@ class Options(Protocol):
     queue_messages: bool
     transport_params: dict[str, str]
     realtime_request_timeout: int
+
+    def get_host(self) -> str: ...
 
 
 class Auth(Protocol):

@@ -324,8 +324,10 @@ class SharedChannel:
         connection = self._realtime.connection
         reason = connection.error_reason
         why = "" if reason is None else f": {to_error(reason).message}"
+        host = self._realtime.options.get_host().rstrip("/")
         return error_of(
-            f"unable to attach; no answer within {seconds:g} s, connection is {word(connection.state)}{why}",
+            f"unable to attach; no answer from {host} within {seconds:g} s, "
+            f"connection is {word(connection.state)}{why}",
             ErrorCode.CHANNEL_NOT_READY,
             408,
             reason,

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ably_ai_transport.channel.ably.sdk import to_error, word
-from ably_ai_transport.wire import AITransportError
+from ably_ai_transport.wire import AITransportError, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +25,7 @@ MAX_FRAME_SIZE: Final = 524288
 """Bytes that a publish may have where the server's limit is not known: the size that breaks connections."""
 
 _NOT_CONNECTED: Final = 90000
+_IMMUTABLE: Final = 93002
 _BURST: Final = 64
 """Messages after which other tasks get a turn; a socket that takes everything never makes the writer wait."""
 _ACTIONS: Final = {0: "create", 1: "update", 5: "append"}
@@ -82,7 +83,7 @@ class Publication(Generic[T]):
         """Refuse the publish."""
         if not self._answered:
             self._answered = True
-            self._acks.refuse(self._ack, to_error(error))
+            self._acks.refuse(self._ack, _refusal(error, self.message))
 
 
 class _NoResult:
@@ -297,6 +298,24 @@ def serial_of(pending: object) -> int | None:
     message: Frame = getattr(pending, "message", {})
     serial: object = message.get("msgSerial")
     return serial if isinstance(serial, int) else None
+
+
+def _refusal(error: BaseException, frame: Frame) -> AITransportError:
+    """Turn a NACK into an error; one that a channel rule would have avoided names the rule."""
+    refusal = to_error(error)
+    if refusal.code != _IMMUTABLE:
+        return refusal
+    name = str(frame.get("channel"))
+    namespace, colon, _ = name.partition(":")
+    where = f"namespace '{namespace}'" if colon else "channels without a namespace"
+    return error_of(
+        f"unable to publish; channel '{name}' takes no appends, updates or deletes "
+        f'(switch on the rule "Message annotations, updates, deletes and appends", mutableMessages, '
+        f"for {where} in the Ably dashboard)",
+        refusal.code,
+        refusal.status_code,
+        error,
+    )
 
 
 def _tell(event: str, frame: Frame) -> None:

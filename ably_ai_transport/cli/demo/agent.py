@@ -1,4 +1,4 @@
-"""The demo's agent: an HTTP endpoint that is told of a question, and a task that replies on the channel."""
+"""The demo's agent: an HTTP endpoint takes an invocation, and a task replies on the channel."""
 
 import logging
 import socket
@@ -26,35 +26,35 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ably_ai_transport import AgentSession, AITransportError, ErrorCode, Invocation
-from ably_ai_transport.cli.demo.answers import Answers, delta_of, text_delta_of
+from ably_ai_transport.cli.connection import connected
 from ably_ai_transport.cli.demo.figures import Figures
-from ably_ai_transport.cli.demo.participant import connected
+from ably_ai_transport.cli.demo.replies import ReplySource, delta_of, text_delta_of
 
 logger = logging.getLogger("ably_ai_transport.cli")
 
 Session: TypeAlias = AgentSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
 
 FAILING_QUESTION = "/error"
-"""What makes the agent fail in the middle of its reply."""
+"""The question that makes the agent fail in the middle of its reply."""
 _TOKENS_BEFORE_FAILURE = 25
 
 
 class Agent:
-    """Replies to every question that it is told of.
+    """Replies to every invocation.
 
     Attributes:
-        replies: For each run, the text that the model has produced for it.
+        replies: The text that the model has produced so far, by run.
     """
 
-    def __init__(self, options: Mapping[str, Any], answers: Answers, figures: Figures) -> None:
+    def __init__(self, options: Mapping[str, Any], source: ReplySource, figures: Figures) -> None:
         self.replies: dict[str, str] = {}
         self._options = options
-        self._answers = answers
+        self._source = source
         self._figures = figures
         self._desk: _Desk | None = None
 
     def app(self) -> Starlette:
-        """Return the web application. Its lifespan owns the work that requests start."""
+        """Return the web application. Its lifespan owns the tasks that requests start."""
         return Starlette(
             routes=[Route("/api/chat", self._chat, methods=["POST"])], lifespan=lambda _: self._lifespan()
         )
@@ -85,17 +85,22 @@ class Agent:
     async def _work(self, desk: "_Desk", invocation: Invocation, invocation_id: str) -> None:
         try:
             session = await desk.session(invocation.session_name)
+            logger.info("invocation %s is taken", invocation_id, extra={"session": invocation.session_name})
             async with session.create_run(invocation, invocation_id=invocation_id) as run:
                 conversation = [message.message for message in await run.view.load_all()]
-                await run.pipe(self._reply(run.run_id, conversation))
+                result = await run.pipe(self._reply(run.run_id, conversation))
+                if result.error is not None:
+                    raise result.error
         except Exception:
-            logger.exception("The agent gave up on invocation %s", invocation_id)
+            logger.exception(
+                "invocation %s failed", invocation_id, extra={"session": invocation.session_name}
+            )
 
     async def _reply(self, run_id: str, conversation: Sequence[UIMessage]) -> AsyncIterator[UIMessageChunk]:
         fails = bool(conversation) and text_of(conversation[-1]) == FAILING_QUESTION
         tokens = 0
         self.replies[run_id] = ""
-        async with aclosing(self._answers.reply(conversation)) as chunks:
+        async with aclosing(self._source.reply(conversation)) as chunks:
             async for chunk in chunks:
                 if delta_of(chunk) is not None:
                     tokens += 1
@@ -108,7 +113,7 @@ class Agent:
 
 @dataclass(slots=True)
 class _Desk:
-    """What the agent has at hand while it is open. Its sessions stay connected from one run to the next."""
+    """The agent's client, tasks and sessions. Sessions stay connected from one run to the next."""
 
     client: AblyRealtime
     exits: AsyncExitStack
@@ -147,7 +152,7 @@ async def serving(app: Starlette) -> AsyncGenerator[str]:
     )
 
     async def serve() -> None:
-        # It is told to stop, never cancelled, so that the application ends its work in order.
+        # Stopped by should_exit, never cancelled: the application ends its work in order.
         with anyio.CancelScope(shield=True):
             await server.serve([listener])
 

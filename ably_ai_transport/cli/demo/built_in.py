@@ -1,11 +1,11 @@
-"""Replies that need neither a model nor a recording."""
+"""Built-in replies, which need neither a model nor a recording."""
 
 import re
 
 from ably_ai_transport_vercel import UIMessageChunk
 from ably_ai_transport_vercel.adapters import ReplyWriter
 
-from ably_ai_transport.cli.demo.answers import Answer
+from ably_ai_transport.cli.demo.replies import Reply
 
 _FERRY = (
     """
@@ -101,17 +101,17 @@ _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 _TOKEN = re.compile(r"\s*\w{1,7}|\s*[^\w\s]+|\s+")
 
 
-def built_in_answers() -> list[Answer]:
+def built_in_replies() -> list[Reply]:
     """Return the replies."""
     replies = (_FERRY, _LIGHTHOUSE, _BREAD)
     return [
-        Answer(question, tuple(_chunks(thought, text)))
+        Reply(question, tuple(_chunks(thought, text)))
         for question, (thought, text) in zip(QUESTIONS, replies, strict=True)
     ]
 
 
 def tokens_of(text: str) -> list[str]:
-    """Cut a text into pieces of about the size of a model's tokens; joined they are the text again."""
+    """Split a text into pieces of about the size of a model's tokens. Joined, they are the text."""
     return _TOKEN.findall(text)
 
 

@@ -1,4 +1,4 @@
-"""How one person's conversation is drawn: the end of it, in lines that fit."""
+"""Drawing of a conversation: its end, in lines that fit."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -16,7 +16,7 @@ BADGES: dict[RunStatus, tuple[str, str]] = {
     "cancelled": ("■ cancelled", "bold magenta"),
     "error": ("✗ failed", "bold red"),
 }
-"""How the states of a run look."""
+"""Label and style of each run status."""
 
 ASKER, REPLIER = "Alice", "Agent"
 STYLES = {"Alice": "cyan", "Bob": "magenta", "Carol": "yellow", REPLIER: "green"}
@@ -25,9 +25,9 @@ _measure = Console(width=80, color_system=None)
 
 
 class Tail:
-    """Draws the end of a conversation, as much as there is room for.
+    """Draws the end of a conversation in the height that there is.
 
-    Where a reply is longer than the room, its heading stays on top.
+    The heading of a reply that is too long stays on top.
 
     Args:
         utterances: The conversation, oldest first.
@@ -54,7 +54,7 @@ class Tail:
 
 
 def heading_of(utterance: Utterance) -> Text:
-    """Draw who speaks, and how the run stands."""
+    """Draw the speaker and the status of the run."""
     name = REPLIER if utterance.is_reply else ASKER
     heading = Text(name, f"bold {STYLES[name]}", no_wrap=True, overflow="ellipsis")
     if utterance.status is not None:
@@ -68,7 +68,7 @@ def lines_of(utterance: Utterance, width: int) -> Iterator[Text]:
 
     Args:
         utterance: The utterance.
-        width: How many cells a line has.
+        width: Width of a line, in cells.
 
     Yields:
         The lines.
@@ -89,7 +89,7 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
 
 
 def clean(text: str) -> str:
-    """Take out what a terminal would obey instead of showing it."""
+    """Remove control characters, which a terminal would obey."""
     return text.translate(_UNSEEN)
 
 
@@ -99,9 +99,9 @@ def wrap_paragraph(paragraph: str, width: int) -> tuple[str, ...]:
 
     Args:
         paragraph: The paragraph, without line breaks.
-        width: How many cells a line has.
+        width: Width of a line, in cells.
 
     Returns:
-        The lines; one that is empty for an empty paragraph.
+        The lines; one empty line for an empty paragraph.
     """
     return tuple(line.plain.rstrip() for line in Text(paragraph).wrap(_measure, max(width, 4))) or ("",)

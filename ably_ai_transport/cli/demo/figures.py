@@ -1,16 +1,17 @@
-"""What went over the wire, counted where all of it passes: at the server."""
+"""Figures of the demo: frames, tokens and latencies, counted at the server."""
 
 import statistics
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from rich import box
 from rich.table import Table
 
 from ably_ai_transport import InboundMessage, MessageAction
+from ably_ai_transport.local import Stats
 from ably_ai_transport.wire import names
 
 Frame: TypeAlias = Mapping[str, object]
@@ -18,47 +19,35 @@ AGENT = "agent"
 _MESSAGE, _CREATE, _APPEND = 15, 0, 5
 
 
-class Counters(Protocol):
-    """What the server counts by itself."""
-
-    frames_in: int
-    frames_out: int
-    bytes_in: int
-    bytes_out: int
-    messages: int
-    connections: int
-    connections_opened: int
-
-
 @dataclass(slots=True)
 class Growth:
-    """How one streamed text grew: after how many characters, and when."""
+    """The appends of one streamed text: total length and time after each."""
 
     lengths: list[int] = field(default_factory=list[int])
     times: list[float] = field(default_factory=list[float])
 
     def add(self, length: int, now: float) -> None:
-        """Note an append."""
+        """Record an append."""
         self.lengths.append((self.lengths[-1] if self.lengths else 0) + length)
         self.times.append(now)
 
 
 @dataclass(slots=True)
 class Figures:
-    """Counts frames and the tokens in them, and how long they take.
+    """Counts frames and tokens, and measures latencies.
 
     Attributes:
-        counters: The server's own.
-        follower: The connection whose deliveries are looked at.
-        clock: Tells the time, in seconds.
+        counters: The server's own counters.
+        follower: The connection whose deliveries are measured.
+        clock: Returns the time, in seconds.
         tokens: Tokens that the model produced.
         appends_in: Appends that the agent sent.
-        appends_out: Appends that the follower was sent.
-        first_tokens: For each question, how long it took until the agent sent the first piece of the reply.
-        latencies: For each token, how long after it came in the follower had it in its conversation.
+        appends_out: Appends that the follower received.
+        first_tokens: Seconds from each question to the agent's first token.
+        latencies: Seconds from a token's arrival at the server to the follower's conversation.
     """
 
-    counters: Counters
+    counters: Stats
     follower: str
     clock: Callable[[], float] = time.perf_counter
     tokens: int = 0
@@ -81,7 +70,7 @@ class Figures:
                 self.appends_out += 1
 
     def on_received(self, message: InboundMessage) -> None:
-        """Note that the follower has a message in its conversation."""
+        """Record that the follower has a message in its conversation."""
         if message.action is not MessageAction.APPEND or message.serial is None:
             return
         growth = self._sent.get(message.serial)
@@ -96,24 +85,24 @@ class Figures:
 
     @property
     def merge_factor(self) -> float:
-        """How many tokens a follower gets at once, on average."""
+        """Appends in per append out: the average number of tokens that a follower gets at once."""
         return self.appends_in / self.appends_out if self.appends_out else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """The rate of tokens while they stream."""
+        """Rate of tokens while a reply streams."""
         streams = [growth.times for growth in self._sent.values() if len(growth.times) > 1]
         seconds = sum(times[-1] - times[0] for times in streams)
         return sum(len(times) - 1 for times in streams) / seconds if seconds else 0.0
 
     def line(self, width: int) -> str:
-        """Say it in one line, as many figures as there is room for.
+        """Format as many figures as fit into one line.
 
         Args:
-            width: How many characters there are.
+            width: Width of the line, in characters.
 
         Returns:
-            The figures, the most telling ones first.
+            The figures, the most important ones first.
         """
         counters = self.counters
         parts = [f"{self.tokens:,} tokens", f"{self.tokens_per_second:.0f}/s"]
@@ -132,7 +121,7 @@ class Figures:
         return " · ".join(parts)
 
     def table(self) -> Table:
-        """Lay it all out."""
+        """Format all figures as a table."""
         counters = self.counters
         table = Table(
             title="Over the wire, counted at the server",
@@ -151,12 +140,12 @@ class Figures:
         lag = f"until {self.follower} sees a token"
         rows = (
             ("Tokens from the model", f"{self.tokens:,}", "pieces of text and reasoning"),
-            ("Appends in", f"{self.appends_in:,}", "what the agent sent for them"),
-            ("Appends out", f"{self.appends_out:,}", f"what {self.follower} got for them"),
+            ("Appends in", f"{self.appends_in:,}", "the agent sent for them"),
+            ("Appends out", f"{self.appends_out:,}", f"{self.follower} got for them"),
             ("Merge factor", f"{self.merge_factor:.2f}", "appends in per append out"),
             ("Messages", f"{counters.messages:,}", "created, markers included"),
             ("Frames in / out", frames, f"on {counters.connections_opened} connections"),
-            ("Bytes in / out", size, "what the frames hold"),
+            ("Bytes in / out", size, "of all frames"),
             ("Bytes per token", share, "out is to all of them"),
             (
                 "Time to first token",

@@ -25,7 +25,7 @@ _WELCOME = "Type a question and press Enter."
 
 
 class Interactive:
-    """Does what the person at the keyboard says."""
+    """Carries out the commands of the person at the keyboard."""
 
     def __init__(self, stage: Stage, console: Console) -> None:
         self._stage = stage
@@ -76,7 +76,7 @@ class Interactive:
             with anyio.fail_after(PATIENCE_SECONDS):
                 await started.started
         except TimeoutError:
-            self._say("The agent does not take it up.", "red")
+            self._say("The agent has not started.", "red")
         except (CliError, AITransportError) as error:
             self._say(error.message, "red")
         finally:
@@ -116,11 +116,11 @@ class Interactive:
 
 
 def prompt(text: str, note: Text, width: int) -> Text:
-    """Draw the line to type on: its end, where it is longer than the screen.
+    """Draw the input line: its end, if it is longer than the screen.
 
     Args:
-        text: What has been typed.
-        note: What is shown while nothing has been typed.
+        text: The typed text.
+        note: Shown while nothing has been typed.
         width: The width of the screen.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The keyboard: a small line editor, and a terminal that hands over keys as they are pressed."""
+"""The keyboard: a small line editor, and a terminal that delivers each key at once."""
 
 import asyncio
 import codecs
@@ -35,7 +35,7 @@ class Submit:
 
 
 class Key(Enum):
-    """A key that is no text."""
+    """A key without text."""
 
     ESCAPE = auto()
     QUIT = auto()
@@ -47,7 +47,7 @@ Action: TypeAlias = Submit | Key
 class LineEditor:
     r"""Edits one line: characters, backspace, Ctrl-W and Ctrl-U; Enter submits, Escape and Ctrl-D act.
 
-    Cursor keys and the like come as sequences that begin with an escape; they are swallowed.
+    Cursor keys and the like arrive as escape sequences, and are ignored.
 
     Example:
         >>> editor = LineEditor()
@@ -61,17 +61,17 @@ class LineEditor:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether an escape has come that may be a key or the beginning of a sequence."""
+        """Whether the last character is an escape: a key, or the start of a sequence."""
         return self._sequence == _ESCAPE
 
     def feed(self, data: str) -> Iterator[Action]:
-        """Take what was typed.
+        """Take typed characters.
 
         Args:
             data: The characters.
 
         Yields:
-            What is to be done.
+            The actions they ask for.
         """
         for character in data:
             if self._sequence:
@@ -80,10 +80,10 @@ class LineEditor:
                 yield from self._take(character)
 
     def settle(self) -> Iterator[Action]:
-        """Take an escape that nothing followed for the key.
+        """Take a pending escape as the key, because nothing followed it.
 
         Yields:
-            What is to be done.
+            The action, if there is one.
         """
         if self.is_in_doubt:
             self._sequence = ""
@@ -114,7 +114,7 @@ class LineEditor:
             if character in "[O":
                 self._sequence += character
             else:
-                # Escape, and then something else.
+                # The Escape key, then another character.
                 self._sequence = ""
                 yield Key.ESCAPE
                 yield from self._take(character)
@@ -123,13 +123,13 @@ class LineEditor:
 
 
 def is_supported() -> bool:
-    """Tell whether this system has terminals of the kind that is needed."""
+    """Return whether this system has POSIX terminals."""
     return termios is not None
 
 
 @contextmanager
 def key_by_key(fd: int) -> Generator[None]:
-    """Make a terminal hand over each key at once and without showing it, until the block ends.
+    """Make a terminal deliver each key at once and without echo, until the block ends.
 
     Args:
         fd: The terminal.
@@ -153,15 +153,15 @@ def key_by_key(fd: int) -> Generator[None]:
 async def typed(
     fd: int, editor: LineEditor, on_change: Callable[[], object]
 ) -> AsyncGenerator[AsyncGenerator[Action]]:
-    """Follow what is typed.
+    """Read a terminal.
 
     Args:
         fd: The terminal; in :func:`key_by_key` mode.
-        editor: Where the text goes.
+        editor: Gets the text.
         on_change: Called when the text may have changed.
 
     Yields:
-        An iterator over what is to be done. It ends when the terminal is gone.
+        An iterator over actions. It ends when the terminal is gone.
     """
     send, receive = anyio.create_memory_object_stream[str](math.inf)
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode

@@ -11,8 +11,8 @@ from ably_ai_transport_vercel.adapters import Event, ResponsesTranslator
 from ably_ai_transport_vercel.adapters.writer import map_at, text_at
 
 from ably_ai_transport import AITransportError, ErrorCode
-from ably_ai_transport.cli.demo.answers import Answers
 from ably_ai_transport.cli.demo.built_in import QUESTIONS
+from ably_ai_transport.cli.demo.replies import ReplySource
 
 PUBLIC_API = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-5-mini"
@@ -21,13 +21,13 @@ _TIMEOUT = httpx.Timeout(60, connect=10)
 
 
 @dataclass(slots=True)
-class Model(Answers):
-    """A model behind the Responses API, or anything that speaks like it.
+class Model(ReplySource):
+    """A model behind the Responses API, or behind a compatible one.
 
     Attributes:
         api_key: The key.
         model: The model's name.
-        base_url: Where the API is.
+        base_url: The API's address.
     """
 
     api_key: str
@@ -45,7 +45,7 @@ class Model(Answers):
 
         Args:
             env: ``OPENAI_API_KEY`` is needed, ``OPENAI_BASE_URL`` and ``OPENAI_MODEL`` are used.
-            model: The model's name, before that of the environment.
+            model: The model's name; None takes it from the environment.
 
         Returns:
             The model; None without a key.
@@ -66,7 +66,7 @@ class Model(Answers):
             The chunks of its reply.
 
         Raises:
-            AITransportError: The model could not be reached, refused, or failed (104008).
+            AITransportError: The model could not be reached, refused the request, or failed (104008).
         """
         translator = ResponsesTranslator()
         try:

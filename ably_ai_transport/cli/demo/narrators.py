@@ -1,4 +1,4 @@
-"""Two ways to show the prepared scenes: as lines, and on a screen."""
+"""Two narrators of the prepared scenes: lines of text, and a screen."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ _READING_SECONDS = 0.8
 
 
 class Lines:
-    """Tells it in lines, one after the other: for files, pipes and build logs."""
+    """Prints lines, for files, pipes and build logs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -32,7 +32,7 @@ class Lines:
         self._console.print(Text(f"\n{self._scenes}. {title}", "bold"))
 
     def say(self, text: str) -> None:
-        """Tell what happens."""
+        """Describe an event."""
         self._console.print(Text(f"  {text}"))
 
     def check(self, check: Check) -> None:
@@ -41,7 +41,7 @@ class Lines:
 
     @asynccontextmanager
     async def watching(self, stage: Stage) -> AsyncGenerator[None]:
-        """Write now and then how much of the reply each person has."""
+        """Print at intervals how much of the reply each person has."""
         self._begin = time.monotonic()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow, stage)
@@ -61,7 +61,7 @@ class Lines:
 
 
 class OnScreen:
-    """Tells it on a screen with a panel for each person."""
+    """Draws a screen with a panel for each person."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
@@ -78,7 +78,7 @@ class OnScreen:
         self.say("")
 
     def say(self, text: str) -> None:
-        """Tell what happens."""
+        """Describe an event."""
         self._note = Text(f"  {text}", no_wrap=True, overflow="ellipsis")
         self._redraw()
 
@@ -90,7 +90,7 @@ class OnScreen:
 
     @asynccontextmanager
     async def watching(self, stage: Stage) -> AsyncGenerator[None]:
-        """Leave a moment to look, once all is said."""
+        """Pause after the scene."""
         yield
         await anyio.sleep(_READING_SECONDS)
 

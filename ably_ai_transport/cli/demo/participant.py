@@ -1,4 +1,4 @@
-"""People in the demo: each has an Ably client, a session, and sees the conversation in a way of their own."""
+"""People in the demo: each has an Ably client, a session and a view of the conversation."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
-from ably import AblyRealtime
 from ably_ai_transport_vercel import (
     UIMessage,
     UIMessageChunk,
@@ -17,6 +16,7 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport import ClientRun, ClientSession, RunInfo, RunStatus
+from ably_ai_transport.cli.connection import connected
 from ably_ai_transport.cli.problems import CliError
 
 Session: TypeAlias = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
@@ -31,10 +31,10 @@ class Utterance:
 
     Attributes:
         is_reply: Whether the agent says it.
-        text: What has been said so far.
-        thought: What the model has shown of its reasoning.
-        status: How the run stands that it belongs to; None for a question.
-        problem: Why the run failed, where it did.
+        text: The text so far.
+        thought: The model's visible reasoning.
+        status: The status of its run; None for a question.
+        problem: Why the run failed; empty if it did not.
     """
 
     is_reply: bool
@@ -50,7 +50,7 @@ class Participant:
     Attributes:
         name: The person's name.
         session: The session.
-        revision: Grows with each change of what the person sees.
+        revision: Number of changes of the person's view.
     """
 
     def __init__(self, name: str, session: Session) -> None:
@@ -73,7 +73,7 @@ class Participant:
         return runs[-1] if runs else None
 
     def utterances(self) -> list[Utterance]:
-        """Describe what is visible, oldest first."""
+        """Return the visible conversation, oldest first."""
         view = self.session.view
         found: list[Utterance] = []
         shown: set[str] = set()
@@ -89,19 +89,19 @@ class Participant:
         return found
 
     def reply_text(self) -> str:
-        """Return the text of the newest reply; empty where nothing has been said."""
+        """Return the text of the newest reply; empty before it begins."""
         messages = self.messages
         return text_of(messages[-1]) if messages and messages[-1]["role"] == "assistant" else ""
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until what the person sees fulfils a condition.
+        """Wait until the person's view meets a condition.
 
         Args:
-            condition: Looked at after each change.
-            what: What is waited for, in words.
+            condition: Evaluated after each change.
+            what: The awaited event, in words.
 
         Raises:
-            CliError: It did not come about.
+            CliError: It did not happen in time.
         """
         with anyio.move_on_after(PATIENCE_SECONDS):
             while not condition():
@@ -116,28 +116,10 @@ class Participant:
 
 
 @asynccontextmanager
-async def connected(options: Mapping[str, Any]) -> AsyncGenerator[AblyRealtime]:
-    """Open an Ably client, and close it at the end.
-
-    Args:
-        options: The SDK's options.
-
-    Yields:
-        The client.
-    """
-    client = AblyRealtime(**options)
-    try:
-        yield client
-    finally:
-        with anyio.CancelScope(shield=True):
-            await client.close()
-
-
-@asynccontextmanager
 async def participant(
     name: str, options: Mapping[str, Any], session_name: str
 ) -> AsyncGenerator[Participant]:
-    """Let a person take part in a conversation.
+    """Open a person's session in a conversation.
 
     Args:
         name: The person's name.

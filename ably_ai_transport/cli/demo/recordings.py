@@ -10,24 +10,24 @@ from ably_ai_transport_vercel import UIMessageChunk
 from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
-from ably_ai_transport.cli.demo.answers import Answer
+from ably_ai_transport.cli.demo.replies import Reply
 
 FEWEST_TOKENS = 40
-"""Shorter replies are over before anybody could look at them."""
+"""Shorter replies end before anybody can watch them."""
 _IDEAL_TOKENS = 280
 
 
 def beside_the_checkout() -> Path | None:
-    """Find the folder of recordings that may lie beside a checkout of this project."""
+    """Return the folder of recordings beside a checkout of this project; None if there is none."""
     checkout = Path(__file__).parents[3]
     folder = checkout.parent / "shared" / "recordings"
     return folder if (checkout / "pyproject.toml").is_file() and folder.is_dir() else None
 
 
-def read_answers(folder: Path) -> list[Answer]:
-    """Read the recordings in a folder and below it, those of a good length first.
+def read_replies(folder: Path) -> list[Reply]:
+    """Read the recordings below a folder, sorted by how well their length suits the demo.
 
-    Files that are no recording of a known kind, or hold too little text, are left out.
+    Files of an unknown kind, and those with too little text, are left out.
 
     Args:
         folder: The folder.
@@ -40,14 +40,14 @@ def read_answers(folder: Path) -> list[Answer]:
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    answers: list[Answer] = []
+    replies: list[Reply] = []
     for path in sorted(folder.rglob("*.jsonl")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         with suppress(OSError, ValueError, AITransportError):
-            answer = Answer(f"Replay {name}", tuple(read_chunks(path)))
-            if answer.tokens >= FEWEST_TOKENS:
-                answers.append(answer)
-    return sorted(answers, key=lambda answer: abs(answer.tokens - _IDEAL_TOKENS))
+            reply = Reply(f"Replay {name}", tuple(read_chunks(path)))
+            if reply.tokens >= FEWEST_TOKENS:
+                replies.append(reply)
+    return sorted(replies, key=lambda reply: abs(reply.tokens - _IDEAL_TOKENS))
 
 
 def read_chunks(path: Path) -> Iterator[UIMessageChunk]:
@@ -61,7 +61,7 @@ def read_chunks(path: Path) -> Iterator[UIMessageChunk]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: A line is no JSON object, or the events are of no known kind.
+        ValueError: A line is not a JSON object, or the events are of an unknown kind.
         AITransportError: The recorded model failed.
     """
     translator: Translator | None = None
@@ -92,4 +92,4 @@ def _translator_for(event: Event) -> Translator:
         return ResponsesTranslator()
     if kind.startswith(("message_", "content_block_")) or kind == "ping":
         return MessagesTranslator()
-    raise ValueError(f"{kind!r} is no event of a known model API")
+    raise ValueError(f"{kind!r} is not an event of a known model API")

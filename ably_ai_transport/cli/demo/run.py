@@ -1,11 +1,9 @@
 """The ``demo`` command."""
 
-import logging
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +11,17 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from ably_ai_transport.cli.demo.answers import Answers, Playback
-from ably_ai_transport.cli.demo.built_in import built_in_answers
+from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.interactive import Interactive
 from ably_ai_transport.cli.demo.keyboard import is_supported
 from ably_ai_transport.cli.demo.model import Model
 from ably_ai_transport.cli.demo.narrators import Lines, OnScreen
-from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_answers
+from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_replies
+from ably_ai_transport.cli.demo.replies import Playback, ReplySource
 from ably_ai_transport.cli.demo.screen import Screen
 from ably_ai_transport.cli.demo.script import Check, Script, failures
 from ably_ai_transport.cli.demo.stage import Stage, stage
+from ably_ai_transport.cli.logs import log_to_file
 from ably_ai_transport.cli.problems import INTERRUPTED, MISUSED, CliError
 
 LONGEST_SECONDS = 120
@@ -30,14 +29,15 @@ LONGEST_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command was given.
+    """The options of the command.
 
     Attributes:
-        script: Whether to play the prepared scenes also where there is a terminal.
+        script: Whether to play the prepared scenes, also in a terminal.
         recordings: A folder of recorded model streams.
-        model: The model to ask, where there is a key.
-        speed: How many times faster known replies are played.
-        log: Where to write the log.
+        model: The model to ask if there is a key.
+        speed: Factor by which known replies play faster.
+        log: Where to write the log; nowhere by default, because the demo draws on the screen.
+        verbose: Whether the log holds debug records, too.
     """
 
     script: bool = False
@@ -45,6 +45,7 @@ class DemoOptions:
     model: str | None = None
     speed: float = 1.0
     log: Path | None = None
+    verbose: bool = False
 
 
 async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
@@ -52,7 +53,7 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
     Args:
         options: What the command was given.
-        console: Where to show it; standard output by default.
+        console: The output; standard output by default.
 
     Returns:
         The exit code.
@@ -60,49 +61,51 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     Raises:
         CliError: The options cannot be used.
     """
+    if options.verbose and options.log is None:
+        raise CliError("--verbose needs a file to log to here: add --log FILE.", MISUSED)
     console = console or Console(highlight=False)
-    answers = choose_answers(options, os.environ)
+    source = choose_replies(options, os.environ)
     _skip_proxies()
     code = INTERRUPTED
-    with _logged(options.log):
+    with log_to_file(options.log, verbose=options.verbose):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
-            code = await _perform(options, console, answers)
+            code = await _perform(options, console, source)
             tasks.cancel_scope.cancel()
     return code
 
 
-def choose_answers(options: DemoOptions, env: Mapping[str, str]) -> Answers:
-    """Choose what the agent replies with.
+def choose_replies(options: DemoOptions, env: Mapping[str, str]) -> ReplySource:
+    """Choose the source of the agent's replies.
 
-    A folder on the command line comes first; then a model, where there is a key for one; then a folder named
-    in ``AIT_RECORDINGS``, and one beside the checkout; else there are built-in replies.
+    In order: a folder on the command line, a model if there is a key for one, the folder in
+    ``AIT_RECORDINGS``, a folder beside the checkout, built-in replies.
 
     Args:
         options: What the command was given.
         env: The environment.
 
     Returns:
-        The replies.
+        The source.
 
     Raises:
-        CliError: A folder that was named cannot be used.
+        CliError: The folder cannot be used.
     """
     model = Model.from_env(env, options.model)
     if options.recordings is None and model is not None:
         return model
     folder = options.recordings or (Path(named) if (named := env.get("AIT_RECORDINGS")) else None)
     found = folder or beside_the_checkout()
-    built_in = built_in_answers()
+    built_in = built_in_replies()
     if found is not None:
         try:
-            recorded = read_answers(found)
+            recorded = read_replies(found)
         except OSError as error:
             raise CliError(f"unable to read recordings: {error}", MISUSED) from error
         if recorded:
-            # The scenes need three replies that take some time.
-            long = [answer for answer in recorded if answer.is_long]
-            others = [answer for answer in recorded if not answer.is_long]
+            # The scenes need three long replies.
+            long = [reply for reply in recorded if reply.is_long]
+            others = [reply for reply in recorded if not reply.is_long]
             label = f"{len(recorded)} recorded replies"
             return Playback(label, [*long, *built_in[len(long) :], *others], options.speed)
         if folder is not None:
@@ -111,18 +114,18 @@ def choose_answers(options: DemoOptions, env: Mapping[str, str]) -> Answers:
 
 
 def has_screen(console: Console) -> bool:
-    """Tell whether there is a terminal that can be drawn on, whatever the environment forces."""
+    """Return whether the output is a real terminal, whatever the environment forces."""
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
 
 
-async def _perform(options: DemoOptions, console: Console, answers: Answers) -> int:
+async def _perform(options: DemoOptions, console: Console, source: ReplySource) -> int:
     interactive = has_screen(console) and sys.stdin.isatty() and not options.script
     if interactive and not is_supported():
         console.print(
-            Text("This system's terminal cannot be read key by key; here are the prepared scenes.", "yellow")
+            Text("This terminal cannot be read key by key; here are the prepared scenes.", "yellow")
         )
         interactive = False
-    async with stage(answers) as scene:
+    async with stage(source) as scene:
         if interactive:
             await Interactive(scene, console).run(sys.stdin.fileno())
             if scene.figures.tokens:
@@ -151,7 +154,7 @@ async def _play_in_lines(scene: Stage, console: Console) -> list[Check]:
     console.print(f"  server   {scene.server.url}, Ably's protocol on this machine")
     console.print(f"  agent    {scene.agent_url}")
     console.print(f"  people   {' and '.join(person.name for person in scene.people)}")
-    console.print(f"  replies  {scene.answers.label}")
+    console.print(f"  replies  {scene.source.label}")
     script = Script(scene, Lines(console))
     await script.play()
     return script.checks
@@ -176,29 +179,8 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-@contextmanager
-def _logged(path: Path | None) -> Generator[None]:
-    """Write the log to a file; without one, nowhere, for the screen is taken."""
-    root = logging.getLogger()
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8") if path else logging.NullHandler()
-    except OSError as error:
-        raise CliError(f"unable to write the log: {error}", MISUSED) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = root.level
-    root.addHandler(handler)
-    if path is not None:
-        root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(handler)
-        handler.close()
-
-
 def _skip_proxies() -> None:
-    """Keep the Ably SDK from asking a proxy for this machine."""
+    """Keep the Ably SDK from using a proxy for this machine."""
     for name in ("no_proxy", "NO_PROXY"):
         known = os.environ.get(name)
         os.environ[name] = f"{known},127.0.0.1" if known else "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The screen: a panel for each person, the figures, and a line to type on."""
+"""The screen: a panel for each person, the figures, and the input line."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,12 +17,12 @@ from ably_ai_transport.cli.demo.stage import Stage
 
 FRAME_SECONDS = 1 / 20
 _IDLE_FRAMES = 10
-"""Without any change it is drawn again after this many frames: figures settle, windows are resized."""
+"""Frames between redraws without a change: figures settle, windows are resized."""
 _HINTS = {
-    "Alice": "This is Alice's device. Her questions are published on a channel, and an agent is told of them "
-    "over HTTP.",
-    "Bob": "This is Bob's. Replies grow here as they grow at Alice's, and he can stop them. Carol may come "
-    "later, and has missed nothing.",
+    "Alice": "This is Alice's device. Her questions are published on a channel, and an HTTP request "
+    "wakes the agent.",
+    "Bob": "This is Bob's device. Replies grow here as they grow at Alice's, and he can stop them. Carol may "
+    "join later, and misses nothing.",
 }
 _ROLES = {"Alice": "asks", "Bob": "looks on", "Carol": "came late"}
 
@@ -31,7 +31,7 @@ class Screen:
     """Draws a stage.
 
     Attributes:
-        footer: What is drawn below the figures: one or two lines.
+        footer: One or two lines below the figures.
     """
 
     def __init__(self, stage: Stage, console: Console) -> None:
@@ -41,7 +41,7 @@ class Screen:
         self._changed = True
 
     def touch(self) -> None:
-        """Have it drawn again soon."""
+        """Request a redraw."""
         self._changed = True
 
     def __rich__(self) -> RenderableType:
@@ -55,7 +55,7 @@ class Screen:
 
     @asynccontextmanager
     async def shown(self) -> AsyncGenerator[None]:
-        """Take the whole terminal while the block runs."""
+        """Take over the terminal while the block runs."""
         with Live(self, console=self._console, screen=True, auto_refresh=False, transient=True) as live:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_drawn, live)
@@ -76,7 +76,7 @@ class Screen:
     def _title(self) -> Text:
         return Text.assemble(
             (" ably-ai-transport ", "bold reverse"),
-            (f"  one conversation on several devices · {self._stage.answers.label}", "dim"),
+            (f"  one conversation on several devices · {self._stage.source.label}", "dim"),
             no_wrap=True,
             overflow="ellipsis",
         )
@@ -87,7 +87,7 @@ class Screen:
 
 
 def panel_of(person: Participant) -> Panel:
-    """Draw what a person sees."""
+    """Draw a person's view."""
     colour = STYLES.get(person.name, "white")
     title = Text.assemble((person.name, f"bold {colour}"), (f" {_ROLES.get(person.name, '')}", "dim"))
     run = person.last_run

@@ -11,18 +11,18 @@ from ably_ai_transport.cli.problems import CliError
 from ably_ai_transport.conversation import TERMINAL
 
 ENOUGH_TO_CANCEL = 160
-"""Characters after which Bob has seen enough."""
+"""Characters after which Bob cancels."""
 ENOUGH_TO_JOIN = 90
-"""Characters after which Carol comes."""
+"""Characters after which Carol joins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that must be so.
+    """The outcome of a check.
 
     Attributes:
-        passed: Whether it is.
-        text: What it is.
+        passed: Whether it passed.
+        text: The claim that was checked.
     """
 
     passed: bool
@@ -30,14 +30,14 @@ class Check:
 
 
 class Narrator(Protocol):
-    """Shows the scenes to whoever watches."""
+    """Shows the scenes."""
 
     def scene(self, title: str) -> None:
         """Announce a scene."""
         ...
 
     def say(self, text: str) -> None:
-        """Tell what happens."""
+        """Describe an event."""
         ...
 
     def check(self, check: Check) -> None:
@@ -45,7 +45,7 @@ class Narrator(Protocol):
         ...
 
     def watching(self, stage: Stage) -> AbstractAsyncContextManager[None]:
-        """Show how the replies grow, while the block runs."""
+        """Show how the replies grow while the block runs."""
         ...
 
 
@@ -68,7 +68,7 @@ class Script:
             Whether every check passed.
 
         Raises:
-            CliError: Something did not happen at all, or the agent failed.
+            CliError: An awaited event did not happen, or the agent failed.
         """
         await self._two_clients()
         await self._cancel_from_another_client()
@@ -136,7 +136,7 @@ class Script:
         )
 
     async def _ask(self, index: int) -> None:
-        question = self._stage.answers.questions[index]
+        question = self._stage.source.questions[index]
         self._narrator.say(f"Alice: {question}")
         before = self._stage.alice.last_run
         await self._stage.ask(question)
@@ -166,7 +166,7 @@ class Script:
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """Return what did not pass."""
+    """Return the claims that did not hold."""
     return [check.text for check in checks if not check.passed]
 
 

@@ -1,4 +1,4 @@
-"""Everything that the demo runs: the server, the agent, the people. All of it on this machine."""
+"""The stage of the demo: a server, an agent and people, all on this machine."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,34 +8,34 @@ import httpx
 from ably_ai_transport_vercel import UIMessageCodec, text_message
 
 from ably_ai_transport.cli.demo.agent import Agent, serving
-from ably_ai_transport.cli.demo.answers import Answers
 from ably_ai_transport.cli.demo.figures import AGENT, Figures
 from ably_ai_transport.cli.demo.participant import Participant, Run, participant
+from ably_ai_transport.cli.demo.replies import ReplySource
 from ably_ai_transport.cli.problems import CliError
 from ably_ai_transport.local import LocalServer, LocalServerOptions
 
 SESSION_NAME = "demo:kitchen-table"
 ROLLUP_MS = 40
-"""Appends within this time are merged; it is Ably's default."""
+"""Time within which appends are merged; Ably's default."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What is going on.
+    """The server, the agent and the people.
 
     Attributes:
         server: The local server.
         agent: The agent.
         agent_url: The agent's endpoint.
-        answers: What the agent replies with.
-        figures: What went over the wire so far.
-        people: Who takes part, in the order in which they came.
+        source: The agent's replies.
+        figures: Counts of the traffic so far.
+        people: The participants, in the order in which they joined.
     """
 
     server: LocalServer
     agent: Agent
     agent_url: str
-    answers: Answers
+    source: ReplySource
     figures: Figures
     _http: httpx.AsyncClient
     _exits: AsyncExitStack
@@ -52,7 +52,7 @@ class Stage:
         return self.people[1]
 
     async def join(self, name: str) -> Participant:
-        """Let another person in, who reads what was said before.
+        """Add a person, who loads the history.
 
         Args:
             name: The person's name.
@@ -67,7 +67,7 @@ class Stage:
         return newcomer
 
     async def ask(self, text: str) -> Run:
-        """Let Alice ask: publish her question, and tell the agent of it.
+        """Publish Alice's question, and invoke the agent.
 
         Args:
             text: The question.
@@ -76,7 +76,7 @@ class Stage:
             The run that answers it.
 
         Raises:
-            CliError: The agent could not be told.
+            CliError: The agent could not be invoked.
         """
         question = UIMessageCodec().create_user_message(text_message(text))
         run = await self.alice.session.view.send(question)
@@ -89,11 +89,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(answers: Answers) -> AsyncGenerator[Stage]:
-    """Start the server, the agent, Alice and Bob; end them all when the block ends.
+async def stage(source: ReplySource) -> AsyncGenerator[Stage]:
+    """Start the server, the agent, Alice and Bob; stop them when the block ends.
 
     Args:
-        answers: What the agent replies with.
+        source: The agent's replies.
 
     Yields:
         The stage.
@@ -104,11 +104,11 @@ async def stage(answers: Answers) -> AsyncGenerator[Stage]:
         )
         figures = Figures(server.stats, follower="bob")
         server.on_frame(figures.on_frame)
-        agent = Agent(options_of(server, AGENT), answers, figures)
+        agent = Agent(options_of(server, AGENT), source, figures)
         address = await exits.enter_async_context(serving(agent.app()))
-        # Proxies have no business between two programs on one machine.
+        # No proxy between two programs on one machine.
         http = await exits.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=10))
-        scene = Stage(server, agent, f"{address}/api/chat", answers, figures, http, exits)
+        scene = Stage(server, agent, f"{address}/api/chat", source, figures, http, exits)
         await scene.join("Alice")
         await scene.join("Bob")
         scene.bob.session.view.on_message(figures.on_received)

@@ -1,9 +1,10 @@
-"""The Human-Agent Interaction Protocol 1.1.2: clients; servers are in ``ably_ai_transport_haip.server``."""
+"""HAIP, the Human-Agent Interaction Protocol 1.1.2: clients. Servers: ``ably_ai_transport_haip.server``."""
 
 from ably_ai_transport_haip.client import (
     HaipClient,
     HaipClientConfig,
     HaipConnectionState,
+    HaipConstants,
     HaipPerformanceMetrics,
     HaipTransport,
     HTTPStreamingTransport,
@@ -14,8 +15,7 @@ from ably_ai_transport_haip.client import (
     WebSocketTransportOptions,
     create_haip_client,
 )
-from ably_ai_transport_haip.constants import HaipConstants
-from ably_ai_transport_haip.message_options import HaipMessageOptions
+from ably_ai_transport_haip.endpoint import HaipMessageOptions, HaipTool, HaipToolCall, HaipToolResult
 from ably_ai_transport_haip.protocol import (
     FlowControlConfig,
     HaipAuthenticationError,
@@ -30,7 +30,6 @@ from ably_ai_transport_haip.protocol import (
     HaipProtocolError,
     HaipRun,
 )
-from ably_ai_transport_haip.tools import HaipTool, HaipToolCall, HaipToolResult
 
 __all__ = [
     "FlowControlConfig",

@@ -1,14 +1,14 @@
-"""Small tools around messages: making, checking, measuring and delaying."""
+"""HAIP utilities: functions that create, validate and measure messages, and delay calls."""
 
 import asyncio
 import base64
-import binascii
 import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, ParamSpec, cast
 
+from ably_ai_transport_haip.client.backoff import exponential_backoff
 from ably_ai_transport_haip.protocol import (
     HaipEnvelope,
     HaipError,
@@ -16,7 +16,6 @@ from ably_ai_transport_haip.protocol import (
     HaipMessage,
     HaipProtocolError,
     calculate_message_credits,
-    exponential_backoff,
     new_id,
 )
 from ably_ai_transport_haip.protocol.messages import check_envelope
@@ -51,19 +50,19 @@ generate_uuid = new_id
 def create_message(
     event: HaipEventType | str, payload: Mapping[str, object], envelope: HaipEnvelope | None = None
 ) -> HaipMessage:
-    """Make a message.
+    """Create a message.
 
     Args:
-        event: What it is about.
-        payload: What it says.
-        envelope: Where it belongs.
+        event: The type of the message.
+        payload: The payload; its fields depend on the type.
+        envelope: The envelope; empty by default.
 
     Returns:
         The message.
 
     Raises:
         HaipProtocolError: The schema refuses the payload (INVALID_MESSAGE).
-        ValueError: There is no such event.
+        ValueError: The type is unknown.
     """
     kind = HaipEventType(event)
     check_payload(kind, payload)
@@ -77,14 +76,14 @@ def create_text_message(
     run_id: str | None = None,
     thread_id: str | None = None,
 ) -> HaipMessage:
-    """Make the message that begins a text and has all of it; its end is a message of its own.
+    """Create a ``MESSAGE_START`` with a whole text. A ``MESSAGE_END`` has to follow it.
 
     Args:
-        channel: Where to.
+        channel: The channel.
         text: The text.
-        author: Who says it.
-        run_id: The run that it belongs to.
-        thread_id: The conversation.
+        author: The name of the author.
+        run_id: The run of the text.
+        thread_id: The thread of the text.
 
     Returns:
         A ``MESSAGE_START``.
@@ -107,14 +106,14 @@ def create_tool_call(
     run_id: str | None = None,
     thread_id: str | None = None,
 ) -> HaipMessage:
-    """Make a call of a tool.
+    """Create a tool call.
 
     Args:
-        channel: Where to.
-        tool: Its name.
-        params: What it is called with.
-        run_id: The run that it belongs to.
-        thread_id: The conversation.
+        channel: The channel.
+        tool: The name of the tool.
+        params: The parameters; any JSON object.
+        run_id: The run of the call.
+        thread_id: The thread of the call.
 
     Returns:
         A ``TOOL_CALL``.
@@ -129,12 +128,12 @@ def create_tool_call(
 def create_flow_update(
     channel: str, add_messages: int | None = None, add_bytes: int | None = None
 ) -> HaipMessage:
-    """Make a grant of credits.
+    """Create a grant of credits. Zeros are left out, because the schema forbids them.
 
     Args:
         channel: The channel.
-        add_messages: Messages; left out where it is zero, which the schema does not allow.
-        add_bytes: Bytes; the same.
+        add_messages: Message credits.
+        add_bytes: Byte credits.
 
     Returns:
         A ``FLOW_UPDATE``.
@@ -148,13 +147,13 @@ def create_flow_update(
 
 
 def validate_message(message: HaipMessage) -> bool:
-    """Tell whether the schema accepts a message that has all it needs to be sent.
+    """Tell whether a message is complete and the schema accepts it.
 
     Args:
         message: The message.
 
     Returns:
-        Whether its envelope is complete and its payload fits its type.
+        True if it has an id, its envelope is complete and its payload fits its type.
     """
     try:
         check_payload(message.type, message.payload)
@@ -164,13 +163,13 @@ def validate_message(message: HaipMessage) -> bool:
 
 
 def validate_envelope(envelope: HaipEnvelope) -> bool:
-    """Tell whether an envelope has all that goes on the wire.
+    """Tell whether an envelope is complete and the schema accepts it.
 
     Args:
         envelope: The envelope.
 
     Returns:
-        Whether session, channel, number and time are there, and the schema accepts them.
+        True if session, channel, sequence number and timestamp are set and valid.
     """
     if None in (envelope.session_id, envelope.channel, envelope.sequence, envelope.timestamp):
         return False
@@ -182,71 +181,75 @@ def validate_envelope(envelope: HaipEnvelope) -> bool:
 
 
 def generate_timestamp() -> str:
-    """Return the time as messages carry it: milliseconds since 1970, as decimal digits."""
+    """Return the current time: milliseconds since 1970, as decimal digits."""
     return str(time.time_ns() // 1_000_000)
 
 
 def generate_sequence_number() -> str:
-    """Return a number that is larger than all before it, as decimal digits. Clients number by themselves."""
+    """Return the next number of a process-wide counter, as decimal digits. Clients keep their own."""
     return str(next(_numbers))
 
 
 def parse_jwt(token: str) -> dict[str, object]:
-    """Read what a token says, without verifying it: never trust what this returns.
+    """Return the claims of a token. The signature is not verified: do not trust the claims.
 
     Args:
         token: A JSON web token.
 
     Returns:
-        Its claims.
+        The claims.
 
     Raises:
-        HaipError: It is none.
+        HaipError: It is no JSON web token.
     """
     try:
         _, claims, _ = token.split(".")
-        said: object = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-    except (ValueError, binascii.Error) as error:
-        raise HaipError(f"unable to read token; it is no JSON web token: {error}") from error
-    if not isinstance(said, dict):
+        content: object = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    except (AttributeError, ValueError) as error:
+        # Only the type: the error text may hold parts of the token.
+        raise HaipError(f"unable to read token; it is no JSON web token ({type(error).__name__})") from None
+    if not isinstance(content, dict):
         raise HaipError("unable to read token; its claims are no object")
-    return cast("dict[str, object]", said)
+    return cast("dict[str, object]", content)
 
 
 def encode_base64(data: bytes) -> str:
-    """Return bytes as base64."""
+    """Encode bytes as base64."""
     return base64.b64encode(data).decode()
 
 
 def decode_base64(data: str) -> bytes:
-    """Return what base64 stands for.
+    """Decode base64.
 
     Args:
-        data: The text.
+        data: The base64 text.
+
+    Returns:
+        The bytes.
 
     Raises:
-        HaipError: It is no base64.
+        HaipError: The text is no base64.
     """
     try:
         return base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise HaipError(f"unable to read base64; {error}") from error
 
 
 def calculate_byte_credits(data: bytes | str) -> int:
-    """Return what data costs in byte credits: its length, text in UTF-8."""
+    """Return the cost of data in byte credits: its length in bytes, text as UTF-8."""
     return len(data.encode()) if isinstance(data, str) else len(data)
 
 
 def debounce(func: Callable[P, Awaitable[object]], wait: float) -> Callable[P, Awaitable[None]]:
-    """Put calls off until there was silence for a while: of calls in quick succession the last one counts.
+    """Delay calls until none has been made for a while. Of calls in quick succession, only the last is made.
 
     Args:
-        func: What to call.
-        wait: How long there must be silence, in seconds.
+        func: The coroutine function to call.
+        wait: Seconds without a call before the last one is made.
 
     Returns:
-        A function that returns when its call has been made, or another one has taken its place.
+        A coroutine function that returns after its call was made or a later call replaced it.
     """
     newest = 0
 
@@ -262,14 +265,14 @@ def debounce(func: Callable[P, Awaitable[object]], wait: float) -> Callable[P, A
 
 
 def throttle(func: Callable[P, Awaitable[object]], limit: float) -> Callable[P, Awaitable[bool]]:
-    """Let through one call in a while; others do nothing.
+    """Make at most one call per interval and skip the others.
 
     Args:
-        func: What to call.
-        limit: The least time between two calls, in seconds.
+        func: The coroutine function to call.
+        limit: The shortest interval between two calls, in seconds.
 
     Returns:
-        A function that returns whether the call was made.
+        A coroutine function that returns whether the call was made.
     """
     last = -float("inf")
 

@@ -1,8 +1,9 @@
-"""The client, and what carries its frames."""
+"""The HAIP client and its transports."""
 
 from ably_ai_transport_haip.client.client import HaipClient, create_haip_client
 from ably_ai_transport_haip.client.config import (
     HaipClientConfig,
+    HaipConstants,
     HTTPStreamingTransportOptions,
     SSETransportOptions,
     WebSocketTransportOptions,
@@ -18,6 +19,7 @@ __all__ = [
     "HaipClient",
     "HaipClientConfig",
     "HaipConnectionState",
+    "HaipConstants",
     "HaipPerformanceMetrics",
     "HaipTransport",
     "SSETransport",

@@ -1,10 +1,10 @@
-"""The client."""
+"""The HAIP client."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, cast, overload
+from typing import Any, Final, Literal, Self, Unpack, cast, overload
 
 import anyio
 from typing_extensions import TypedDict
@@ -18,13 +18,14 @@ from ably_ai_transport_haip.client.config import (
     TransportOptions,
     WebSocketTransportOptions,
 )
-from ably_ai_transport_haip.client.emitter import Emitter
+from ably_ai_transport_haip.client.events import Emitter, logger
 from ably_ai_transport_haip.client.http import HTTPStreamingTransport, SSETransport
 from ably_ai_transport_haip.client.incoming import IncomingMessages
 from ably_ai_transport_haip.client.link import Link, Patience
 from ably_ai_transport_haip.client.state import HaipConnectionState, HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import HaipTransport
 from ably_ai_transport_haip.client.websocket import WebSocketTransport
+from ably_ai_transport_haip.endpoint import HaipEndpoint
 from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
@@ -41,11 +42,10 @@ from ably_ai_transport_haip.protocol import (
     Received,
     Violated,
 )
-from ably_ai_transport_haip.speaker import HaipSpeaker
 
 
 class ClientOptions(TypedDict, total=False):
-    """The fields of :class:`HaipClientConfig`, as keywords."""
+    """The fields of :class:`HaipClientConfig`, as keyword arguments."""
 
     url: str
     token: Token
@@ -59,16 +59,19 @@ class ClientOptions(TypedDict, total=False):
     options: TransportOptions | None
 
 
-class HaipClient(HaipSpeaker):
-    """Speaks HAIP with a server: runs, texts, tools, sound.
+_EVENTS: Final = ("connect", "disconnect", "handshake", "message", "binary", "error", "credits", "closed")
 
-    A lost connection is made again, and the session goes on: nothing is lost and nothing comes twice, where
-    the server keeps sessions. Whoever sends meanwhile waits.
+
+class HaipClient(HaipEndpoint):
+    """A client of a HAIP server: runs, texts, tools and audio.
+
+    After a lost connection the client connects again and resumes the session. If the server keeps sessions,
+    no message is lost and none arrives twice. Sends wait until the client is connected again.
 
     Args:
-        config: Where to connect, and how to behave.
-        transport: What carries the frames; made from the configuration where it is left out.
-        clock: The time: seconds since 1970.
+        config: The configuration.
+        transport: The transport; built from the configuration by default.
+        clock: Returns the current time: seconds since 1970.
 
     Example:
         >>> config = HaipClientConfig(url="ws://localhost:8080", token="…")  # doctest: +SKIP
@@ -87,7 +90,7 @@ class HaipClient(HaipSpeaker):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
-        self._events = Emitter(on_exception=self._tell_error)
+        self._events = Emitter(_EVENTS, on_exception=self._report)
         super().__init__(
             HaipPeer(
                 PeerConfig(
@@ -109,27 +112,29 @@ class HaipClient(HaipSpeaker):
                 config.heartbeat_interval if heartbeat is None else heartbeat,
                 config.connect_timeout,
             ),
-            on_event=self._take,
-            on_up=lambda: self._events.emit("connect"),
-            on_down=lambda reason: self._events.emit("disconnect", reason),
-            on_error=self._tell_error,
-            on_end=lambda: self._events.emit("closed"),
+            self._events,
+            self._take,
         )
+        # Senders that wait for credits learn that there will be none.
+        self._events.on("closed", self._wake)
+
+    def __repr__(self) -> str:
+        return f"<HaipClient {self.session_id} {self._link.state}>"
 
     # Connection
 
     async def connect(self) -> None:
-        """Connect, and wait for the server to introduce itself.
+        """Connect, and wait for the handshake of the server.
 
         Raises:
-            HaipConnectionError: The server cannot be reached.
+            HaipConnectionError: The server cannot be reached, or sends no handshake in time (TIMEOUT).
             HaipAuthenticationError: The token was refused.
             HaipProtocolError: The server speaks another version (VERSION_INCOMPATIBLE).
         """
         await self._link.open()
 
     async def disconnect(self) -> None:
-        """Disconnect. What has been sent is written before. May be repeated."""
+        """Write the queued messages and disconnect. May be repeated."""
         with anyio.CancelScope(shield=True):
             if self._link.is_up:
                 await self._link.flush()
@@ -137,7 +142,7 @@ class HaipClient(HaipSpeaker):
         self._wake()
 
     def is_connected(self) -> bool:
-        """Tell whether there is a connection on which both sides have introduced themselves."""
+        """Tell whether there is a connection with complete handshakes."""
         return self._link.is_up
 
     async def __aenter__(self) -> Self:
@@ -152,7 +157,7 @@ class HaipClient(HaipSpeaker):
     # State
 
     def get_connection_state(self) -> HaipConnectionState:
-        """Return where the connection stands, with the credits of each channel."""
+        """Return the state of the connection, with the credits of each channel."""
         messages, size = self._peer.credits.snapshot()
         return HaipConnectionState(
             connected=self._transport.is_connected(),
@@ -165,7 +170,7 @@ class HaipClient(HaipSpeaker):
         )
 
     def get_performance_metrics(self) -> HaipPerformanceMetrics:
-        """Return what went over the wire so far."""
+        """Return the traffic so far."""
         return replace(self._link.metrics, connection_time=self._link.connection_time)
 
     # Events
@@ -189,25 +194,30 @@ class HaipClient(HaipSpeaker):
     @overload
     def on(self, event: Literal["credits"], listener: Callable[[str], object]) -> Callable[[], None]: ...
     def on(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
-        """Listen to what happens.
+        """Add a listener.
 
         Args:
-            event: ``connect``; ``disconnect`` with the reason; ``handshake`` with what the server said;
-                ``message`` with each message, in order; ``binary`` with bytes that belong to no message;
-                ``error`` with what went wrong; ``credits`` with a channel whose credits have changed.
-            listener: A plain function. What it raises is logged and told as ``error``.
+            event: ``connect``; ``disconnect`` with the reason; ``handshake`` with its payload; ``message``
+                with each message, in order; ``binary`` with the bytes of a binary frame without a message;
+                ``error`` with an exception; ``credits`` with a channel whose credits changed.
+            listener: A plain function or a coroutine function. Plain functions run at once; each call of a
+                coroutine function runs in a task of its own. An exception of a listener is logged with its
+                traceback and passed to the listeners of ``error``.
 
         Returns:
-            A function that takes the listener away again.
+            A function that removes the listener.
+
+        Raises:
+            ValueError: The event is unknown, or the listener is not callable.
         """
         return self._events.on(event, listener)
 
     def messages(self) -> IncomingMessages:
-        """Iterate over what comes from now on, until the client is disconnected for good.
+        """Iterate over the messages that arrive from now on, until the client is closed.
 
         Returns:
-            An asynchronous iterator over each message, in order. It raises a :class:`HaipError` when more
-            than 10,000 messages have waited for who reads them.
+            An asynchronous iterator over all messages, in order. It raises a :class:`HaipError` if more than
+            10,000 messages wait for the reader.
 
         Example:
             >>> async for message in client.messages():  # doctest: +SKIP
@@ -230,8 +240,9 @@ class HaipClient(HaipSpeaker):
                 if not event.resumed:
                     self._wake()
             case Received():
+                self._log_received(event.message)
                 self._note_run(event.message)
-                self._tell_refusal(event.message)
+                self._report_refusal(event.message)
                 self._events.emit("message", event.message)
             case BinaryReceived():
                 self._events.emit("binary", event.data)
@@ -239,29 +250,30 @@ class HaipClient(HaipSpeaker):
                 self._take_grant(event)
                 self._events.emit("credits", event.channel)
             case Violated():
-                self._tell_error(event.error)
+                self._report(event.error)
             case Lost():
-                self._tell_error(
+                self._report(
                     HaipError(
                         f"messages {event.first} to {event.last} of the server are lost",
                         HaipErrorCode.REPLAY_TOO_OLD,
                     )
                 )
 
-    def _tell_refusal(self, message: HaipMessage) -> None:
+    def _report_refusal(self, message: HaipMessage) -> None:
         if message.type is not HaipEventType.ERROR:
             return
         said, code = str(message.payload.get("message")), str(message.payload.get("code"))
         detail = message.payload.get("detail")
         details = cast("Mapping[str, object]", detail) if isinstance(detail, dict) else None
-        self._tell_error(HaipError(f"the server says: {said}", code, details))
+        self._report(HaipError(f"the server reported an error: {said}", code, details))
 
-    def _tell_error(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
+        logger.debug("Error: %s", error, extra={"haip_session": self.session_id})
         self._events.emit("error", error)
 
 
 def make_transport(config: HaipClientConfig) -> HaipTransport:
-    """Make the transport that a configuration names.
+    """Build the transport of a configuration.
 
     Args:
         config: The configuration.
@@ -270,7 +282,7 @@ def make_transport(config: HaipClientConfig) -> HaipTransport:
         The transport, not connected yet.
 
     Raises:
-        HaipConnectionError: The address is none for this transport.
+        HaipConnectionError: The address does not fit the transport.
         HaipError: The options belong to another transport.
     """
     options = config.options
@@ -283,14 +295,14 @@ def make_transport(config: HaipClientConfig) -> HaipTransport:
             return HTTPStreamingTransport(config.url, config.token, options)
         case _:
             raise HaipError(
-                f"unable to make a transport; {type(options).__name__} are no options of '{config.transport}'"
+                f"unable to build the transport; '{config.transport}' does not take {type(options).__name__}"
             )
 
 
 def create_haip_client(
     config: HaipClientConfig | None = None, /, **options: Unpack[ClientOptions]
 ) -> HaipClient:
-    """Make a client, from a configuration or from its fields.
+    """Build a client, from a configuration or from its fields.
 
     Args:
         config: The configuration.
@@ -298,6 +310,11 @@ def create_haip_client(
 
     Returns:
         The client, not connected yet.
+
+    Raises:
+        ValueError: The configuration is invalid.
+        HaipConnectionError: The address does not fit the transport.
+        HaipError: The options belong to another transport.
 
     Example:
         >>> client = create_haip_client(url="ws://localhost:8080", token="…")

@@ -1,4 +1,4 @@
-"""Frames over HTTP: a response that does not end brings them, requests take them along."""
+"""HTTP transports: frames arrive in one open response and leave in requests."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping
@@ -12,22 +12,21 @@ from ably_ai_transport_haip.client.config import (
     SSETransportOptions,
     Token,
 )
-from ably_ai_transport_haip.client.transport import BaseTransport, refusal
-from ably_ai_transport_haip.client.websocket import with_query
+from ably_ai_transport_haip.client.transport import BaseTransport, refusal, with_query, without_query
 from ably_ai_transport_haip.protocol import HaipConnectionError, new_id
 
 DONE = "[DONE]"
 
 
 class HttpTransport(BaseTransport):
-    """What the two transports over HTTP have in common: how frames go up, and how a response is opened.
+    """Base of the HTTP transports: sends frames in requests and opens the response.
 
     Args:
-        url: ``http://…`` or ``https://…``.
-        token: A JWT, or what fetches one.
-        headers: Headers to send besides the protocol's.
-        cookies: Cookies to send.
-        timeout: How long a request may take to be answered, in seconds.
+        url: The address of the server: ``http://…`` or ``https://…``.
+        token: A JWT, or a function that returns one for each connection.
+        headers: Additional headers of each request.
+        cookies: Cookies of each request.
+        timeout: The longest wait for the response to a request, in seconds.
     """
 
     def __init__(
@@ -40,6 +39,7 @@ class HttpTransport(BaseTransport):
         timeout: float,
     ) -> None:
         super().__init__(url, token)
+        self._post_to = _split(url)
         self._headers = dict(headers)
         self._cookies = dict(cookies)
         self._timeout = timeout
@@ -60,38 +60,42 @@ class HttpTransport(BaseTransport):
         else:
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
+        address, extensions = self._post_to
         try:
-            response = await self._client.post(self.url, content=body, headers=headers, timeout=self._timeout)
+            response = await self._client.post(
+                address, content=body, headers=headers, timeout=self._timeout, extensions=extensions
+            )
         except httpx.HTTPError as error:
-            raise HaipConnectionError(f"unable to send; {error or type(error).__name__}") from error
+            raise HaipConnectionError(f"unable to send; {str(error) or type(error).__name__}") from error
         if response.is_error:
-            raise refusal(response.status_code, response.text)
+            raise refusal(response.status_code, response.text, self._bearer)
 
     async def _open_stream(self, token: str, accept: str, **params: str) -> None:
         self._bearer = token
-        # Requests name the stream that they belong to; a token alone may have several.
+        # Requests name their stream, because one token may have several.
         self._stream_id = new_id()
         limits = httpx.Timeout(self._timeout, read=None)
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(headers=self._headers, cookies=self._cookies, timeout=limits)
         )
         headers = _authorization(token) | {"Accept": accept, "Cache-Control": "no-store"}
-        request = self._client.stream(
-            "GET", with_query(self.url, token=token, stream_id=self._stream_id, **params), headers=headers
-        )
+        address, extensions = _split(self._url, token=token, stream_id=self._stream_id, **params)
+        request = self._client.stream("GET", address, headers=headers, extensions=extensions)
         try:
             self._response = await self._stack.enter_async_context(request)
         except httpx.HTTPError as error:
             await self._shut()
-            raise HaipConnectionError(f"unable to connect to {self.url}; {error}") from error
+            raise HaipConnectionError(
+                f"unable to connect to {without_query(self._url)}; {str(error) or type(error).__name__}"
+            ) from error
         if self._response.is_error:
             text = (await self._response.aread()).decode(errors="replace")
             status = self._response.status_code
             await self._shut()
-            raise refusal(status, text)
+            raise refusal(status, text, token)
 
     async def _events(self) -> AsyncIterator[str | bytes]:
-        """Read frames out of server-sent events."""
+        """Read the frames of server-sent events."""
         if self._response is None:
             return
         try:
@@ -103,7 +107,9 @@ class HttpTransport(BaseTransport):
                 elif event.event in ("message", "haip-message", "haip-error") and event.data:
                     yield event.data
         except httpx.HTTPError as error:
-            raise HaipConnectionError(f"the connection was lost: {error or type(error).__name__}") from error
+            raise HaipConnectionError(
+                f"the connection was lost: {str(error) or type(error).__name__}"
+            ) from error
 
     async def _shut(self) -> None:
         self._client = self._response = None
@@ -112,12 +118,12 @@ class HttpTransport(BaseTransport):
 
 
 class SSETransport(HttpTransport):
-    """Server-sent events down, requests up.
+    """Frames arrive as server-sent events and leave in requests.
 
     Args:
-        url: Where the events are.
-        token: A JWT, or what fetches one.
-        options: Options.
+        url: The address of the event stream.
+        token: A JWT, or a function that returns one for each connection.
+        options: The options.
     """
 
     def __init__(self, url: str, token: Token, options: SSETransportOptions | None = None) -> None:
@@ -132,14 +138,14 @@ class SSETransport(HttpTransport):
 
 
 class HTTPStreamingTransport(HttpTransport):
-    """A streamed response down, and requests up.
+    """Frames arrive in a streamed response and leave in requests.
 
-    Servers that stream one JSON object a line instead of events are understood as well.
+    The response may be server-sent events, or one JSON object per line.
 
     Args:
-        url: Where the stream is.
-        token: A JWT, or what fetches one.
-        options: Options.
+        url: The address of the stream.
+        token: A JWT, or a function that returns one for each connection.
+        options: The options.
     """
 
     def __init__(self, url: str, token: Token, options: HTTPStreamingTransportOptions | None = None) -> None:
@@ -165,9 +171,19 @@ class HTTPStreamingTransport(HttpTransport):
                 if text:
                     yield text
         except httpx.HTTPError as error:
-            raise HaipConnectionError(f"the connection was lost: {error or type(error).__name__}") from error
+            raise HaipConnectionError(
+                f"the connection was lost: {str(error) or type(error).__name__}"
+            ) from error
 
 
 def _authorization(token: str) -> dict[str, str]:
-    # A header cannot end in a space.
+    # A header must not end in a space.
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _split(url: str, **params: str) -> tuple[str, dict[str, bytes]]:
+    """Return an address without its query, and the extension of httpx that sends the query all the same.
+
+    httpx logs the address of each request, and the query holds the token.
+    """
+    return without_query(url), {"target": httpx.URL(with_query(url, **params)).raw_path}

@@ -1,25 +1,22 @@
-"""Messages to iterate over."""
+"""Incoming messages as an asynchronous iterator."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import anyio
 
-from ably_ai_transport_haip.client.emitter import Emitter
+from ably_ai_transport_haip.client.events import Emitter
 from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, HaipMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 KEPT: Final = 10_000
-"""Messages that may wait for who reads them."""
+"""The largest number of messages that wait for the reader."""
 
 
 class IncomingMessages:
-    """What comes from the moment on at which it was made, until the client is disconnected for good.
+    """The messages of a client, from the creation of this iterator until the client is closed.
 
     Args:
-        events: The client's events.
+        events: The events of the client.
     """
 
     def __init__(self, events: Emitter) -> None:
@@ -27,10 +24,7 @@ class IncomingMessages:
         self._news = anyio.Event()
         self._is_over = False
         self._overran = False
-        self._offs: list[Callable[[], None]] = [
-            events.on("message", self._take),
-            events.on("closed", self._end),
-        ]
+        self._offs = [events.on("message", self._take), events.on("closed", self._end)]
 
     def __aiter__(self) -> Self:
         return self
@@ -39,7 +33,7 @@ class IncomingMessages:
         while not self._waiting:
             if self._overran:
                 raise HaipError(
-                    f"unable to go on; {KEPT} messages were waiting for who reads them",
+                    f"unable to iterate over messages; more than {KEPT} were waiting for the reader",
                     HaipErrorCode.FLOW_CONTROL,
                 )
             if self._is_over:
@@ -48,7 +42,7 @@ class IncomingMessages:
         return self._waiting.popleft()
 
     async def aclose(self) -> None:
-        """Take no more messages."""
+        """Drop the waiting messages and end the iteration."""
         self._waiting.clear()
         self._end()
 
@@ -58,14 +52,14 @@ class IncomingMessages:
             self._end()
             return
         self._waiting.append(message)
-        self._tell()
+        self._wake()
 
     def _end(self) -> None:
         self._is_over = True
         for off in self._offs:
             off()
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._news.set()
         self._news = anyio.Event()

@@ -1,14 +1,17 @@
-"""The connection of a client: kept up, and made again when it is lost."""
+"""Link: keeps one client connected, and connects again after a lost connection."""
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
 
 import anyio
 
+from ably_ai_transport_haip.client.backoff import exponential_backoff
+from ably_ai_transport_haip.client.events import Emitter, logger
 from ably_ai_transport_haip.client.state import HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import CLEAN, HaipTransport
 from ably_ai_transport_haip.protocol import (
@@ -16,32 +19,59 @@ from ably_ai_transport_haip.protocol import (
     HaipConnectionError,
     HaipError,
     HaipErrorCode,
-    HaipEventType,
-    HaipMessage,
     HaipPeer,
     HaipProtocolError,
     Handshaken,
     PeerEvent,
     Violated,
-    exponential_backoff,
 )
 
-logger = logging.getLogger("ably_ai_transport_haip")
+MOST_DELAY: Final = 30.0
+JITTER: Final = 0.25
+MISSED_HEARTBEATS: Final = 3
 
-MOST_DELAY = 30.0
-JITTER = 0.25
-MISSED_HEARTBEATS = 3
+
+class LinkState(StrEnum):
+    """The states of a link."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    UP = "up"
+    RECONNECTING = "reconnecting"
+
+
+class Trigger(StrEnum):
+    """The events that move a link from one state to another."""
+
+    OPEN = "open"
+    HANDSHAKE = "handshake"
+    LOST = "lost"
+    END = "end"
+
+
+TRANSITIONS: Final[Mapping[tuple[LinkState, Trigger], LinkState]] = {
+    (LinkState.CLOSED, Trigger.OPEN): LinkState.CONNECTING,
+    (LinkState.CONNECTING, Trigger.HANDSHAKE): LinkState.UP,
+    (LinkState.CONNECTING, Trigger.END): LinkState.CLOSED,
+    (LinkState.UP, Trigger.LOST): LinkState.RECONNECTING,
+    (LinkState.UP, Trigger.END): LinkState.CLOSED,
+    (LinkState.RECONNECTING, Trigger.HANDSHAKE): LinkState.UP,
+    (LinkState.RECONNECTING, Trigger.LOST): LinkState.RECONNECTING,
+    (LinkState.RECONNECTING, Trigger.END): LinkState.CLOSED,
+}
+"""The state after each trigger. A pair that is not listed changes nothing: a link that loses its first
+connection, for example, does not try again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long and how often a link tries. Times are seconds.
+    """The limits of a link. Times are in seconds.
 
     Attributes:
-        attempts: How often to connect again before giving up.
-        delay: What to wait before the first of these attempts.
-        heartbeat: How often to ask whether the other side is there.
-        timeout: How long a connection may take, with its handshake.
+        attempts: The number of attempts to connect again.
+        delay: The delay before the first of these attempts.
+        heartbeat: The interval between pings.
+        timeout: The longest time for a connection with its handshake.
     """
 
     attempts: int
@@ -54,18 +84,16 @@ class Link:
     """Moves frames between a peer and a transport, in one task from the first connection to the last.
 
     Args:
-        peer: The protocol.
-        transport: What carries the frames.
-        patience: How long and how often it tries.
-        on_event: Called with what the peer says.
-        on_up: Called when there is a connection with its handshake.
-        on_down: Called with the reason when it is lost or closed.
-        on_error: Called with what went wrong.
-        on_end: Called when there will be no connection any more.
+        peer: The protocol state.
+        transport: The transport.
+        patience: The limits.
+        events: Emits ``connect``, ``disconnect``, ``error`` and ``closed``.
+        take: Called with each event of the peer.
 
     Attributes:
-        attempts: How often it has been tried to connect again since the connection was lost.
-        metrics: What went over the wire.
+        state: The state.
+        attempts: The number of attempts to connect again since the connection was lost.
+        metrics: The traffic.
     """
 
     def __init__(
@@ -73,21 +101,14 @@ class Link:
         peer: HaipPeer,
         transport: HaipTransport,
         patience: Patience,
-        *,
-        on_event: Callable[[PeerEvent], None],
-        on_up: Callable[[], None],
-        on_down: Callable[[str], None],
-        on_error: Callable[[Exception], None],
-        on_end: Callable[[], None],
+        events: Emitter,
+        take: Callable[[PeerEvent], None],
     ) -> None:
         self._peer = peer
         self._transport = transport
         self._patience = patience
-        self._on_event = on_event
-        self._on_up = on_up
-        self._on_down = on_down
-        self._on_error = on_error
-        self._on_end = on_end
+        self._events = events
+        self._take_event = take
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] | None = None
         self._lost = asyncio.Event()
@@ -95,15 +116,15 @@ class Link:
         self._writing = asyncio.Lock()
         self._reason = CLEAN
         self._failure: HaipError | None = None
-        self._has_been_up = False
         self._heard = 0.0
-        self._up_since: float | None = None
+        self._up_since = 0.0
+        self.state = LinkState.CLOSED
         self.attempts = 0
         self.metrics = HaipPerformanceMetrics()
         transport.on("message", self._take_text)
         transport.on("binary", self._take_binary)
         transport.on("disconnect", self._lose)
-        transport.on("error", self._hear_of)
+        transport.on("error", self._take_error)
 
     @property
     def is_up(self) -> bool:
@@ -112,21 +133,22 @@ class Link:
 
     @property
     def connection_time(self) -> float:
-        """For how many seconds there has been a connection, in all."""
-        now = 0.0 if self._up_since is None else time.monotonic() - self._up_since
-        return self.metrics.connection_time + now
+        """The total time with a connection, in seconds."""
+        current = time.monotonic() - self._up_since if self.state is LinkState.UP else 0.0
+        return self.metrics.connection_time + current
 
     async def open(self) -> None:
         """Connect.
 
         Raises:
-            HaipConnectionError: The server cannot be reached, or does not introduce itself in time.
+            HaipConnectionError: The server cannot be reached, or sends no handshake in time.
             HaipAuthenticationError: The token was refused.
-            HaipError: The server speaks another version.
+            HaipProtocolError: The server speaks another version.
         """
         if self._task is not None and not self._task.done():
             await self.ready()
             return
+        self._move(Trigger.OPEN)
         self._ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.get_running_loop().create_task(self._run())
         try:
@@ -136,86 +158,141 @@ class Link:
             raise
 
     async def close(self) -> None:
-        """Disconnect; whoever waits for a connection is told that there will be none."""
-        task, self._task = self._task, None
+        """Disconnect. Senders that wait for a connection get an error."""
+        task = self._task
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
+            self._task = None
 
     async def ready(self) -> None:
-        """Wait until there is a connection.
+        """Wait until there is a connection with its handshake.
 
         Raises:
-            HaipError: There is none, and there will be none.
+            HaipError: There is no connection, and none is attempted.
         """
         if self._ready is None:
             raise HaipConnectionError("unable to send; the client is not connected (await connect() first)")
         await asyncio.shield(self._ready)
 
     async def flush(self) -> None:
-        """Write what the peer has to send."""
+        """Write the frames that the peer has queued."""
         async with self._writing:
             if not self._transport.is_connected():
                 return
             try:
                 while (frame := self._peer.next_outgoing()) is not None:
-                    # Nothing may come between the two halves of a message.
+                    # The two frames of a message must not be separated.
                     with anyio.CancelScope(shield=frame.binary is not None):
                         for data in (frame.text, frame.binary):
                             if data is not None:
                                 await self._transport.send(data)
                                 self._count(sent=data)
-            except HaipError as error:
-                # What was not written is written again when the session goes on.
+            except (HaipError, OSError) as error:
+                # The frames that were not written are replayed when the session is resumed.
                 self._lose(str(error))
 
+    def _move(self, trigger: Trigger, reason: str = CLEAN) -> bool:
+        """Follow the table of transitions.
+
+        Args:
+            trigger: The event.
+            reason: The reason of a disconnect.
+
+        Returns:
+            Whether the table lists the trigger for the current state.
+        """
+        before, after = self.state, TRANSITIONS.get((self.state, trigger))
+        if after is None:
+            return False
+        self.state = after
+        logger.debug("Link: %s -> %s", before, after, extra={"haip_session": self._peer.session_id})
+        if before is LinkState.UP:
+            now = time.monotonic()
+            spent = self.metrics.connection_time + now - self._up_since
+            self.metrics = replace(self.metrics, connection_time=spent)
+            self._log_end(reason)
+            self._events.emit("disconnect", reason)
+        if after is LinkState.UP:
+            self._up_since = time.monotonic()
+            self.attempts = 0
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+            logger.info("Connected", extra={"haip_session": self._peer.session_id})
+            self._events.emit("connect")
+        if after is LinkState.RECONNECTING and (self._ready is None or self._ready.done()):
+            self._ready = asyncio.get_running_loop().create_future()
+        if after is LinkState.CLOSED:
+            self._give_up(HaipConnectionError("unable to send; the connection is closed"))
+            self._events.emit("closed")
+        return True
+
+    def _log_end(self, reason: str) -> None:
+        logger.info("Disconnected: %s", reason, extra={"haip_session": self._peer.session_id})
+
     def _give_up(self, error: HaipError) -> None:
-        """Tell who waits for a connection, and who will, that there is none."""
+        """Fail the senders that wait for a connection."""
         ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
             ready.set_exception(error)
-            # Nobody need wait for it.
+            # Marks the exception as seen: there may be no sender.
             ready.exception()
 
     async def _run(self) -> None:
         try:
-            while True:
-                try:
-                    await self._live()
-                    return
-                except HaipAuthenticationError as error:
-                    self._fail(error)
-                    return
-                except HaipConnectionError as error:
-                    if not self._has_been_up or self.attempts >= self._patience.attempts:
-                        self._fail(error)
-                        return
-                except HaipError as error:
-                    self._fail(error)
-                    return
-                if self._ready is None or self._ready.done():
-                    self._ready = asyncio.get_running_loop().create_future()
-                await asyncio.sleep(
-                    exponential_backoff(self.attempts, self._patience.delay, MOST_DELAY, JITTER)
+            while (error := await self._live()) is not None:
+                is_retried = (
+                    isinstance(error, HaipConnectionError) and self.attempts < self._patience.attempts
                 )
+                was_up = self.state is not LinkState.CONNECTING
+                if not (self._move(Trigger.LOST, self._reason) and is_retried):
+                    self._fail(error, was_up=was_up)
+                    return
+                delay = exponential_backoff(self.attempts, self._patience.delay, MOST_DELAY, JITTER)
+                logger.debug("Attempt %d to connect again, in %.1f s", self.attempts + 1, delay)
+                await asyncio.sleep(delay)
                 self.attempts += 1
+        except Exception:  # noqa: BLE001 - nobody awaits this task
+            logger.exception("The connection failed for an unexpected reason")
+            self._fail(HaipConnectionError("unable to go on; see the log"), was_up=True)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._transport.disconnect()
-            self._went_down(CLEAN)
-            self._give_up(HaipConnectionError("unable to send; the connection is closed"))
-            self._on_end()
+            self._move(Trigger.END)
 
-    def _fail(self, error: HaipError) -> None:
-        if self._has_been_up:
-            self._on_error(error)
+    def _fail(self, error: HaipError, *, was_up: bool) -> None:
+        if was_up:
+            # Nobody awaits connect() any more, so the listeners are told.
+            logger.warning("The connection is given up: %s", error)
+            self._events.emit("error", error)
         self._give_up(error)
 
-    async def _live(self) -> None:
-        """Live through one connection; return when the server has closed it in peace."""
+    async def _live(self) -> HaipError | None:
+        """Run one connection to its end; return None after the server closed it normally."""
         self._lost = asyncio.Event()
+        self._reason, self._failure = CLEAN, None
         self._peer.reconnect()
+        try:
+            await self._connect()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                tasks.start_soon(self._beat)
+                await self._lost.wait()
+                tasks.cancel_scope.cancel()
+        except HaipError as error:
+            self._reason = str(error)
+            return error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._transport.disconnect()
+        if self._failure is not None:
+            return self._failure
+        return (
+            None if self._reason == CLEAN else HaipConnectionError(f"the connection was lost: {self._reason}")
+        )
+
+    async def _connect(self) -> None:
         try:
             with anyio.fail_after(self._patience.timeout):
                 await self._transport.connect()
@@ -225,27 +302,19 @@ class Link:
                     await self._work.wait()
                     self._work.clear()
         except TimeoutError:
-            await self._transport.disconnect()
             raise HaipConnectionError(
-                f"unable to connect; there was no handshake within {self._patience.timeout} s",
+                f"unable to connect; no handshake arrived within {self._patience.timeout} s",
                 HaipErrorCode.TIMEOUT,
             ) from None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write)
-            tasks.start_soon(self._beat)
-            await self._lost.wait()
-            tasks.cancel_scope.cancel()
-        reason = self._reason
-        await self._transport.disconnect()
-        self._went_down(reason)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        if reason != CLEAN:
-            raise HaipConnectionError(f"the connection was lost: {reason}")
+        except HaipError:
+            raise
+        except Exception as error:
+            # A token function or a transport of the user failed.
+            logger.exception("Unable to connect")
+            raise HaipConnectionError(f"unable to connect; {type(error).__name__} was raised") from error
 
     async def _write(self) -> None:
-        """Write what the peer says by itself: answers, grants, what has waited, and what is due."""
+        """Write the frames that the peer queues by itself, and do its work when it is due."""
         while True:
             due = self._peer.due
             wait = None if due is None else max(0.0, due - self._peer.config.clock())
@@ -261,29 +330,24 @@ class Link:
             await asyncio.sleep(self._patience.heartbeat)
             if time.monotonic() - self._heard > MISSED_HEARTBEATS * self._patience.heartbeat:
                 self._lose("the server does not answer")
-            self._peer.send(HaipMessage(HaipEventType.PING, {"nonce": str(time.monotonic_ns())}))
-            # Somebody else writes it: who listens for a sign of life must not be stuck in writing.
+            self._peer.ping(str(time.monotonic_ns()))
+            # The writer sends it: this task must not block in a write while it checks for answers.
             self._work.set()
 
-    def _hear_of(self, error: Exception) -> None:
+    def _take_error(self, error: Exception) -> None:
         if isinstance(error, HaipAuthenticationError | HaipProtocolError):
-            # It would be the same another time.
+            # Another attempt would fail in the same way.
             self._failure = error
-        if self._has_been_up or self._failure is None:
-            self._on_error(error)
+            if self.state is LinkState.CONNECTING:
+                # connect() raises it.
+                return
+        self._events.emit("error", error)
 
     def _lose(self, reason: str) -> None:
         if not self._lost.is_set():
             self._reason = reason
             self._lost.set()
             self._work.set()
-
-    def _went_down(self, reason: str) -> None:
-        if self._up_since is None:
-            return
-        self.metrics = replace(self.metrics, connection_time=self.connection_time)
-        self._up_since = None
-        self._on_down(reason)
 
     def _take_text(self, text: str) -> None:
         self._count(received=text)
@@ -301,19 +365,11 @@ class Link:
     def _take_events(self, events: Sequence[PeerEvent]) -> None:
         for event in events:
             if isinstance(event, Handshaken):
-                self._came_up()
+                self._move(Trigger.HANDSHAKE)
             if isinstance(event, Violated) and event.fatal:
                 self._failure = event.error
                 self._lose(str(event.error))
-            self._on_event(event)
-
-    def _came_up(self) -> None:
-        self._up_since = time.monotonic()
-        self._has_been_up = True
-        self.attempts = 0
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
-        self._on_up()
+            self._take_event(event)
 
     def _count(self, *, sent: str | bytes = b"", received: str | bytes = b"") -> None:
         old = self.metrics
@@ -321,11 +377,11 @@ class Link:
             old,
             messages_sent=old.messages_sent + bool(sent and isinstance(sent, str)),
             messages_received=old.messages_received + bool(received and isinstance(received, str)),
-            bytes_sent=old.bytes_sent + _bytes(sent),
-            bytes_received=old.bytes_received + _bytes(received),
+            bytes_sent=old.bytes_sent + _size(sent),
+            bytes_received=old.bytes_received + _size(received),
             last_updated=time.time(),
         )
 
 
-def _bytes(data: str | bytes) -> int:
+def _size(data: str | bytes) -> int:
     return len(data.encode()) if isinstance(data, str) else len(data)

@@ -1,4 +1,4 @@
-"""What a client tells of itself."""
+"""Snapshots of a client: the state of its connection, and its traffic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HaipConnectionState:
-    """Where a connection stands, at one moment.
+    """The state of a connection at one moment.
 
     Attributes:
-        connected: Whether there is a connection.
-        handshake_completed: Whether the server has introduced itself on it.
-        session_id: The session.
-        last_ack: The number of the newest message that the server says to have; empty before it says so.
-        reconnect_attempts: How often it has been tried to connect again since the connection was lost.
-        credits: Messages that may be sent, by channel.
-        byte_credits: Bytes that may be sent, by channel.
+        connected: Whether the transport is connected.
+        handshake_completed: Whether both handshakes are complete.
+        session_id: The session, a UUID.
+        last_ack: The newest sequence number that the server acked, as decimal digits; empty before the first.
+        reconnect_attempts: The number of attempts to connect again since the connection was lost.
+        credits: Message credits by channel.
+        byte_credits: Byte credits by channel.
     """
 
     connected: bool
@@ -29,15 +29,15 @@ class HaipConnectionState:
 
 @dataclass(frozen=True, slots=True)
 class HaipPerformanceMetrics:
-    """What went over the wire.
+    """The traffic of a client.
 
     Attributes:
-        messages_sent: Messages that were sent, control included.
-        messages_received: Messages that came.
-        bytes_sent: Bytes of frames that were sent.
-        bytes_received: Bytes of frames that came.
-        connection_time: For how many seconds there has been a connection, in all.
-        last_updated: When anything last changed: seconds since 1970.
+        messages_sent: Sent messages, control messages included.
+        messages_received: Received messages, control messages included.
+        bytes_sent: Bytes of sent frames.
+        bytes_received: Bytes of received frames.
+        connection_time: Total time with a connection, in seconds.
+        last_updated: The time of the newest frame: seconds since 1970.
     """
 
     messages_sent: int = 0

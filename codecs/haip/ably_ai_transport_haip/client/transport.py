@@ -1,48 +1,51 @@
-"""What every transport can do, and what they have in common."""
+"""Transports: the interface, and the base of the three implementations."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Literal, Protocol, overload, runtime_checkable
-from urllib.parse import urlsplit
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Literal, Protocol, overload, runtime_checkable
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ably_ai_transport_haip.client.config import Token
-from ably_ai_transport_haip.client.emitter import Emitter, logger
+from ably_ai_transport_haip.client.events import Emitter, logger
 from ably_ai_transport_haip.protocol import HaipAuthenticationError, HaipConnectionError, HaipError
 
-CLEAN = "clean"
+CLEAN: Final = "clean"
+HIDDEN: Final = "***"
+_EVENTS: Final = ("connect", "disconnect", "message", "binary", "error")
 
 
 @runtime_checkable
 class HaipTransport(Protocol):
-    """Carries frames. Bring your own to a client that talks over something else."""
+    """Carries the frames of a client. Implement it to connect over something else."""
 
     async def connect(self) -> None:
         """Open the connection.
 
         Raises:
-            HaipConnectionError: It cannot be opened.
+            HaipConnectionError: The connection cannot be opened.
             HaipAuthenticationError: The token was refused.
         """
         ...
 
     async def disconnect(self) -> None:
-        """Close the connection; nothing happens where it is closed."""
+        """Close the connection. Does nothing if it is closed."""
         ...
 
     async def send(self, data: str | bytes) -> None:
         """Send a frame.
 
         Args:
-            data: A text frame, or a binary one.
+            data: A text frame (``str``) or a binary frame (``bytes``).
 
         Raises:
-            HaipConnectionError: The connection is gone.
+            HaipConnectionError: The connection is closed.
         """
         ...
 
     def is_connected(self) -> bool:
-        """Tell whether frames can be sent."""
+        """Tell whether the connection is open."""
         ...
 
     @overload
@@ -56,49 +59,68 @@ class HaipTransport(Protocol):
     @overload
     def on(self, event: Literal["error"], listener: Callable[[Exception], object]) -> Callable[[], None]: ...
     def on(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
-        """Listen to what happens.
+        """Add a listener.
 
         Args:
-            event: ``connect``; ``disconnect``, with the reason, which is ``clean`` where nobody lost
-                anything; ``message`` with a text frame; ``binary`` with a binary frame; ``error``.
-            listener: Called with it.
+            event: ``connect``; ``disconnect`` with the reason, ``clean`` if the server closed the connection
+                normally; ``message`` with a text frame; ``binary`` with a binary frame; ``error`` with an
+                exception.
+            listener: A plain function or a coroutine function.
 
         Returns:
-            A function that takes the listener away again.
+            A function that removes the listener.
         """
         ...
 
 
 class BaseTransport:
-    """Reads frames in a task of its own, which :meth:`disconnect` awaits."""
+    """Base of the transports: reads frames in a task that :meth:`disconnect` stops.
 
-    def __init__(self, url: str, token: Token) -> None:
-        if urlsplit(url).scheme not in self.schemes:
-            raise HaipConnectionError(
-                f"unable to connect; '{url}' is no address for this transport"
-                f" (it begins with {' or '.join(f'{scheme}://' for scheme in self.schemes)})"
-            )
-        self.url = url
-        self._token = token
-        self._emitter = Emitter()
-        self._reader: asyncio.Task[None] | None = None
-        self._connected = False
+    Args:
+        url: The address of the server.
+        token: A JWT, or a function that returns one for each connection.
+
+    Raises:
+        HaipConnectionError: The address does not fit this transport.
+    """
 
     schemes: tuple[str, ...] = ("http", "https")
 
+    def __init__(self, url: str, token: Token) -> None:
+        try:
+            parts = urlsplit(url)
+            fits = parts.scheme in self.schemes and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:
+            fits = False
+        if not fits:
+            raise HaipConnectionError(
+                f"unable to connect; '{without_query(url)}' is no address for this transport"
+                f" (it begins with {' or '.join(f'{scheme}://' for scheme in self.schemes)})"
+            )
+        self._url = url
+        self._token = token
+        self._emitter = Emitter(_EVENTS)
+        self._reader: asyncio.Task[None] | None = None
+        self._connected = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({without_query(self._url)!r})"
+
     def is_connected(self) -> bool:
-        """Tell whether frames can be sent."""
+        """Tell whether the connection is open."""
         return self._connected
 
     def on(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
-        """Listen to what happens; see :class:`HaipTransport`."""
+        """Add a listener; see :class:`HaipTransport`."""
         return self._emitter.on(event, listener)
 
     async def connect(self) -> None:
         """Open the connection; see :class:`HaipTransport`."""
         if self._reader is not None:
             await self.disconnect()
-        await self._open(self._token if isinstance(self._token, str) else await self._token())
+        logger.debug("Connecting to %s", without_query(self._url))
+        await self._open(await self._current_token())
         self._connected = True
         self._emitter.emit("connect")
         self._reader = asyncio.get_running_loop().create_task(self._read())
@@ -113,6 +135,18 @@ class BaseTransport:
                 await asyncio.wait([reader])
         await self._shut()
 
+    async def _current_token(self) -> str:
+        if isinstance(self._token, str):
+            return self._token
+        token = self._token()
+        if inspect.isawaitable(token):
+            token = await token
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise HaipAuthenticationError(
+                f"unable to connect; the token function returned {type(token).__name__}, not text"
+            )
+        return token
+
     async def _read(self) -> None:
         reason = CLEAN
         try:
@@ -121,9 +155,9 @@ class BaseTransport:
         except HaipError as error:
             reason = str(error)
             self._emitter.emit("error", error)
-        except Exception as error:  # noqa: BLE001 - whatever ends the reading, the client learns of it
-            logger.exception("A transport failed")
-            reason = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - the reason of the disconnect, whatever it is
+            logger.exception("Unable to read from %s", without_query(self._url))
+            reason = f"unable to read; {type(error).__name__}"
             self._emitter.emit("error", HaipConnectionError(reason))
         if self._connected:
             self._connected = False
@@ -139,16 +173,58 @@ class BaseTransport:
         raise NotImplementedError
 
 
-def refusal(status: int, text: str) -> HaipError:
-    """Return the error that an HTTP status stands for.
+def refusal(status: int, text: str, token: str = "") -> HaipError:
+    """Return the error for an HTTP status.
 
     Args:
         status: The status.
-        text: What the server said.
+        text: The body of the response.
+        token: The token of the request; replaced wherever the body repeats it.
 
     Returns:
-        The error.
+        The error: an authentication error for 401 and 403, else a connection error.
     """
-    said = f"unable to connect; the server answered {status}: {text[:200]}"
-    details: Mapping[str, Any] = {"status": status}
-    return (HaipAuthenticationError if status in (401, 403) else HaipConnectionError)(said, details=details)
+    shown = text.replace(token, HIDDEN) if token else text
+    kind = HaipAuthenticationError if status in (401, 403) else HaipConnectionError
+    return kind(f"unable to connect; the server answered {status}: {shown[:200]}", details={"status": status})
+
+
+def with_query(url: str, **params: str) -> str:
+    """Add query parameters to an address.
+
+    Args:
+        url: The address.
+        **params: The parameters.
+
+    Returns:
+        The address with the parameters.
+
+    Example:
+        >>> with_query("ws://localhost/?a=1", token="x y")
+        'ws://localhost/?a=1&token=x+y'
+    """
+    parts = urlsplit(url)
+    query = "&".join(part for part in (parts.query, urlencode(params)) if part)
+    return urlunsplit(parts._replace(query=query, path=parts.path or "/"))
+
+
+def without_query(url: str) -> str:
+    """Return an address for messages: without its query and its credentials, which may be secrets.
+
+    Args:
+        url: The address.
+
+    Returns:
+        Scheme, host, port and path.
+
+    Example:
+        >>> without_query("ws://me:secret@localhost:80/haip?token=x")
+        'ws://localhost:80/haip'
+    """
+    address, _, _ = url.partition("?")
+    address, _, _ = address.partition("#")
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address.rpartition("@")[2]
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -1,26 +1,45 @@
-"""Frames over a WebSocket."""
+"""The WebSocket transport."""
 
+import logging
+import re
 from collections.abc import AsyncIterator
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from ably_ai_transport_haip.client.config import Token, WebSocketTransportOptions
-from ably_ai_transport_haip.client.transport import BaseTransport, refusal
+from ably_ai_transport_haip.client.transport import HIDDEN, BaseTransport, refusal, with_query, without_query
 from ably_ai_transport_haip.protocol import HaipAuthenticationError, HaipConnectionError, HaipProtocolError
 
-_NORMAL = (1000, 1001)
-_POLICY = 1008
+_NORMAL: Final = (1000, 1001)
+_POLICY: Final = 1008
+
+
+class _HideTokens(logging.Filter):
+    """Replaces tokens in the log records of the websockets library, which logs the request line."""
+
+    _token: Final = re.compile(r"(?<=[?&]token=)[^&\s]+")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                self._token.sub(HIDDEN, value) if isinstance(value, str) else value for value in record.args
+            )
+        return True
+
+
+_wire_logger = logging.getLogger("ably_ai_transport_haip.client.websocket")
+_wire_logger.addFilter(_HideTokens())
 
 
 class WebSocketTransport(BaseTransport):
-    """A WebSocket: one connection both ways.
+    """Frames over one WebSocket, in both directions.
 
     Args:
-        url: ``ws://…`` or ``wss://…``.
-        token: A JWT, or what fetches one.
-        options: Options.
+        url: The address of the server: ``ws://…`` or ``wss://…``.
+        token: A JWT, or a function that returns one for each connection.
+        options: The options.
     """
 
     schemes = ("ws", "wss")
@@ -37,21 +56,27 @@ class WebSocketTransport(BaseTransport):
         try:
             await self._socket.send(data)
         except ConnectionClosed as error:
-            raise HaipConnectionError(f"unable to send; the connection is gone ({error})") from error
+            raise HaipConnectionError(f"unable to send; the connection is closed ({error})") from error
 
     async def _open(self, token: str) -> None:
-        address = with_query(self.url, token=token)
         try:
             self._socket = await connect(
-                address,
+                with_query(self._url, token=token),
                 max_size=self._options.max_frame_size,
                 open_timeout=None,
                 close_timeout=self._options.close_timeout,
+                logger=_wire_logger,
             )
         except InvalidStatus as error:
-            raise refusal(error.response.status_code, error.response.body.decode(errors="replace")) from error
+            body = error.response.body.decode(errors="replace")
+            raise refusal(error.response.status_code, body, token) from error
         except (OSError, InvalidHandshake, EOFError) as error:
-            raise HaipConnectionError(f"unable to connect to {self.url}; {error}") from error
+            raise HaipConnectionError(f"unable to connect to {without_query(self._url)}; {error}") from error
+        except InvalidURI:
+            # Its text holds the address with the token.
+            raise HaipConnectionError(
+                f"unable to connect; '{without_query(self._url)}' is no valid address"
+            ) from None
 
     async def _frames(self) -> AsyncIterator[str | bytes]:
         if self._socket is None:
@@ -65,7 +90,7 @@ class WebSocketTransport(BaseTransport):
             code = closed.rcvd.code if closed.rcvd is not None else None
             if code in _NORMAL:
                 return
-            reason = closed.rcvd.reason if closed.rcvd is not None else "without a word"
+            reason = closed.rcvd.reason if closed.rcvd is not None else "no closing handshake"
             if code == _POLICY:
                 refused = f"the server refused the connection: {reason}"
                 raise (HaipAuthenticationError if is_new else HaipProtocolError)(refused) from closed
@@ -75,22 +100,3 @@ class WebSocketTransport(BaseTransport):
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
-
-
-def with_query(url: str, **params: str) -> str:
-    """Add parameters to an address.
-
-    Args:
-        url: The address.
-        **params: The parameters.
-
-    Returns:
-        The address with them.
-
-    Example:
-        >>> with_query("ws://localhost/?a=1", token="x y")
-        'ws://localhost/?a=1&token=x+y'
-    """
-    parts = urlsplit(url)
-    query = "&".join(part for part in (parts.query, urlencode(params)) if part)
-    return urlunsplit(parts._replace(query=query, path=parts.path or "/"))

@@ -1,4 +1,4 @@
-"""Tools for flow control: what watches credits, waits for them, counts, and stands in for them in tests."""
+"""Flow-control helpers: a queue, a monitor, paused channels, figures, and a mock for tests."""
 
 from ably_ai_transport_haip.flow.channels import ChannelManager
 from ably_ai_transport_haip.flow.metrics import FlowControlMetrics, FlowMetrics

@@ -1,17 +1,18 @@
-"""Waits for channels that the other side has paused."""
+"""Paused channels: sends wait until the other side resumes them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from ably_ai_transport_haip.client import HaipClient
+from ably_ai_transport_haip.endpoint.hooks import call
 from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage
 
 
 class ChannelManager:
-    """Knows which channels are paused, and holds back what is to be sent on them.
+    """Tracks paused channels, and delays sends on them.
 
     Args:
         client: The client.
@@ -42,18 +43,18 @@ class ChannelManager:
         """Tell whether the other side has paused a channel."""
         return channel in self._resumed
 
-    async def send_with_channel_check(self, channel: str, send: Callable[[], Awaitable[object]]) -> None:
-        """Send when the channel is not paused.
+    async def send_with_channel_check(self, channel: str, send: Callable[[], object]) -> None:
+        """Wait until the channel is not paused, then send.
 
         Args:
             channel: The channel.
-            send: Sends.
+            send: A plain or coroutine function that sends.
         """
         while (resumed := self._resumed.get(channel)) is not None:
             await resumed.wait()
             if self._resumed.get(channel) is resumed:
                 break
-        await send()
+        await call(send)
 
     def _take(self, message: HaipMessage) -> None:
         channel = str(message.payload.get("channel"))

@@ -1,4 +1,4 @@
-"""Counts what flow control costs."""
+"""Figures of flow control."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ class FlowMetrics:
     """Figures of flow control.
 
     Attributes:
-        credit_requests: How often credits were asked for.
-        credit_received: Message credits that were granted.
-        messages_blocked: Messages that had to wait.
-        total_wait_time: How long they waited, in seconds.
+        credit_requests: Requests for credits.
+        credit_received: Granted message credits.
+        messages_blocked: Messages that waited for credits.
+        total_wait_time: The total time that they waited, in seconds.
     """
 
     credit_requests: int = 0
@@ -21,17 +21,17 @@ class FlowMetrics:
 
     @property
     def average_wait_time(self) -> float:
-        """How long a message that had to wait waited, in seconds; 0 where none had to."""
+        """The average wait of a blocked message, in seconds; 0 without blocked messages."""
         return self.total_wait_time / self.messages_blocked if self.messages_blocked else 0.0
 
     @property
     def credit_utilization(self) -> float:
-        """Requests for each hundred credits that were granted; 0 where none were."""
+        """Requests per 100 granted credits; 0 without grants."""
         return self.credit_requests / self.credit_received * 100 if self.credit_received else 0.0
 
 
 class FlowControlMetrics:
-    """Keeps figures of flow control.
+    """Collects the figures of flow control.
 
     Example:
         >>> metrics = FlowControlMetrics()
@@ -45,22 +45,22 @@ class FlowControlMetrics:
         self._waited = 0.0
 
     def record_credit_request(self) -> None:
-        """Note that credits were asked for."""
+        """Count a request for credits."""
         self._requests += 1
 
     def record_credit_received(self, amount: int) -> None:
-        """Note a grant.
+        """Count a grant.
 
         Args:
-            amount: Message credits.
+            amount: The granted message credits.
         """
         self._received += amount
 
     def record_message_blocked(self, wait_time: float) -> None:
-        """Note that a message had to wait.
+        """Count a message that waited for credits.
 
         Args:
-            wait_time: How long, in seconds.
+            wait_time: The wait in seconds.
         """
         self._blocked += 1
         self._waited += wait_time
@@ -70,6 +70,6 @@ class FlowControlMetrics:
         return FlowMetrics(self._requests, self._received, self._blocked, self._waited)
 
     def reset(self) -> None:
-        """Begin again."""
+        """Set all figures to zero."""
         self._requests = self._received = self._blocked = 0
         self._waited = 0.0

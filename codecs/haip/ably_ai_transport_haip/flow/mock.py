@@ -1,14 +1,14 @@
-"""Stands in for flow control in tests."""
+"""Mock of flow control for tests."""
 
 from ably_ai_transport_haip.flow.monitor import ChannelCredits
 from ably_ai_transport_haip.protocol import CreditAccount, FlowControlConfig, HaipFlowControlError
 
 
 class MockFlowControl:
-    """The accounts of a client without a client: ten messages and a mebibyte on each channel at first.
+    """The credits of a client, without a client: 10 messages and 1 MiB per channel at the start.
 
     Args:
-        config: How to account.
+        config: The configuration of flow control.
 
     Example:
         >>> flow = MockFlowControl()
@@ -20,15 +20,15 @@ class MockFlowControl:
         self._account = CreditAccount(config or FlowControlConfig())
 
     def consume_credits(self, channel: str, message_credits: int = 1, byte_credits: int = 0) -> bool:
-        """Spend credits; all of them or none.
+        """Spend credits: all or none.
 
         Args:
             channel: The channel.
-            message_credits: Messages.
-            byte_credits: Bytes.
+            message_credits: The message credits.
+            byte_credits: The byte credits.
 
         Returns:
-            Whether there were enough.
+            Whether the credits sufficed.
         """
         try:
             self._account.take(channel, message_credits, byte_credits)
@@ -41,11 +41,11 @@ class MockFlowControl:
 
         Args:
             channel: The channel.
-            message_credits: Messages.
-            byte_credits: Bytes.
+            message_credits: The message credits.
+            byte_credits: The byte credits.
         """
         self._account.add(channel, message_credits, byte_credits)
 
     def get_credits(self, channel: str) -> ChannelCredits:
-        """Return what is left on a channel."""
+        """Return the credits of a channel."""
         return ChannelCredits(self._account.messages(channel), self._account.bytes(channel))

@@ -1,4 +1,4 @@
-"""Watches credits."""
+"""Monitor of credits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage
 
 @dataclass(frozen=True, slots=True)
 class ChannelCredits:
-    """What may be sent on a channel.
+    """The credits of a channel.
 
     Attributes:
-        messages: Messages.
-        bytes: Bytes.
+        messages: Message credits.
+        bytes: Byte credits.
     """
 
     messages: int
@@ -23,14 +23,15 @@ class ChannelCredits:
 
 
 class FlowControlMonitor:
-    """Tells of grants as they come, and of credits whenever it is asked.
+    """Reports grants as they arrive, and the credits at any time.
 
     Args:
         client: The client to watch.
-        on_grant: Called with the channel, and with the messages and bytes that were granted.
+        on_grant: A plain or coroutine function, called with the channel and the granted message and byte
+            credits. Its exceptions are logged and passed to the listeners of the client's ``error``.
 
     Attributes:
-        granted: What has been granted on each channel so far.
+        granted: All credits granted so far, by channel.
 
     Example:
         >>> with FlowControlMonitor(client, print) as monitor:  # doctest: +SKIP
@@ -44,7 +45,7 @@ class FlowControlMonitor:
         self.granted: dict[str, ChannelCredits] = {}
 
     def state(self) -> dict[str, ChannelCredits]:
-        """Return what may be sent on each channel now."""
+        """Return the current credits of each channel."""
         state = self._client.get_connection_state()
         return {
             channel: ChannelCredits(messages, state.byte_credits.get(channel, 0))
@@ -60,15 +61,15 @@ class FlowControlMonitor:
     ) -> None:
         self._off()
 
-    def _take(self, message: HaipMessage) -> None:
+    def _take(self, message: HaipMessage) -> object:
         if message.type is not HaipEventType.FLOW_UPDATE:
-            return
+            return None
         channel = str(message.payload["channel"])
         messages, size = (_count(message.payload.get(name)) for name in ("add_messages", "add_bytes"))
         known = self.granted.get(channel, ChannelCredits(0, 0))
         self.granted[channel] = ChannelCredits(known.messages + messages, known.bytes + size)
-        if self._on_grant is not None:
-            self._on_grant(channel, messages, size)
+        # The client runs the coroutine of a coroutine function.
+        return None if self._on_grant is None else self._on_grant(channel, messages, size)
 
 
 def _count(value: object) -> int:

@@ -1,29 +1,32 @@
-"""Waits for credits."""
+"""Queue of sends that wait for credits."""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from ably_ai_transport_haip.client import HaipClient
+from ably_ai_transport_haip.endpoint.hooks import call
 from ably_ai_transport_haip.protocol import HaipFlowControlError
 
-logger = logging.getLogger("ably_ai_transport_haip")
+logger = logging.getLogger("ably_ai_transport_haip.flow")
 
-Sending: TypeAlias = Callable[[], Awaitable[object]]
+Sending: TypeAlias = Callable[[], object]
+"""A plain or coroutine function that sends."""
 
 
 class CreditAwareQueue:
-    """Sends in order as credits allow, so that nothing is refused for lack of them and nothing is lost.
+    """Makes sends in order, as credits allow. No message is refused for lack of credits, and none is lost.
 
-    For clients that raise when there are no credits. Each channel has a queue of its own: one without credits
-    does not hold up the others.
+    For clients whose ``on_exhausted`` is ``raise``. Each channel has its own queue, so a channel without
+    credits does not block the others.
 
     Args:
         client: The client that sends.
-        on_error: Called with what a send raised for another reason than credits; the queue goes on.
+        on_error: A plain or coroutine function, called with the exception of a send that failed for another
+            reason than credits. The exception is logged with its traceback, and the queue continues.
 
     Example:
         >>> async with CreditAwareQueue(client) as queue:  # doctest: +SKIP
@@ -48,7 +51,7 @@ class CreditAwareQueue:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Send what is queued, unless the block failed; whatever is left then is dropped."""
+        """Make the queued sends. If the block raised, drop them."""
         try:
             if kind is None:
                 await self.join()
@@ -61,11 +64,11 @@ class CreditAwareQueue:
                 await asyncio.wait(workers)
 
     def enqueue(self, channel: str, send: Sending) -> None:
-        """Put something at the end of a channel's queue.
+        """Add a send to the queue of a channel.
 
         Args:
             channel: The channel.
-            send: Sends it. It is called again where there turn out to be no credits for it.
+            send: A plain or coroutine function that sends. It is called again if the credits did not suffice.
         """
         self._idle.clear()
         self._queues.setdefault(channel, deque()).append(send)
@@ -74,16 +77,16 @@ class CreditAwareQueue:
             self._workers[channel] = asyncio.get_running_loop().create_task(self._work(channel))
 
     def get_queue_length(self, channel: str) -> int:
-        """Return how much waits on a channel."""
+        """Return the number of queued sends of a channel."""
         return len(self._queues.get(channel, ()))
 
     def clear_queue(self, channel: str) -> None:
-        """Drop what waits on a channel."""
+        """Drop the queued sends of a channel."""
         self._queues.pop(channel, None)
         self._settle()
 
     async def join(self) -> None:
-        """Return when nothing waits any more."""
+        """Wait until no send is queued."""
         await self._idle.wait()
 
     async def _work(self, channel: str) -> None:
@@ -97,16 +100,23 @@ class CreditAwareQueue:
                 continue
             send = queue[0]
             try:
-                await send()
+                await call(send)
             except HaipFlowControlError:
                 await more.wait()
                 continue
             except Exception as error:
-                logger.exception("A queued message of channel %s could not be sent", channel)
-                if self._on_error is not None:
-                    self._on_error(error)
+                logger.exception("Unable to make a queued send on channel %s", channel)
+                await self._report(error)
             if queue and queue[0] is send:
                 queue.popleft()
+
+    async def _report(self, error: Exception) -> None:
+        if self._on_error is None:
+            return
+        try:
+            await call(self._on_error, error)
+        except Exception:
+            logger.exception("The on_error function of a queue raised")
 
     def _wake(self, channel: str) -> None:
         more = self._more.get(channel)

@@ -1,8 +1,9 @@
-"""HAIP in front of sessions; needs the extra ``gateway``."""
+"""The HAIP gateway. It needs the extra ``gateway``."""
 
-from ably_ai_transport_haip.gateway.gateway import ChannelOf, Connect, HaipGateway, tenant_channel
+from ably_ai_transport_haip.gateway.gateway import HaipGateway
 from ably_ai_transport_haip.gateway.haip_events import HaipEventMessages
 from ably_ai_transport_haip.gateway.invoke import Invoke, PostToAgent
+from ably_ai_transport_haip.gateway.threads import ChannelOf, Connect, tenant_channel
 from ably_ai_transport_haip.gateway.ui_messages import UIMessages
 from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece, Vocabulary
 

@@ -1,9 +1,9 @@
-"""Tells a HAIP client what is new in a conversation."""
+"""Follower: sends a HAIP client the news of one conversation."""
 
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, cast
 
@@ -11,6 +11,7 @@ import anyio
 
 from ably_ai_transport import CodecMessage, OutputFolded, RunInfo, SessionTree, View
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
+from ably_ai_transport_haip.gateway.runs import ClientRuns
 from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece, Vocabulary
 from ably_ai_transport_haip.protocol import (
     FinishStatus,
@@ -23,7 +24,7 @@ from ably_ai_transport_haip.protocol import (
 )
 from ably_ai_transport_haip.server import HaipServerSession
 
-logger = logging.getLogger("ably_ai_transport_haip")
+logger = logging.getLogger("ably_ai_transport_haip.gateway")
 
 PART_CHARACTERS: Final = 8000
 KEPT_SOUNDS: Final = 200
@@ -33,8 +34,8 @@ _ENDS: Final[dict[str, FinishStatus]] = {"complete": "OK", "cancelled": "CANCELL
 
 
 @dataclass(slots=True)
-class _Told:
-    """What the client knows of one piece."""
+class _Sent:
+    """The part of one piece that the client has received."""
 
     id: str
     text: str = ""
@@ -44,20 +45,19 @@ class _Told:
 
 
 class Follower(Generic[InT, OutT, ProjT, MsgT]):
-    """Tells one HAIP client what is new in one conversation, as fast as its credits allow.
+    """Sends one HAIP client the news of one conversation, as fast as its credits allow.
 
-    It compares what is there with what the client has been told, and tells the difference. So who comes late
-    hears each text as one part, who is slow hears fewer and longer parts, and nobody waits for a client that
-    has no credits.
+    It compares the view with the parts that the client has received, and sends the difference. A late joiner
+    receives each text as one part. A slow client receives fewer and longer parts. A client without credits
+    blocks no other participant.
 
     Args:
-        haip: The client's session.
-        thread_id: The conversation, as the client names it.
-        view: The conversation.
-        tree: The same, on all branches.
-        vocabulary: Reads its messages.
-        run_of: Returns the client's own name of a run; None where it is somebody else's.
-        is_own: Tells whether the client itself said a message.
+        haip: The session of the client.
+        thread_id: The thread, as the client names it.
+        view: The view of the conversation.
+        tree: The tree of the conversation.
+        vocabulary: Reads the messages of the conversation.
+        own: The runs and the messages of the client.
     """
 
     def __init__(
@@ -67,16 +67,14 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         view: View[InT, OutT, ProjT, MsgT],
         tree: SessionTree[InT, OutT, ProjT, MsgT],
         vocabulary: Vocabulary[InT, OutT, ProjT, MsgT],
-        run_of: Callable[[str], str | None],
-        is_own: Callable[[str], bool],
+        own: ClientRuns[InT, OutT, ProjT, MsgT],
     ) -> None:
         self._haip = haip
         self._thread_id = thread_id
         self._view = view
         self._vocabulary = vocabulary
-        self._run_of = run_of
-        self._is_own = is_own
-        self._told: dict[tuple[str, int], _Told] = {}
+        self._own = own
+        self._sent: dict[tuple[str, int], _Sent] = {}
         self._over: set[str] = set()
         self._runs: dict[str, str] = {}
         self._ended: set[str] = set()
@@ -86,61 +84,61 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         self._off = tree.on_output(self._take_output)
 
     def call(self, call_id: str) -> tuple[str, ToolPiece] | None:
-        """Return the message and the call that the client was told of under an id."""
+        """Return the message and the tool call that the client knows by an id; None for an unknown id."""
         return self._calls.get(call_id)
 
     def codec_message_id(self, message_id: str) -> str:
-        """Return the conversation's id of a message that the client was told of under another."""
+        """Return the id of a message in the conversation, from the id that the client knows."""
         return self._messages.get(message_id, message_id)
 
-    def conversation_run(self, run_id: str) -> str | None:
-        """Return the conversation's id of a run that the client was told of under another."""
-        return next((native for native, told in self._runs.items() if told == run_id), None)
+    def native_run(self, run_id: str) -> str | None:
+        """Return the id of a run in the conversation, from the id that the client knows."""
+        return next((native for native, sent in self._runs.items() if sent == run_id), None)
 
     async def follow(self) -> None:
-        """Tell what is there, and what comes, until the view is closed."""
+        """Send the messages of the view and their changes, until the view is closed."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tell_passing)
+                tasks.start_soon(self._send_passing)
                 async for messages in self._view.updates():
-                    await self._tell(messages)
+                    await self._send_news(messages)
                 tasks.cancel_scope.cancel()
         finally:
             self._off()
             self._sounds.close()
             self._passing.close()
 
-    async def _tell(self, messages: list[CodecMessage[MsgT]]) -> None:
+    async def _send_news(self, messages: list[CodecMessage[MsgT]]) -> None:
         there: set[tuple[str, int]] = set()
         for entry in messages:
             if entry.codec_message_id not in self._over:
-                number = await self._tell_message(entry)
+                number = await self._send_message(entry)
                 there.update((entry.codec_message_id, place) for place in range(number))
-        await self._end_what_is_gone(there)
+        await self._end_removed(there)
         for run in self._view.runs():
             if run.status in _ENDS and run.run_id not in self._ended:
                 self._ended.add(run.run_id)
-                await self._tell_end(run)
+                await self._send_end(run)
 
-    async def _end_what_is_gone(self, there: set[tuple[str, int]]) -> None:
-        """End texts that have been taken back, or are on a branch that is not shown any more."""
-        for key, told in self._told.items():
-            if told.envelope is not None and not told.is_over and key not in there:
-                await self._end_text(told, told.envelope)
+    async def _end_removed(self, there: set[tuple[str, int]]) -> None:
+        """End texts that were superseded, or are on a branch that the view no longer shows."""
+        for key, sent in self._sent.items():
+            if sent.envelope is not None and not sent.is_over and key not in there:
+                await self._end_text(sent, sent.envelope)
 
-    async def _tell_message(self, entry: CodecMessage[MsgT]) -> int:
-        """Tell what is new of a message; returns how many pieces it has."""
+    async def _send_message(self, entry: CodecMessage[MsgT]) -> int:
+        """Send the news of a message; return the number of its pieces."""
         vocabulary, message = self._vocabulary, entry.message
         if vocabulary.is_from_person(message):
             self._over.add(entry.codec_message_id)
             said_by = vocabulary.message_id(message)
-            if said_by is not None and self._is_own(said_by):
+            if said_by is not None and self._own.is_own_message(said_by):
                 self._messages[said_by] = entry.codec_message_id
                 return 0
             channel, author, run_id, is_over, rests = HaipChannel.USER, "user", None, True, True
         else:
             run = self._view.run_of(entry.codec_message_id)
-            run_id = None if run is None else await self._tell_start(run)
+            run_id = None if run is None else await self._announce(run)
             is_over = run is None or run.status in _ENDS
             rests = is_over or (run is not None and run.status == "suspended")
             channel, author = HaipChannel.AGENT, "agent"
@@ -149,24 +147,24 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         for place, piece in enumerate(pieces):
             is_last = place == len(pieces) - 1
             key = (entry.codec_message_id, place)
-            await self._tell_piece(key, piece, envelope, author, is_over=rests or not is_last)
+            await self._send_piece(key, piece, envelope, author, is_over=rests or not is_last)
         if is_over:
             self._over.add(entry.codec_message_id)
         return len(pieces)
 
-    async def _tell_start(self, run: RunInfo) -> str:
-        """Tell of a run, once; returns the client's name for it."""
+    async def _announce(self, run: RunInfo) -> str:
+        """Announce a run, once; return its id for the client."""
         known = self._runs.get(run.run_id)
         if known is not None:
             return known
-        own = self._run_of(run.run_id)
+        own = self._own.name_of(run.run_id)
         name = self._runs[run.run_id] = own or _uuid_of(run.run_id)
         if own is None:
             await self._haip.announce_run(name, self._thread_id, {"client_id": run.client_id})
         return name
 
-    async def _tell_end(self, run: RunInfo) -> None:
-        name = await self._tell_start(run)
+    async def _send_end(self, run: RunInfo) -> None:
+        name = await self._announce(run)
         if run.status == "error":
             said = "the run failed" if run.error is None else run.error.message
             error = HaipError(said, HaipErrorCode.SERVER_ERROR)
@@ -174,82 +172,82 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         else:
             await self._haip.end_run(name, _ENDS[run.status], self._thread_id)
 
-    async def _tell_piece(
+    async def _send_piece(
         self, key: tuple[str, int], piece: Piece, envelope: HaipEnvelope, author: str, *, is_over: bool
     ) -> None:
         match piece:
             case TextPiece():
-                await self._tell_text(key, piece, envelope, author, is_over=is_over or piece.is_done)
+                await self._send_text(key, piece, envelope, author, is_over=is_over or piece.is_done)
             case ToolPiece():
-                await self._tell_tool(key, piece, envelope)
+                await self._send_tool(key, piece, envelope)
             case Sound():
-                if key not in self._told:
-                    self._told[key] = _Told(_name_of(key))
-                    await self._tell_sound(self._told[key].id, piece, envelope)
+                if key not in self._sent:
+                    self._sent[key] = _Sent(_name_of(key))
+                    await self._send_sound(self._sent[key].id, piece, envelope)
 
-    async def _tell_text(
+    async def _send_text(
         self, key: tuple[str, int], piece: TextPiece, envelope: HaipEnvelope, author: str, *, is_over: bool
     ) -> None:
-        told = self._told.get(key)
-        if told is not None and not piece.text.startswith(told.text):
-            # What was said has been taken back, by a step that was done again: say the new text as another.
-            await self._end_text(told, envelope)
-            told = None
-        if told is not None and told.is_over and told.text != piece.text:
-            # A message that has ended cannot go on: the rest is another.
-            told = await self._begin_text(key, told.text, envelope, author)
-        if told is None:
+        sent = self._sent.get(key)
+        if sent is not None and not piece.text.startswith(sent.text):
+            # A retried step superseded the text: the new text is another message.
+            await self._end_text(sent, envelope)
+            sent = None
+        if sent is not None and sent.is_over and sent.text != piece.text:
+            # A message that has ended cannot continue: the rest is another message.
+            sent = await self._begin_text(key, sent.text, envelope, author)
+        if sent is None:
             if not piece.text and not is_over:
                 return
-            told = await self._begin_text(key, "", envelope, author)
-        while len(told.text) < len(piece.text):
-            text = piece.text[len(told.text) : len(told.text) + PART_CHARACTERS]
-            await self._send(HaipEventType.MESSAGE_PART, {"message_id": told.id, "text": text}, envelope)
-            told.text += text
+            sent = await self._begin_text(key, "", envelope, author)
+        while len(sent.text) < len(piece.text):
+            text = piece.text[len(sent.text) : len(sent.text) + PART_CHARACTERS]
+            await self._send(HaipEventType.MESSAGE_PART, {"message_id": sent.id, "text": text}, envelope)
+            sent.text += text
         if is_over:
-            await self._end_text(told, envelope)
+            await self._end_text(sent, envelope)
 
     async def _begin_text(
         self, key: tuple[str, int], known: str, envelope: HaipEnvelope, author: str
-    ) -> _Told:
-        name = _name_of(key) if key not in self._told else str(uuid.uuid4())
-        told = _Told(name, known, envelope=envelope)
-        self._told[key] = told
-        self._messages[told.id] = key[0]
-        await self._send(HaipEventType.MESSAGE_START, {"message_id": told.id, "author": author}, envelope)
-        return told
+    ) -> _Sent:
+        name = _name_of(key) if key not in self._sent else str(uuid.uuid4())
+        sent = _Sent(name, known, envelope=envelope)
+        self._sent[key] = sent
+        self._messages[sent.id] = key[0]
+        await self._send(HaipEventType.MESSAGE_START, {"message_id": sent.id, "author": author}, envelope)
+        return sent
 
-    async def _end_text(self, told: _Told, envelope: HaipEnvelope) -> None:
-        if not told.is_over:
-            told.is_over = True
-            await self._send(HaipEventType.MESSAGE_END, {"message_id": told.id}, envelope)
+    async def _end_text(self, sent: _Sent, envelope: HaipEnvelope) -> None:
+        if not sent.is_over:
+            sent.is_over = True
+            await self._send(HaipEventType.MESSAGE_END, {"message_id": sent.id}, envelope)
 
-    async def _tell_tool(self, key: tuple[str, int], piece: ToolPiece, envelope: HaipEnvelope) -> None:
+    async def _send_tool(self, key: tuple[str, int], piece: ToolPiece, envelope: HaipEnvelope) -> None:
         if piece.params is None and piece.status is None:
             return
-        told = self._told.get(key)
-        if told is None:
-            told = self._told[key] = _Told(_uuid_of(piece.call_id))
+        sent = self._sent.get(key)
+        if sent is None:
+            sent = self._sent[key] = _Sent(_uuid_of(piece.call_id))
             is_object = isinstance(piece.params, dict)
             params = cast("object", piece.params) if is_object else {"input": piece.params}
-            call: dict[str, object] = {"call_id": told.id, "tool": piece.tool, "params": params}
+            call: dict[str, object] = {"call_id": sent.id, "tool": piece.tool, "params": params}
             await self._send(HaipEventType.TOOL_CALL, call, envelope)
-        self._calls[told.id] = (key[0], piece)
-        if piece.status is not None and not told.is_over:
-            told.is_over = True
-            done = {"call_id": told.id, "status": piece.status, "result": piece.result}
+        self._calls[sent.id] = (key[0], piece)
+        if piece.status is not None and not sent.is_over:
+            sent.is_over = True
+            done = {"call_id": sent.id, "status": piece.status, "result": piece.result}
             await self._send(HaipEventType.TOOL_DONE, done, envelope)
-        elif piece.status is None and piece.result is not None and piece.result != told.partial:
-            told.partial = piece.result
-            update = {"call_id": told.id, "status": "RUNNING", "partial": piece.result}
+        elif piece.status is None and piece.result is not None and piece.result != sent.partial:
+            sent.partial = piece.result
+            update = {"call_id": sent.id, "status": "RUNNING", "partial": piece.result}
             await self._send(HaipEventType.TOOL_UPDATE, update, envelope)
 
-    async def _tell_passing(self) -> None:
+    async def _send_passing(self) -> None:
         async for sound in self._passing:
             envelope = HaipEnvelope(thread_id=self._thread_id)
-            await self._tell_sound(str(uuid.uuid4()), sound, envelope)
+            await self._send_sound(str(uuid.uuid4()), sound, envelope)
 
-    async def _tell_sound(self, message_id: str, sound: Sound, envelope: HaipEnvelope) -> None:
+    async def _send_sound(self, message_id: str, sound: Sound, envelope: HaipEnvelope) -> None:
         await self._haip.send_audio_chunk(
             HaipChannel.AUDIO_OUT,
             message_id,
@@ -274,12 +272,14 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
                 self._sounds.send_nowait(sound)
             except anyio.WouldBlock:
                 logger.warning(
-                    "Session %s is too slow for its sound; some is left out", self._haip.session_id
+                    "Session %s is too slow for its audio; a chunk is dropped",
+                    self._haip.session_id,
+                    extra={"haip_session": self._haip.session_id, "haip_thread": self._thread_id},
                 )
 
 
 def _name_of(key: tuple[str, int]) -> str:
-    """Return the id under which a piece is told: the message's own for its first."""
+    """Return the id of a piece for the client: the id of its message for the first piece."""
     codec_message_id, place = key
     return _uuid_of(codec_message_id if place == 0 else f"{codec_message_id}#{place}")
 

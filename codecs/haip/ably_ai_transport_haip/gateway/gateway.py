@@ -1,81 +1,46 @@
-"""The gateway: HAIP in front of sessions."""
+"""The gateway: a HAIP server whose clients take part in sessions."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Generic, Self, TypeAlias
+from typing import Generic, Self
 
 from starlette.types import Receive, Scope, Send
 
-from ably_ai_transport import ChannelClient
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport_haip.gateway.invoke import Invoke
 from ably_ai_transport_haip.gateway.participant import Participant
+from ably_ai_transport_haip.gateway.threads import ChannelOf, Connect, tenant_channel
 from ably_ai_transport_haip.gateway.vocabulary import Vocabulary
-from ably_ai_transport_haip.protocol import HaipErrorCode, HaipProtocolError
 from ably_ai_transport_haip.server import (
     Authenticate,
     HaipServer,
     HaipServerOptions,
     HaipServerSession,
-    Principal,
     ServerTool,
 )
-
-Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[ChannelClient]]
-"""Opens an Ably client that speaks as somebody, for as long as the block lasts."""
-ChannelOf: TypeAlias = Callable[[Principal, str], str]
-"""Names the channel of a thread. Raises a :class:`HaipError` where the principal may not enter it."""
-
-_THREAD: Final = re.compile(r"[\w.~+@=-]{1,128}")
-
-
-def tenant_channel(principal: Principal, thread_id: str) -> str:
-    """Name the channel of a thread: ``haip:<tenant>:<thread>``, so that tenants never meet.
-
-    Args:
-        principal: Who enters; the claim ``tenant`` of the token says where it belongs, if there is one.
-        thread_id: The thread.
-
-    Returns:
-        The channel.
-
-    Raises:
-        HaipProtocolError: The thread's name cannot be part of a channel's.
-
-    Example:
-        >>> tenant_channel(Principal("alice", {"tenant": "acme"}), "42")
-        'haip:acme:42'
-    """
-    tenant = principal.claims.get("tenant")
-    for name in (thread_id, *(() if tenant is None else (tenant,))):
-        if not isinstance(name, str) or not _THREAD.fullmatch(name):
-            raise HaipProtocolError(
-                f"unable to enter thread; '{name}' is more than letters, digits and -_.~+@=",
-                HaipErrorCode.PROTOCOL_VIOLATION,
-            )
-    return f"haip:{thread_id}" if tenant is None else f"haip:{tenant}:{thread_id}"
 
 
 class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
     """A HAIP server whose clients take part in sessions, beside AI-transport clients and agents.
 
-    A thread is a session. What a client says in a run asks an agent, or steers it; what agents and other
-    people say on the thread, the client is told. Runs, texts, tool calls, cancelling, errors and sound are
-    mapped both ways; a client without credits holds up nobody else.
+    A thread is a session. The messages of a HAIP client in a run invoke an agent or steer it. The client
+    receives the messages of agents and of other clients on the thread. Runs, texts, tool calls, cancels,
+    errors and audio are mapped in both directions. A client without credits blocks no other participant.
 
     Args:
-        connect: Opens the Ably client that speaks for a HAIP client.
-        vocabulary: The messages of the sessions, such as :class:`UIMessages`.
-        authenticate: Tells whose a token is.
-        invoke: Calls an agent, such as :class:`PostToAgent`.
-        channel_of: Names the channel of a thread, and refuses who may not enter it.
-        tools: Tools that the gateway itself carries out for HAIP clients.
-        history: How many messages of a conversation a client is told when it enters.
+        connect: Returns the Ably client of a HAIP client.
+        vocabulary: Reads and writes the messages of the sessions, such as :class:`UIMessages`.
+        authenticate: Returns the owner of a token.
+        invoke: Invokes an agent, such as :class:`PostToAgent`. A plain or coroutine function.
+        channel_of: Returns the channel of a thread, and refuses clients that may not enter it.
+        tools: Tools of the gateway itself, for HAIP clients.
+        history: The number of earlier messages that a client receives when it enters a thread.
         options: Limits and times of the server.
-        cors_origins: Origins of web pages that may connect over HTTP.
+        cors_origins: The origins of web pages that may connect over HTTP.
+
+    Raises:
+        ValueError: ``history`` is negative.
 
     Example:
         >>> gateway = HaipGateway(connect, UIMessages(), authenticate, invoke)  # doctest: +SKIP
@@ -95,12 +60,14 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         options: HaipServerOptions | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:
+        if history < 0:
+            raise ValueError("unable to build the gateway; history is negative")
         self._connect = connect
         self._vocabulary = vocabulary
         self._invoke = invoke
         self._channel_of = channel_of
         self._history = history
-        # Whether a run is cancelled is for its agent to say.
+        # The agent of a run decides whether a cancel ends it.
         settings = replace(options or HaipServerOptions(), answers_cancel=False)
         self.server = HaipServer(
             authenticate, self._serve, tools=tools, options=settings, cors_origins=cors_origins
@@ -125,8 +92,8 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
                 haip,
                 client,
                 self._vocabulary,
-                lambda thread_id: self._channel_of(haip.principal, thread_id),
+                self._channel_of,
                 self._invoke,
                 self._history,
             )
-            await participant.take_part()
+            await participant.serve()

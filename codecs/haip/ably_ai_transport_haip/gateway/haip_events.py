@@ -1,10 +1,10 @@
-"""Conversations in HAIP events, for agents that speak HAIP themselves."""
+"""Vocabulary of conversations in HAIP events, for agents that publish HAIP events."""
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from ably_ai_transport.codec import Codec
 from ably_ai_transport_haip.codec import (
@@ -17,9 +17,11 @@ from ably_ai_transport_haip.codec import (
 from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
 from ably_ai_transport_haip.protocol import HaipErrorCode, HaipEventType, HaipMessage, HaipProtocolError
 
+_DURATION: Final = re.compile(r"[0-9]{1,20}")
+
 
 class HaipEventMessages:
-    """Reads and writes HAIP events for a gateway. Agents' sound passes; that of people has no place here."""
+    """Reads and writes HAIP events for a gateway. It carries the audio of agents, not of users."""
 
     def __init__(self) -> None:
         self._codec = HaipCodec()
@@ -30,24 +32,24 @@ class HaipEventMessages:
         return self._codec
 
     def user_message(self, message_id: str, text: str, sounds: Sequence[Sound]) -> HaipInput:
-        """Build what a person says."""
+        """Build a user's message."""
         if sounds:
             raise HaipProtocolError(
-                "unable to take sound; conversations in HAIP events carry that of agents only",
+                "unable to accept audio; conversations in HAIP events carry only the audio of agents",
                 HaipErrorCode.UNSUPPORTED_TYPE,
             )
         return self._codec.create_user_message(haip_user_message(text, message_id=message_id))
 
     def message_id(self, message: HaipEntry) -> str | None:
-        """Return the id that the one who wrote a message gave it."""
+        """Return the id that the author of a message gave it."""
         return message.texts[0].message_id if message.texts else None
 
     def is_from_person(self, message: HaipEntry) -> bool:
-        """Tell whether a person said it, rather than an agent."""
+        """Tell whether a message is from a user."""
         return message.role == "user"
 
     def pieces(self, message: HaipEntry) -> Sequence[Piece]:
-        """Return what a message is made of: calls after texts."""
+        """Return the pieces of a message: the texts, then the tool calls."""
         return [
             *(TextPiece(text.text, text.is_done) for text in message.texts),
             *(
@@ -63,15 +65,16 @@ class HaipEventMessages:
         ]
 
     def passing(self, output: HaipMessage) -> Sound | None:
-        """Return the sound in an output, or None where there is none."""
+        """Return the audio of an output; None if there is none."""
         if output.type is not HaipEventType.AUDIO_CHUNK:
             return None
         try:
             data = base64.b64decode(str(output.payload.get("data", "")), validate=True)
-        except binascii.Error:
+        except ValueError:
             return None
-        duration = output.payload.get("duration_ms")
-        return Sound(str(output.payload.get("mime")), data, None if duration is None else int(str(duration)))
+        duration = str(output.payload.get("duration_ms", ""))
+        milliseconds = int(duration) if _DURATION.fullmatch(duration) else None
+        return Sound(str(output.payload.get("mime")), data, milliseconds)
 
     def answer(
         self,
@@ -80,7 +83,7 @@ class HaipEventMessages:
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> HaipInput:
-        """Build what answers a call."""
+        """Build the answer to a tool call."""
         if status == "OK":
             payload = {"call_id": piece.call_id, "result": result}
             return self._codec.create_tool_result(codec_message_id, payload)

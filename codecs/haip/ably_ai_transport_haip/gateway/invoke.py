@@ -1,4 +1,4 @@
-"""How a gateway calls an agent."""
+"""Invocation of agents."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -7,15 +7,15 @@ import httpx
 
 from ably_ai_transport import Invocation
 
-Invoke: TypeAlias = Callable[[Invocation], Awaitable[None]]
-"""Tells an agent that somebody waits for it; returns when it knows."""
+Invoke: TypeAlias = Callable[[Invocation], Awaitable[None] | None]
+"""A plain or coroutine function that invokes an agent. It returns once the agent has the invocation."""
 
 
 class PostToAgent:
-    """Posts invocations to an agent's endpoint, as JavaScript clients do.
+    """Posts invocations to the endpoint of an agent, as JavaScript clients do.
 
     Args:
-        url: The endpoint.
+        url: The address of the endpoint.
         client: The HTTP client.
 
     Example:
@@ -27,13 +27,13 @@ class PostToAgent:
         self._client = client
 
     async def __call__(self, invocation: Invocation) -> None:
-        """Post one.
+        """Post an invocation.
 
         Args:
             invocation: The invocation.
 
         Raises:
-            httpx.HTTPError: The agent cannot be reached, or refuses.
+            httpx.HTTPError: The agent cannot be reached, or its response has an error status.
         """
         response = await self._client.post(self._url, json=invocation.to_json())
         response.raise_for_status()

@@ -1,4 +1,4 @@
-"""Conversations in UI messages."""
+"""Vocabulary of conversations in UI messages."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ from ably_ai_transport.codec import Codec
 from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
 
 AUDIO_DATA: Final = "data-haip-audio"
-"""The transient chunk in which agents send sound: ``mime``, ``data`` in base64 and ``durationMs``."""
+"""The transient chunk with an agent's audio: ``mime``, ``data`` as base64, and ``durationMs``."""
 _DATA_URL: Final = re.compile(r"data:(?P<mime>[^;,]+)[^,]*;base64,(?P<data>.*)", re.DOTALL)
 _STATUS: Final[Mapping[str, Literal["OK", "CANCELLED", "ERROR"]]] = {
     "output-available": "OK",
@@ -36,8 +36,8 @@ _STATUS: Final[Mapping[str, Literal["OK", "CANCELLED", "ERROR"]]] = {
 class UIMessages:
     """Reads and writes UI messages for a gateway.
 
-    Sound of people travels as file parts; agents send sound as file parts, or as transient
-    ``data-haip-audio`` chunks, which nobody keeps.
+    The audio of users travels as file parts. Agents send audio as file parts, or as transient
+    ``data-haip-audio`` chunks that are not stored.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class UIMessages:
         return self._codec
 
     def user_message(self, message_id: str, text: str, sounds: Sequence[Sound]) -> VercelInput:
-        """Build what a person says."""
+        """Build a user's message."""
         files: list[FilePart] = [
             {
                 "type": "file",
@@ -64,19 +64,19 @@ class UIMessages:
         return self._codec.create_user_message(message)
 
     def message_id(self, message: UIMessage) -> str | None:
-        """Return the id that the one who wrote a message gave it."""
+        """Return the id that the author of a message gave it."""
         return message["id"]
 
     def is_from_person(self, message: UIMessage) -> bool:
-        """Tell whether a person said it, rather than an agent."""
+        """Tell whether a message is from a user."""
         return message["role"] == "user"
 
     def pieces(self, message: UIMessage) -> Sequence[Piece]:
-        """Return what a message is made of, in order."""
+        """Return the pieces of a message, in order."""
         return [piece for part in message["parts"] if (piece := _piece(part)) is not None]
 
     def passing(self, output: UIMessageChunk) -> Sound | None:
-        """Return the sound in an output that is in no message, or None where there is none."""
+        """Return the transient audio of an output; None if there is none."""
         chunk = cast("Mapping[str, Any]", output)
         if chunk.get("type") != AUDIO_DATA or not chunk.get("transient"):
             return None
@@ -89,7 +89,7 @@ class UIMessages:
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> VercelInput:
-        """Build what answers a call; for one that asks whether it may run, ``OK`` is yes."""
+        """Build the answer to a tool call. For a call that needs approval, ``OK`` approves it."""
         if piece.asks:
             decision: ToolApprovalResponsePayload = {
                 "toolCallId": piece.call_id,

@@ -1,4 +1,4 @@
-"""What a gateway needs to know of the messages of a conversation, whatever codec they are in."""
+"""Vocabulary: the interface between a gateway and the messages of one codec."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """A text, as far as it is there.
+    """A text, complete or growing.
 
     Attributes:
-        text: The text.
-        is_done: Whether all of it is known to be there; the last text of a run that goes on may grow.
+        text: The text received so far.
+        is_done: Whether the text is known to be complete.
     """
 
     text: str
@@ -23,15 +23,15 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class ToolPiece:
-    """A call of a tool, and what became of it.
+    """A tool call and its outcome.
 
     Attributes:
-        call_id: The call, as the conversation names it.
-        tool: The tool's name.
-        params: What it is called with; None while that is not complete.
-        status: How it ended; None while it has not.
-        result: What it brought, or what has come of it so far.
-        asks: Whether somebody has to approve of it.
+        call_id: The id of the call in the conversation.
+        tool: The name of the tool.
+        params: The parameters; None until they are complete.
+        status: The final status; None while the call runs.
+        result: The result, or a partial result while the call runs.
+        asks: Whether the call waits for approval.
     """
 
     call_id: str
@@ -44,12 +44,12 @@ class ToolPiece:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A piece of sound.
+    """A chunk of audio.
 
     Attributes:
-        mime: What the bytes are.
-        data: The bytes.
-        duration_ms: How long it is.
+        mime: The media type of the data.
+        data: The audio data.
+        duration_ms: The duration in milliseconds.
     """
 
     mime: str
@@ -69,29 +69,29 @@ class Vocabulary(Protocol, Generic[InT, OutT, ProjT, MsgT]):
         ...
 
     def user_message(self, message_id: str, text: str, sounds: Sequence[Sound]) -> InT:
-        """Build what a person says.
+        """Build a user's message.
 
         Args:
-            message_id: The message; :meth:`message_id` returns it again.
+            message_id: The id of the message; :meth:`message_id` returns it.
             text: The text; may be empty.
-            sounds: What belongs to it.
+            sounds: The audio of the message.
         """
         ...
 
     def message_id(self, message: MsgT) -> str | None:
-        """Return the id that the one who wrote a message gave it."""
+        """Return the id that the author of a message gave it; None if there is none."""
         ...
 
     def is_from_person(self, message: MsgT) -> bool:
-        """Tell whether a person said it, rather than an agent."""
+        """Tell whether a message is from a user."""
         ...
 
     def pieces(self, message: MsgT) -> Sequence[Piece]:
-        """Return what a message is made of, in order. A piece keeps its place once it is there."""
+        """Return the pieces of a message, in order. A piece never changes its place."""
         ...
 
     def passing(self, output: OutT) -> Sound | None:
-        """Return the sound in an output that is in no message, or None where there is none."""
+        """Return the audio of an output that is part of no message; None if there is none."""
         ...
 
     def answer(
@@ -101,12 +101,12 @@ class Vocabulary(Protocol, Generic[InT, OutT, ProjT, MsgT]):
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> InT:
-        """Build what answers a call.
+        """Build the answer to a tool call.
 
         Args:
             codec_message_id: The message with the call.
             piece: The call.
-            status: How it ended.
-            result: What it brought.
+            status: The final status.
+            result: The result; any JSON value.
         """
         ...

@@ -1,6 +1,5 @@
-"""The protocol, without input and output."""
+"""The HAIP protocol, sans-IO: messages, sequence numbers, credits and the handshake of one peer."""
 
-from ably_ai_transport_haip.protocol.backoff import exponential_backoff
 from ably_ai_transport_haip.protocol.credits import (
     CreditAccount,
     CreditLedger,
@@ -62,7 +61,6 @@ __all__ = [
     "RunStatus",
     "Violated",
     "calculate_message_credits",
-    "exponential_backoff",
     "new_id",
     "read_text",
     "write_text",

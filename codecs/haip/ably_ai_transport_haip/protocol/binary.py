@@ -1,4 +1,4 @@
-"""Binary frames that belong to messages: the message comes first, then its bytes, in one frame or more."""
+"""Binary bodies: a message announces its bytes, which follow in one binary frame or more."""
 
 from collections import deque
 from dataclasses import replace
@@ -12,7 +12,7 @@ MAX_AWAITED: Final = 64
 
 
 class BinaryBodies:
-    """Messages that wait for their bytes, first come, first served."""
+    """The messages whose binary bodies have not arrived yet, oldest first."""
 
     def __init__(self) -> None:
         self._waiting: deque[HaipMessage] = deque()
@@ -20,43 +20,43 @@ class BinaryBodies:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the next binary frame belongs to a message."""
+        """Whether a message waits for its body."""
         return bool(self._waiting)
 
     def clear(self) -> None:
-        """Wait for nothing any more: the connection is gone."""
+        """Forget all messages. For lost connections."""
         self._waiting.clear()
         self._body.clear()
 
     def expect(self, message: HaipMessage) -> None:
-        """Let a message wait for as many bytes as it announces.
+        """Wait for the body of a message.
 
         Args:
-            message: The message.
+            message: The message; ``bin_len`` is the size of its body in bytes.
 
         Raises:
-            HaipProtocolError: It announces too many, or too many messages wait (BINARY_FRAME_ERROR).
+            HaipProtocolError: The body is too large, or too many messages wait (BINARY_FRAME_ERROR).
         """
         announced = message.bin_len or 0
         if announced > MAX_BINARY or len(self._waiting) >= MAX_AWAITED:
             raise HaipProtocolError(
-                f"unable to read message; a binary frame of {announced} bytes is too large,"
-                f" or more than {MAX_AWAITED} are awaited",
+                f"unable to read message; its binary body of {announced} bytes is too large,"
+                f" or {MAX_AWAITED} messages already wait for theirs",
                 HaipErrorCode.BINARY_FRAME_ERROR,
             )
         self._waiting.append(message)
 
     def take(self, data: bytes) -> HaipMessage | None:
-        """Take in a binary frame.
+        """Add a binary frame to the oldest message that waits.
 
         Args:
             data: The frame.
 
         Returns:
-            The message that is complete with it, if any.
+            The message with its body if the body is complete, else None.
 
         Raises:
-            HaipProtocolError: More came than was announced (BINARY_FRAME_ERROR); the message is given up.
+            HaipProtocolError: The body is longer than announced (BINARY_FRAME_ERROR); the message is dropped.
         """
         message = self._waiting[0]
         announced = message.bin_len or 0
@@ -67,7 +67,7 @@ class BinaryBodies:
         body, self._body = bytes(self._body), bytearray()
         if len(body) > announced:
             raise HaipProtocolError(
-                f"unable to read binary frame; {len(body)} bytes came, {announced} were announced",
+                f"unable to read binary frame; it has {len(body)} bytes, {announced} were announced",
                 HaipErrorCode.BINARY_FRAME_ERROR,
             )
         return replace(message, binary=body)

@@ -1,9 +1,9 @@
-"""Credits: how many messages and bytes a side may send on a channel before it is granted more."""
+"""Credits: the messages and bytes that a peer may send on each channel."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError
 from ably_ai_transport_haip.protocol.messages import HaipMessage
@@ -13,37 +13,41 @@ DEFAULT_CREDITS: Final = 10
 DEFAULT_CREDIT_BYTES: Final = 1024 * 1024
 
 Amount: TypeAlias = int | Mapping[str, int]
-"""One number for every channel, or a number by channel."""
+"""One number for all channels, or a mapping from channel to number."""
 OnExhausted: TypeAlias = Literal["raise", "queue", "wait"]
+"""The treatment of a message without credits; see :class:`FlowControlConfig`."""
 
 
 def calculate_message_credits(message: HaipMessage) -> int:
-    """Return what a message costs: one credit, and nothing where it keeps the connection going.
+    """Return the cost of a message: one credit on data channels, none for control messages.
 
     Args:
         message: The message.
 
     Returns:
-        The number of credits.
+        The number of message credits.
     """
     return 0 if message.type in CONTROL or message.envelope.channel == HaipChannel.SYSTEM else 1
 
 
 @dataclass(frozen=True, slots=True)
 class FlowControlConfig:
-    """How a side accounts for what it sends, and what it lets the other side send.
+    """Configuration of flow control.
 
-    Each number is one for all channels, or a mapping from channel to number.
+    Each amount is one number for all channels, or a mapping from channel to number.
 
     Attributes:
-        initial_credits: Messages a channel at first. Left out, what the other side's handshake announces
-            holds, or else 10; given, the smaller of the two.
-        initial_credit_bytes: Bytes a channel at first; left out, as above, or else 1 MiB.
-        max_credits: Messages a channel at most, however much is granted; left out, no limit.
-        max_credit_bytes: Bytes a channel at most.
-        on_exhausted: What becomes of a message without credits: ``raise`` a :class:`HaipFlowControlError`,
-            ``queue`` it until there are some, or let the sender ``wait``.
-        message_cost: What a message costs in credits.
+        initial_credits: Message credits per channel at the start. The smaller of this number and the one in
+            the handshake of the other side counts; 10 if neither is set.
+        initial_credit_bytes: Byte credits per channel at the start, likewise; 1 MiB if neither is set.
+        max_credits: The largest number of message credits per channel; None for no limit.
+        max_credit_bytes: The largest number of byte credits per channel; None for no limit.
+        on_exhausted: The treatment of a message without credits: ``raise`` a :class:`HaipFlowControlError`,
+            ``queue`` the message until credits arrive, or let the sender ``wait``.
+        message_cost: Returns the cost of a message in message credits.
+
+    Raises:
+        ValueError: An amount is negative, or ``on_exhausted`` is unknown.
     """
 
     initial_credits: Amount | None = None
@@ -52,6 +56,18 @@ class FlowControlConfig:
     max_credit_bytes: Amount | None = None
     on_exhausted: OnExhausted = "raise"
     message_cost: Callable[[HaipMessage], int] = calculate_message_credits
+
+    def __post_init__(self) -> None:
+        if self.on_exhausted not in get_args(OnExhausted):
+            raise ValueError(
+                f"unable to configure flow control; on_exhausted '{self.on_exhausted}' is not one of"
+                f" {', '.join(get_args(OnExhausted))}"
+            )
+        for name in ("initial_credits", "initial_credit_bytes", "max_credits", "max_credit_bytes"):
+            amount: Amount | None = getattr(self, name)
+            for number in amount.values() if isinstance(amount, Mapping) else (amount,):
+                if number is not None and number < 0:
+                    raise ValueError(f"unable to configure flow control; {name} is negative")
 
 
 @dataclass(slots=True)
@@ -62,14 +78,14 @@ class _Pool:
 
 @dataclass
 class CreditAccount:
-    """What may be sent on each channel. No number in it is ever negative.
+    """The credits of this side, per channel. No number is ever negative.
 
     Attributes:
-        config: How to account.
-        announced_messages: What the other side grants at first, once that is known.
-        announced_bytes: The same in bytes.
-        paused: Channels on which nothing may be sent now.
-        is_lifted: Whether credits are no limit, because the other side does not grant any.
+        config: The configuration.
+        announced_messages: The initial message credits in the other side's handshake.
+        announced_bytes: The initial byte credits in the other side's handshake.
+        paused: The channels that the other side has paused.
+        is_lifted: Whether messages go out without credits, because the other side never grants any.
     """
 
     config: FlowControlConfig = field(default_factory=FlowControlConfig)
@@ -80,11 +96,11 @@ class CreditAccount:
     _pools: dict[str, _Pool] = field(default_factory=dict[str, _Pool])
 
     def begin(self, messages: Amount | None, bytes_: Amount | None) -> None:
-        """Begin a session with what the other side grants at first.
+        """Start a session with the credits of the other side's handshake.
 
         Args:
-            messages: Messages a channel; None where nothing is said of them.
-            bytes_: Bytes a channel.
+            messages: Message credits per channel; None if the handshake has none.
+            bytes_: Byte credits per channel; None if the handshake has none.
         """
         self.announced_messages, self.announced_bytes = messages, bytes_
         self.paused.clear()
@@ -92,15 +108,15 @@ class CreditAccount:
         self._pools.clear()
 
     def messages(self, channel: str) -> int:
-        """Return how many messages may be sent on a channel."""
+        """Return the message credits of a channel."""
         return self._pool(channel).messages
 
     def bytes(self, channel: str) -> int:
-        """Return how many bytes may be sent on a channel."""
+        """Return the byte credits of a channel."""
         return self._pool(channel).bytes
 
     def covers(self, channel: str, messages: int, size: int) -> bool:
-        """Tell whether there are credits for something, and the channel is not paused."""
+        """Tell whether the credits of a channel suffice, and it is not paused."""
         if messages == 0:
             return True
         pool = self._pool(channel)
@@ -111,12 +127,12 @@ class CreditAccount:
         """Spend credits.
 
         Args:
-            channel: Where something is sent.
-            messages: Its cost in messages; what costs none costs no bytes either.
-            size: Its size in bytes.
+            channel: The channel.
+            messages: The cost in message credits. With 0, the bytes cost nothing either.
+            size: The size in bytes.
 
         Raises:
-            HaipFlowControlError: There are not enough of them (FLOW_CONTROL), or the channel is paused
+            HaipFlowControlError: The credits do not suffice (FLOW_CONTROL), or the channel is paused
                 (CHANNEL_PAUSED).
         """
         if messages == 0:
@@ -138,12 +154,12 @@ class CreditAccount:
         pool.bytes -= size
 
     def add(self, channel: str, messages: int = 0, size: int = 0) -> None:
-        """Take a grant, up to what the configuration allows.
+        """Add granted credits, up to the configured maximum.
 
         Args:
-            channel: Where more may be sent.
-            messages: How many more messages.
-            size: How many more bytes.
+            channel: The channel.
+            messages: Message credits.
+            size: Byte credits.
         """
         self.is_lifted = False
         pool = self._pool(channel)
@@ -151,18 +167,18 @@ class CreditAccount:
         pool.bytes = self._clamped(pool.bytes + size, self.config.max_credit_bytes, channel)
 
     def most(self, channel: str) -> tuple[float, float]:
-        """Return how many messages and bytes there can be credits for, however much is granted."""
+        """Return the largest message and byte credits that a channel can have."""
         config = self.config
         limits = (_amount(config.max_credits, channel), _amount(config.max_credit_bytes, channel))
         messages, size = (math.inf if limit is None else limit for limit in limits)
         return messages, size
 
-    def asks_for(self, channel: str) -> tuple[int, int]:
-        """Return how many messages and bytes to ask for, to have as many again as at first."""
+    def request(self, channel: str) -> tuple[int, int]:
+        """Return the message and byte credits to request: as many as at the start, at least one."""
         return max(1, self._first_messages(channel)), max(1, self._first_bytes(channel))
 
     def snapshot(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return messages and bytes by channel, those of the protocol's own channels at least."""
+        """Return message and byte credits by channel, for the standard channels and all channels in use."""
         names = dict.fromkeys([*(channel.value for channel in HaipChannel), *self._pools])
         return {name: self.messages(name) for name in names}, {name: self.bytes(name) for name in names}
 
@@ -188,11 +204,11 @@ class CreditAccount:
 
 @dataclass
 class CreditLedger:
-    """What the other side may send, as far as it has been granted: tells when to grant more.
+    """The credits of the other side, per channel, and the grants that are due.
 
     Attributes:
-        initial_messages: Messages a channel at first.
-        initial_bytes: Bytes a channel at first.
+        initial_messages: Message credits per channel at the start.
+        initial_bytes: Byte credits per channel at the start.
     """
 
     initial_messages: Amount = 1000
@@ -200,15 +216,15 @@ class CreditLedger:
     _left: dict[str, _Pool] = field(default_factory=dict[str, _Pool])
 
     def spend(self, channel: str, messages: int, size: int) -> bool:
-        """Note that something came.
+        """Charge the other side for a message that arrived.
 
         Args:
-            channel: Where.
-            messages: Its cost in messages; what costs none costs no bytes either.
-            size: Its size in bytes.
+            channel: The channel.
+            messages: The cost in message credits. With 0, the bytes cost nothing either.
+            size: The size in bytes.
 
         Returns:
-            Whether the other side had credits for it.
+            Whether its credits sufficed.
         """
         if messages == 0:
             return True
@@ -219,13 +235,13 @@ class CreditLedger:
         return covered
 
     def refill(self, channel: str) -> tuple[int, int]:
-        """Fill up what is half empty.
+        """Refill the credits of a channel if half of them are spent.
 
         Args:
-            channel: Where.
+            channel: The channel.
 
         Returns:
-            Messages and bytes to grant; zeros where there is still enough.
+            The message and byte credits to grant; 0 for those that are not half spent.
         """
         pool = self._pool(channel)
         most_messages, most_bytes = self._initial(channel)
@@ -235,23 +251,23 @@ class CreditLedger:
         return messages, size
 
     def grant(self, channel: str, messages: int, size: int) -> None:
-        """Note that more was granted."""
+        """Add a grant to the credits of a channel."""
         pool = self._pool(channel)
         pool.messages += messages
         pool.bytes += size
 
     def answer(self, channel: str, messages: int, size: int) -> tuple[int, int]:
-        """Decide on a request for credits: it is met up to what there is at first.
+        """Answer a request for credits with a grant of at most the initial credits.
 
-        Who asks has run out, whatever the ledger says: one that keeps less than it is granted does.
+        The request counts even if this ledger shows credits: peers may cap their credits below the grants.
 
         Args:
-            channel: Where.
-            messages: Messages that are asked for.
-            size: Bytes that are asked for.
+            channel: The channel.
+            messages: The requested message credits.
+            size: The requested byte credits.
 
         Returns:
-            Messages and bytes to grant.
+            The message and byte credits to grant.
         """
         most_messages, most_bytes = self._initial(channel)
         granted = min(messages, most_messages), min(size, most_bytes)

@@ -1,11 +1,11 @@
-"""What can go wrong, and how a peer is told."""
+"""HAIP errors: the exception classes and the codes that travel in ``ERROR`` messages."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class HaipErrorCode(StrEnum):
-    """Codes that peers and applications share, of specification 1.1.2 and of its reference server."""
+    """Error codes of specification 1.1.2 and of its reference server."""
 
     PROTOCOL_VIOLATION = "PROTOCOL_VIOLATION"
     SEQ_VIOLATION = "SEQ_VIOLATION"
@@ -31,17 +31,19 @@ class HaipErrorCode(StrEnum):
 
 
 class HaipError(Exception):
-    """Something that could not be done. Its text begins with its code.
+    """Base of all HAIP errors. ``str()`` returns the code and the message.
+
+    Message and details may be sent to the other side, so they must not hold secrets.
 
     Args:
-        message: What could not be done, why, and what to do about it.
-        code: A :class:`HaipErrorCode`, or what a peer calls it.
-        details: More about it, for programs.
+        message: The operation that failed, the reason, and the remedy.
+        code: A :class:`HaipErrorCode`, or the code of a peer.
+        details: Further data for programs; any JSON object.
 
     Attributes:
-        message: What could not be done.
+        message: The message.
         code: The code.
-        details: More about it.
+        details: Further data; empty by default.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class HaipError(Exception):
 
 
 class HaipProtocolError(HaipError):
-    """A peer said what the protocol has no meaning for."""
+    """A message, argument or peer violates the protocol."""
 
 
 class HaipConnectionError(HaipError):
@@ -88,7 +90,7 @@ class HaipAuthenticationError(HaipError):
 
 
 class HaipFlowControlError(HaipError):
-    """There are no credits for a message, or its channel is paused."""
+    """The credits do not suffice for a message, or its channel is paused."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a side of a session learns, and what it sends."""
+"""Events and frames: the output of a peer."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from ably_ai_transport_haip.protocol.payloads import Hai
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What goes out: a text frame, and a binary one that belongs to it.
+    """A message to send, as one text frame and at most one binary frame.
 
     Attributes:
-        text: The text frame; None for a naked binary frame.
-        binary: The binary frame after it.
+        text: The text frame; None for a binary frame without a message.
+        binary: The binary frame that follows it.
     """
 
     text: str | None
@@ -22,11 +22,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Handshaken:
-    """The other side has said what it speaks.
+    """The handshake of the other side arrived.
 
     Attributes:
-        payload: What it said.
-        resumed: Whether the session goes on from before.
+        payload: The payload of the handshake.
+        resumed: Whether the session continues from an earlier connection.
     """
 
     payload: Hai
@@ -35,25 +35,25 @@ class Handshaken:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message came, in its turn."""
+    """A message arrived and is next in order."""
 
     message: HaipMessage
 
 
 @dataclass(frozen=True, slots=True)
 class BinaryReceived:
-    """A binary frame came that belongs to no message."""
+    """A binary frame without a message arrived."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Violated:
-    """The other side did something that it must not, and has been told.
+    """The other side violated the protocol. An ``ERROR`` for it is queued.
 
     Attributes:
-        error: What it did.
-        fatal: Whether the connection cannot go on.
+        error: The violation.
+        fatal: Whether the connection must be closed.
     """
 
     error: HaipError
@@ -62,11 +62,11 @@ class Violated:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Messages are lost for good.
+    """Messages of the other side are lost for good.
 
     Attributes:
-        first: The number of the first.
-        last: The number of the last.
+        first: The sequence number of the first.
+        last: The sequence number of the last.
     """
 
     first: int
@@ -75,7 +75,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class CreditsChanged:
-    """More may be sent on a channel than before, or less.
+    """The credits of a channel changed, or it was paused or resumed.
 
     Attributes:
         channel: The channel.

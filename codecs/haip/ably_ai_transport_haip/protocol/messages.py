@@ -1,4 +1,4 @@
-"""Messages: nested for people, one flat JSON object on the wire."""
+"""Messages: nested values in Python, one flat JSON object on the wire."""
 
 import json
 import re
@@ -15,6 +15,7 @@ _UUID: Final = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LONGEST_THREAD: Final = 128
 _KNOWN: Final = frozenset(
     {
@@ -26,16 +27,16 @@ _KNOWN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class HaipEnvelope:
-    """What a message says besides its payload. A session fills in what is left out.
+    """The metadata of a message. The sender fills in empty fields.
 
     Attributes:
         session_id: The session, a UUID.
-        run_id: The run that it belongs to, a UUID.
-        thread_id: The conversation.
-        channel: Where it goes, such as a :class:`HaipChannel`.
-        sequence: Its number among what its sender has sent, as decimal digits.
-        timestamp: When it was sent: milliseconds since 1970, as decimal digits.
-        ack: The number of the other side's newest message that has arrived.
+        run_id: The run, a UUID.
+        thread_id: The thread: a conversation, in at most 128 characters.
+        channel: The channel, such as a :class:`HaipChannel`.
+        sequence: The sequence number of the message, from 1 per sender, as decimal digits.
+        timestamp: The time of sending: milliseconds since 1970, as decimal digits.
+        ack: The sequence number of the newest message received from the other side.
     """
 
     session_id: str | None = None
@@ -49,18 +50,18 @@ class HaipEnvelope:
 
 @dataclass(frozen=True, slots=True)
 class HaipMessage:
-    """One message.
+    """One HAIP message.
 
     Attributes:
-        type: What it is about.
-        payload: What it says; the fields depend on the type.
-        envelope: Where it belongs.
-        id: Its own UUID.
-        pv: The major version of the protocol that it was made with.
-        crit: Whether a field that is not known must be refused.
-        bin_len: The bytes of the binary frame that follows it.
-        bin_mime: What these bytes are.
-        binary: These bytes, once they are there.
+        type: The type.
+        payload: The payload; its fields depend on the type.
+        envelope: The metadata.
+        id: The id, a UUID.
+        pv: The major version of the protocol that the message was made with.
+        crit: Whether the receiver must refuse fields that it does not know.
+        bin_len: The size of the binary body in bytes.
+        bin_mime: The media type of the binary body.
+        binary: The binary body, once it has arrived.
 
     Example:
         >>> HaipMessage(HaipEventType.PING, {"nonce": "1"}).type.value
@@ -78,13 +79,13 @@ class HaipMessage:
     binary: bytes | None = None
 
     def to_wire(self, dialect: Dialect = "text") -> dict[str, object]:
-        """Return the flat object that goes on the wire.
+        """Return the flat object for the wire.
 
         Args:
-            dialect: How the peer names text messages.
+            dialect: The dialect of the peer.
 
         Returns:
-            The object, without what is not set.
+            The object, without empty fields.
         """
         flat = {
             "id": self.id,
@@ -106,17 +107,17 @@ class HaipMessage:
 
     @classmethod
     def from_wire(cls, flat: object) -> "HaipMessage":
-        """Read a flat object.
+        """Read a flat object from the wire. The payload is not checked.
 
         Args:
-            flat: What came, parsed.
+            flat: The object, any JSON value.
 
         Returns:
-            The message; its payload is not looked at.
+            The message.
 
         Raises:
-            HaipProtocolError: It is no message (INVALID_MESSAGE), or of a type that nobody knows, or has a
-                field that must be understood and is not (UNSUPPORTED_TYPE).
+            HaipProtocolError: It is no message (INVALID_MESSAGE), its type is unknown, or it is critical and
+                has an unknown field (UNSUPPORTED_TYPE).
         """
         if not isinstance(flat, dict):
             raise HaipProtocolError(
@@ -127,7 +128,7 @@ class HaipMessage:
         event = event_named(name or "")
         if event is None:
             raise HaipProtocolError(
-                f"unable to read message; there is no event '{name}'",
+                f"unable to read message; event '{name}' is unknown",
                 HaipErrorCode.UNSUPPORTED_TYPE,
                 {"type": name},
             )
@@ -138,7 +139,7 @@ class HaipMessage:
         if crit is True and not said.keys() <= _KNOWN:
             unknown = min(said.keys() - _KNOWN)
             raise HaipProtocolError(
-                f"unable to read message; field '{unknown}' is not known, and the message is critical",
+                f"unable to read message; field '{unknown}' is unknown, and the message is critical",
                 HaipErrorCode.UNSUPPORTED_TYPE,
             )
         channel = _text(said, "channel", required=True)
@@ -174,7 +175,8 @@ def read_text(text: str | bytes) -> HaipMessage:
         The message.
 
     Raises:
-        HaipProtocolError: It is no JSON, or no message.
+        HaipProtocolError: The frame is no JSON (INVALID_MESSAGE) or no message; see
+            :meth:`HaipMessage.from_wire`.
     """
     try:
         return HaipMessage.from_wire(json.loads(text))
@@ -189,20 +191,29 @@ def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
 
     Args:
         message: The message.
-        dialect: How the peer names text messages.
+        dialect: The dialect of the peer.
 
     Returns:
-        The frame.
+        The frame; it can always be encoded as UTF-8.
+
+    Raises:
+        HaipProtocolError: The payload is no JSON (INVALID_MESSAGE).
     """
-    return json.dumps(message.to_wire(dialect), ensure_ascii=False, separators=(",", ":"))
+    flat = message.to_wire(dialect)
+    try:
+        text = json.dumps(flat, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HaipProtocolError(
+            f"unable to write {message.type}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
+        ) from error
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    # JSON can escape half a surrogate pair; UTF-8 cannot hold it.
+    return json.dumps(flat, separators=(",", ":"), allow_nan=False)
 
 
 def new_id() -> str:
-    """Make an id for a message, a run or a call.
-
-    Returns:
-        A UUID of version 4.
-    """
+    """Return a random id for a message, a run or a call: a UUID of version 4."""
     return str(uuid.uuid4())
 
 
@@ -217,7 +228,7 @@ def _number(said: Mapping[str, object], key: str) -> int | None:
     value = said.get(key)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise _invalid(key, "a whole number that is not negative")
+    raise _invalid(key, "a non-negative integer")
 
 
 def _invalid(key: str, wanted: str, doing: str = "read") -> HaipProtocolError:
@@ -227,13 +238,13 @@ def _invalid(key: str, wanted: str, doing: str = "read") -> HaipProtocolError:
 
 
 def check_envelope(envelope: HaipEnvelope) -> None:
-    """Refuse what the schema refuses in an envelope; what is left out is filled in by a session.
+    """Check an envelope before it is sent. Empty fields pass, because the sender fills them in.
 
     Args:
-        envelope: The envelope of a message that is to be sent.
+        envelope: The envelope.
 
     Raises:
-        HaipProtocolError: A field is not as the schema wants it (INVALID_MESSAGE); the error names it.
+        HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
     """
     for name, value, form, wanted in (
         ("session", envelope.session_id, _UUID, "a UUID"),
@@ -243,7 +254,12 @@ def check_envelope(envelope: HaipEnvelope) -> None:
         ("ts", envelope.timestamp, _NUMBER, "1 to 20 decimal digits"),
         ("ack", envelope.ack, _NUMBER, "1 to 20 decimal digits"),
     ):
-        if value is not None and not form.fullmatch(value):
+        if value is not None and not (_is_text(value) and form.fullmatch(value)):
             raise _invalid(name, wanted, "send")
-    if envelope.thread_id is not None and len(envelope.thread_id) > _LONGEST_THREAD:
-        raise _invalid("thread_id", f"at most {_LONGEST_THREAD} characters", "send")
+    thread_id = envelope.thread_id
+    if thread_id is not None and not (_is_text(thread_id) and len(thread_id) <= _LONGEST_THREAD):
+        raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters", "send")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

@@ -1,4 +1,4 @@
-"""The words of the protocol: event types, channels, and the two dialects that name them."""
+"""Names: event types, channels, and the two dialects for text messages."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -8,11 +8,11 @@ PROTOCOL_VERSION: Final = "1.1.2"
 PROTOCOL_MAJOR: Final = 1
 
 Dialect: TypeAlias = Literal["text", "plain"]
-"""How a peer names text messages: ``TEXT_MESSAGE_START`` (the schema) or ``MESSAGE_START``."""
+"""The names of text messages: ``TEXT_MESSAGE_START`` (``text``) or ``MESSAGE_START`` (``plain``)."""
 
 
 class HaipEventType(StrEnum):
-    """What a message is about. Text messages have the short names; the wire may have the long ones."""
+    """The type of a message. Text messages have their short names; the wire may have the long ones."""
 
     HAI = "HAI"
     PING = "PING"
@@ -39,7 +39,7 @@ class HaipEventType(StrEnum):
 
 
 class HaipChannel(StrEnum):
-    """Where a message goes. Peers may use other names, too."""
+    """The standard channels. Peers may use other names."""
 
     USER = "USER"
     AGENT = "AGENT"
@@ -60,7 +60,7 @@ CONTROL: Final = frozenset(
         HaipEventType.REPLAY_REQUEST,
     }
 )
-"""Events that cost no credits: a peer without credits must be able to ask for some, and to stay alive."""
+"""Events that cost no credits, so that a peer without credits can request some and answer pings."""
 
 _TEXT: Final = frozenset({HaipEventType.MESSAGE_START, HaipEventType.MESSAGE_PART, HaipEventType.MESSAGE_END})
 _NAMED: Final = {
@@ -74,7 +74,7 @@ def wire_name(event: HaipEventType, dialect: Dialect = "text") -> str:
 
     Args:
         event: The event.
-        dialect: How the peer names text messages.
+        dialect: The dialect of the peer.
 
     Returns:
         The name.
@@ -87,13 +87,13 @@ def wire_name(event: HaipEventType, dialect: Dialect = "text") -> str:
 
 
 def event_named(name: str) -> HaipEventType | None:
-    """Return the event that has a name in either dialect.
+    """Return the event with a name of either dialect.
 
     Args:
         name: The name on the wire.
 
     Returns:
-        The event; None for a name of no dialect.
+        The event; None for an unknown name.
 
     Example:
         >>> event_named("TEXT_MESSAGE_PART") is event_named("MESSAGE_PART")
@@ -103,20 +103,20 @@ def event_named(name: str) -> HaipEventType | None:
 
 
 def dialect_of(accept_events: Iterable[str]) -> Dialect:
-    """Tell from what a peer accepts how it names text messages.
+    """Return the dialect of a peer.
 
     Args:
-        accept_events: The names it accepts.
+        accept_events: The event names in its handshake.
 
     Returns:
-        ``plain`` where it knows the short names only.
+        ``plain`` if it accepts only the short names, else ``text``.
     """
     names = set(accept_events)
     return "plain" if "MESSAGE_START" in names and "TEXT_MESSAGE_START" not in names else "text"
 
 
 def accepted_names(dialect: Dialect = "text") -> list[str]:
-    """List all events by the names of a dialect, as a handshake announces them.
+    """Return the names of all events in a dialect, as a handshake lists them.
 
     Args:
         dialect: The dialect.

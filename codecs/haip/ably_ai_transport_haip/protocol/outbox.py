@@ -1,4 +1,4 @@
-"""What one side sends: numbered, written, kept for replay, and held back where credits are lacking."""
+"""Outbox: numbers and writes messages, keeps them for replays, and queues those without credits."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from ably_ai_transport_haip.protocol.events import Frame
 from ably_ai_transport_haip.protocol.messages import HaipMessage, check_envelope, new_id, write_text
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType
 from ably_ai_transport_haip.protocol.payloads import check_payload
-from ably_ai_transport_haip.protocol.sequence import SendLog, SentFrame
+from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class _Prepared:
 
 
 class Outbox:
-    """The sending half of a side.
+    """The sending half of a peer.
 
     Args:
         session_id: The session, a UUID.
-        config: How to account for what is sent.
-        clock: The time: seconds since 1970.
-        ack: Returns the number of the other side's newest message that has arrived; None to say nothing.
+        config: The configuration of flow control.
+        clock: Returns the current time: seconds since 1970.
+        order: The received messages; the source of acks.
 
     Attributes:
-        credits: What may be sent.
-        dialect: How the other side names text messages.
-        accepted: What it takes; None before that is known.
+        credits: The credits of this side.
+        dialect: The dialect of the other side.
+        accepted: The events that the other side accepts; None before its handshake.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Outbox:
         session_id: str,
         config: FlowControlConfig,
         clock: Callable[[], float],
-        ack: Callable[[], str | None],
+        order: ReceiveOrder,
     ) -> None:
         self.credits = CreditAccount(config)
         self.dialect: Dialect = "text"
@@ -51,35 +51,35 @@ class Outbox:
         self._session_id = session_id
         self._config = config
         self._clock = clock
-        self._ack = ack
+        self._order = order
         self._log = SendLog()
         self._frames: deque[Frame] = deque()
         self._waiting: dict[str, deque[HaipMessage]] = {}
 
     @property
     def last(self) -> int:
-        """The number of the newest message."""
+        """The sequence number of the newest message."""
         return self._log.last
 
     @property
     def backlog(self) -> int:
-        """How many frames are to be sent now."""
+        """The number of frames to send now."""
         return len(self._frames)
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame that is to be sent, once; None where there is none."""
+        """Return and remove the next frame to send; None if there is none."""
         return self._frames.popleft() if self._frames else None
 
     def clear(self) -> None:
-        """Forget what is to be sent now; it is still kept for a replay."""
+        """Remove the frames to send now. They stay available for replays."""
         self._frames.clear()
 
     def accepts(self, event: HaipEventType) -> bool:
-        """Tell whether the other side takes such messages."""
+        """Tell whether the other side accepts an event."""
         return self.accepted is None or event in self.accepted
 
     def send_all(self, messages: Sequence[HaipMessage], *, queue: bool) -> list[HaipMessage]:
-        """Send messages of one channel, all of them or none; see :meth:`HaipPeer.send_all`."""
+        """Send messages of one channel, all or none; see :meth:`HaipPeer.send_all`."""
         self.check(messages)
         channel = channel_of(messages[0])
         prepared = [self._prepare(message, ahead) for ahead, message in enumerate(messages)]
@@ -88,7 +88,7 @@ class Outbox:
         waiting = self._waiting.get(channel)
         if cost and waiting and not queue:
             raise HaipFlowControlError(
-                f"unable to send on {channel}; {len(waiting)} messages wait there for credits already"
+                f"unable to send on {channel}; {len(waiting)} messages wait there for credits"
             )
         if queue and cost and (waiting or not self.credits.covers(channel, cost, size)):
             self._waiting.setdefault(channel, deque()).extend(messages)
@@ -98,49 +98,55 @@ class Outbox:
         return [self._commit(frame) for frame in prepared]
 
     def can_send(self, messages: Sequence[HaipMessage]) -> bool:
-        """Tell whether :meth:`send_all` would send messages of one channel right now."""
+        """Tell whether :meth:`send_all` would send messages of one channel now."""
         channel, cost = channel_of(messages[0]), self._cost(messages)
         if cost and self._waiting.get(channel):
             return False
         return self.credits.covers(channel, cost, self._size(messages))
 
     def check(self, messages: Sequence[HaipMessage]) -> None:
-        """Refuse what could not be sent however long one waits; see :meth:`HaipPeer.check`."""
+        """Refuse messages that can never be sent; see :meth:`HaipPeer.check`."""
         for message in messages:
             self.check_one(message)
         channel, cost = channel_of(messages[0]), self._cost(messages)
-        size = self._size(messages) if cost else 0
+        # Measured in any case: a payload that is no JSON is found when it is written.
+        size = self._size(messages)
         most_messages, most_bytes = self.credits.most(channel)
-        if cost > most_messages or size > most_bytes:
+        if cost and (cost > most_messages or size > most_bytes):
             raise HaipFlowControlError(
-                f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can ever"
-                " cover (raise max_credits or max_credit_bytes, or send less at once)"
+                f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can"
+                " ever cover (raise max_credits or max_credit_bytes, or send less at once)"
             )
 
     def check_one(self, message: HaipMessage) -> None:
-        """Refuse a message that the schema refuses, or that the other side does not take."""
+        """Refuse a message that the schema refuses or the other side does not accept."""
+        if not isinstance(message.type, HaipEventType):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise HaipProtocolError(
+                f"unable to send message; type '{message.type}' is no HaipEventType",
+                HaipErrorCode.INVALID_MESSAGE,
+            )
         check_envelope(message.envelope)
         check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
             raise HaipProtocolError(
-                f"unable to send {message.type}; the other side does not take such messages",
+                f"unable to send {message.type}; the other side does not accept it",
                 HaipErrorCode.UNSUPPORTED_TYPE,
             )
 
     def write(self, message: HaipMessage) -> None:
-        """Send a message as it is; it costs no credits."""
+        """Send a message unchecked and without credits."""
         self._commit(self._prepare(message))
 
     def write_binary(self, data: bytes) -> None:
-        """Send a binary frame that belongs to no message."""
+        """Send a binary frame without a message."""
         self._frames.append(Frame(None, data))
 
     def waiting(self, channel: str) -> int:
-        """Return how many messages wait for credits on a channel."""
+        """Return the number of messages that wait for credits on a channel."""
         return len(self._waiting.get(channel, ()))
 
     def send_waiting(self, channel: str) -> None:
-        """Send what waits on a channel, as far as there are credits for it."""
+        """Send the messages that wait on a channel, in order, until the credits are spent."""
         waiting = self._waiting.get(channel)
         while waiting:
             message = waiting[0]
@@ -153,10 +159,10 @@ class Outbox:
             self._commit(frame)
 
     def replay(self, first: int, last: int | None) -> None:
-        """Send again what was sent before, under the same numbers. It costs no credits.
+        """Send a range of frames again, with their numbers and without credits.
 
         Raises:
-            HaipProtocolError: Some of it is not kept any more (REPLAY_TOO_OLD).
+            HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         frames = self._log.between(first, last)
         self._frames.extend(Frame(frame.text, frame.binary) for frame in frames)
@@ -168,7 +174,7 @@ class Outbox:
         return sum(self._prepare(message, ahead).size for ahead, message in enumerate(messages))
 
     def _prepare(self, message: HaipMessage, ahead: int = 0) -> _Prepared:
-        """Write a message as it will be if only so many others go ahead of it."""
+        """Build the frame of a message that follows ``ahead`` others."""
         number = self._log.last + 1 + ahead
         now = self._clock()
         envelope = replace(
@@ -177,7 +183,7 @@ class Outbox:
             channel=channel_of(message),
             timestamp=str(int(now * 1000)),
             sequence=str(number),
-            ack=self._ack(),
+            ack=self._order.ack,
         )
         finished = replace(message, id=message.id or new_id(), envelope=envelope)
         if message.binary is not None:
@@ -193,5 +199,5 @@ class Outbox:
 
 
 def channel_of(message: HaipMessage) -> str:
-    """Return where a message goes: what names no channel is about the connection itself."""
+    """Return the channel of a message; ``SYSTEM`` by default."""
     return message.envelope.channel or HaipChannel.SYSTEM

@@ -1,7 +1,7 @@
-"""What a payload of each event holds.
+"""Payloads: one model per event type.
 
-Reading is lenient where peers are known to differ: fields that the schema does not know pass, a request for a
-list or for a schema may be empty, and a grant may be zero. Writing is as strict as the schema.
+Reading is lenient where peers differ: unknown fields pass, a request for tools or a schema may be empty, and
+a grant may be zero. Writing is as strict as the schema.
 """
 
 import re
@@ -16,7 +16,6 @@ from ably_ai_transport_haip.protocol.names import HaipEventType
 _UUID: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[1-5][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
 Uuid = Annotated[str, StringConstraints(pattern=_UUID)]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
-ChannelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]{1,128}$")]
 Json = dict[str, object]
 
 
@@ -25,7 +24,7 @@ class _Payload(BaseModel):
 
 
 class Hai(_Payload):
-    """A handshake: what a side speaks, and what it lets the other one send."""
+    """Handshake: versions, event types and capabilities of one side."""
 
     haip_version: str
     accept_major: list[int]
@@ -37,7 +36,7 @@ class Hai(_Payload):
 
 
 class RunStarted(_Payload):
-    """A run begins. Anything else may stand in it."""
+    """Start of a run. Further fields are allowed."""
 
     run_id: str | None = None
     thread_id: str | None = None
@@ -45,20 +44,20 @@ class RunStarted(_Payload):
 
 
 class RunFinished(_Payload):
-    """A run is over."""
+    """End of a run."""
 
     status: Literal["OK", "CANCELLED", "ERROR"] | None = None
     summary: str | None = None
 
 
 class RunCancel(_Payload):
-    """A run shall stop."""
+    """Request to cancel a run."""
 
     run_id: Uuid
 
 
 class Error(_Payload):
-    """Something failed: of a run, or in general."""
+    """Error of a run (``RUN_ERROR``) or of the session (``ERROR``)."""
 
     code: str
     message: str
@@ -67,20 +66,20 @@ class Error(_Payload):
 
 
 class Ping(_Payload):
-    """Are you there; and the answer."""
+    """Heartbeat and its reply."""
 
     nonce: str | None = None
 
 
 class ReplayRequest(_Payload):
-    """Messages shall be sent again, both ends included."""
+    """Request to send messages again, both ends included."""
 
     from_seq: Number
     to_seq: Number | None = None
 
 
 class MessageStart(_Payload):
-    """A text begins; some or all of it may stand here."""
+    """Start of a text; may hold the first part or all of it."""
 
     message_id: Uuid
     author: str | None = None
@@ -88,21 +87,21 @@ class MessageStart(_Payload):
 
 
 class MessagePart(_Payload):
-    """A text goes on."""
+    """Part of a text."""
 
     message_id: Uuid
     text: str
 
 
 class MessageEnd(_Payload):
-    """A text is complete."""
+    """End of a text."""
 
     message_id: Uuid
     tokens: Number | None = None
 
 
 class AudioChunk(_Payload):
-    """A piece of sound, here as base64 or in a binary frame that follows."""
+    """Chunk of audio, as base64 or in a binary frame that follows."""
 
     message_id: Uuid
     mime: str
@@ -111,7 +110,7 @@ class AudioChunk(_Payload):
 
 
 class ToolCall(_Payload):
-    """A tool shall be called."""
+    """Request to call a tool."""
 
     call_id: Uuid
     tool: str
@@ -119,7 +118,7 @@ class ToolCall(_Payload):
 
 
 class ToolUpdate(_Payload):
-    """How far a call is."""
+    """Progress of a tool call."""
 
     call_id: Uuid
     status: Literal["QUEUED", "RUNNING", "CANCELLING"]
@@ -128,7 +127,7 @@ class ToolUpdate(_Payload):
 
 
 class ToolDone(_Payload):
-    """A call is over."""
+    """Result of a tool call."""
 
     call_id: Uuid
     status: Literal["OK", "CANCELLED", "ERROR"] = "OK"
@@ -136,34 +135,34 @@ class ToolDone(_Payload):
 
 
 class ToolCancel(_Payload):
-    """A call shall stop."""
+    """Request to cancel a tool call."""
 
     call_id: Uuid
     reason: str | None = None
 
 
 class ToolInfo(_Payload):
-    """A tool of a list."""
+    """One tool of a list."""
 
     name: str
     description: str | None = None
 
 
 class ToolList(_Payload):
-    """The tools there are; without any, a request for them."""
+    """List of tools; a request for the list if there is none."""
 
     tools: list[ToolInfo] | None = None
 
 
 class ToolSchema(_Payload):
-    """What a tool takes; without a schema, a request for it."""
+    """Schema of a tool; a request for the schema if there is none."""
 
     tool: str
     parameters: Json | None = Field(None, alias="schema")
 
 
 class FlowUpdate(_Payload):
-    """More may be sent on a channel."""
+    """Grant of credits for a channel."""
 
     channel: str
     add_messages: Annotated[int, Field(ge=0)] | None = None
@@ -171,7 +170,7 @@ class FlowUpdate(_Payload):
 
 
 class ChannelControl(_Payload):
-    """A channel is paused or goes on."""
+    """Pause or resumption of a channel."""
 
     channel: str
 
@@ -207,7 +206,7 @@ _MODELS: Final[Mapping[HaipEventType, type[Payload]]] = {
     HaipEventType.ERROR: Error,
 }
 
-# What the schema asks for and reading does without.
+# Required by the schema, optional when reading.
 _ALSO_REQUIRED: Final = {HaipEventType.TOOL_LIST: "tools", HaipEventType.TOOL_SCHEMA: "schema"}
 _OPEN: Final = frozenset({HaipEventType.RUN_STARTED})
 _UUIDS: Final = ("related_id",)
@@ -217,14 +216,14 @@ def read_payload(event: HaipEventType, payload: object) -> Payload:
     """Read the payload of an event, leniently.
 
     Args:
-        event: The event.
-        payload: What came.
+        event: The type of the event.
+        payload: The payload, any JSON value.
 
     Returns:
-        The payload, of the model that belongs to the event.
+        The payload as a model.
 
     Raises:
-        HaipProtocolError: It is not what the event needs (INVALID_MESSAGE); the error names the field.
+        HaipProtocolError: A field is missing or invalid (INVALID_MESSAGE); the error names it.
     """
     try:
         return _MODELS[event].model_validate(payload)
@@ -239,14 +238,14 @@ def read_payload(event: HaipEventType, payload: object) -> Payload:
 
 
 def check_payload(event: HaipEventType, payload: Mapping[str, object]) -> None:
-    """Refuse a payload that the schema would refuse, before it is sent.
+    """Check a payload against the schema before it is sent.
 
     Args:
-        event: The event.
-        payload: What is about to be sent.
+        event: The type of the event.
+        payload: The payload.
 
     Raises:
-        HaipProtocolError: A field is missing, unknown or wrong (INVALID_MESSAGE).
+        HaipProtocolError: A field is missing, unknown or invalid (INVALID_MESSAGE); the error names it.
     """
     read = read_payload(event, payload)
     required = _ALSO_REQUIRED.get(event)

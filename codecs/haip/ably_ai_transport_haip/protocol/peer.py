@@ -1,4 +1,4 @@
-"""One side of a HAIP session, without input and output: frames in, events out; messages in, frames out."""
+"""Peer: one side of a HAIP session, sans-IO. Frames go in, events come out."""
 
 import base64
 import binascii
@@ -44,10 +44,10 @@ from ably_ai_transport_haip.protocol.payloads import (
     ReplayRequest,
     read_payload,
 )
-from ably_ai_transport_haip.protocol.sequence import ReceiveOrder
+from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, digits, number_of
 
 LENIENT_PATIENCE_SECONDS: Final = 1.0
-"""How long a lenient peer may leave a request for credits unanswered."""
+"""The time in which a lenient peer has to answer a request for credits."""
 _AT_ONCE: Final = frozenset(
     {
         HaipEventType.PING,
@@ -61,18 +61,18 @@ _AT_ONCE: Final = frozenset(
 
 @dataclass(frozen=True)
 class PeerConfig:
-    """How one side behaves.
+    """Configuration of a peer.
 
     Attributes:
-        role: Which side it is.
-        flow_control: How it accounts for what it sends.
-        receive_credits: Messages a channel that the other side may send before it is granted more.
-        receive_credit_bytes: Bytes a channel.
-        max_concurrent_runs: Runs that may be open at once.
-        binary_frames: Whether bytes travel in binary frames where the other side takes them.
-        refills_on_read: Whether the other side is granted more only when :meth:`HaipPeer.note_read` says that
-            messages have been read, rather than when they have come.
-        clock: The time: seconds since 1970.
+        role: The role of this side.
+        clock: Returns the current time: seconds since 1970.
+        flow_control: The configuration of the credits of this side.
+        receive_credits: The message credits per channel that the other side starts with.
+        receive_credit_bytes: The byte credits per channel that the other side starts with.
+        max_concurrent_runs: The largest number of open runs.
+        binary_frames: Whether this side accepts binary frames.
+        refills_on_read: Whether credits are granted when :meth:`HaipPeer.note_read` is called. Otherwise they
+            are granted when messages arrive.
     """
 
     role: Literal["client", "server"]
@@ -86,20 +86,20 @@ class PeerConfig:
 
 
 class HaipPeer:
-    """The protocol of one side, from the handshake on.
+    """The protocol state of one side of a session.
 
-    It owns numbers, acknowledgements, replay, credits and the pairing of binary frames. What runs and tools
-    mean is for the layers above. After a lost connection :meth:`reconnect` makes it ready for the next one:
-    the session goes on where it was.
+    A peer owns sequence numbers, acks, replays, credits and binary bodies. Runs and tools belong to the
+    layers above. After a lost connection, :meth:`reconnect` prepares the peer for the next one, and the
+    session continues.
 
     Args:
-        config: How it behaves.
-        session_id: The session, a UUID; made up where it is left out.
+        config: The configuration.
+        session_id: The session, a UUID; a random one by default.
 
     Attributes:
-        session_id: The session.
-        remote: What the other side said in its handshake.
-        acked: The number of this side's newest message that the other one says to have.
+        session_id: The session, a UUID.
+        remote: The handshake of the other side; None before it arrived.
+        acked: The newest ack of the other side; None before the first.
     """
 
     def __init__(self, config: PeerConfig, session_id: str | None = None) -> None:
@@ -109,7 +109,7 @@ class HaipPeer:
         self.acked: str | None = None
         self._ledger = CreditLedger(config.receive_credits, config.receive_credit_bytes)
         self._order = ReceiveOrder()
-        self._outbox = Outbox(self.session_id, config.flow_control, config.clock, self._acknowledged)
+        self._outbox = Outbox(self.session_id, config.flow_control, config.clock, self._order)
         self._bodies = BinaryBodies()
         self._handshaken = False
         self._greeted = False
@@ -117,46 +117,46 @@ class HaipPeer:
         self._last_before = 0
         self._asked: dict[str, float] = {}
 
-    # What goes out
+    # Sending
 
     @property
     def credits(self) -> CreditAccount:
-        """What may be sent."""
+        """The credits of this side."""
         return self._outbox.credits
 
     @property
     def is_handshaken(self) -> bool:
-        """Whether the other side has introduced itself on this connection."""
+        """Whether the handshake of the other side arrived on this connection."""
         return self._handshaken
 
     @property
     def is_lenient(self) -> bool:
-        """Whether the other side does not count as the specification says, and is treated with patience."""
+        """Whether the other side does not count as the specification says; see :class:`ReceiveOrder`."""
         return self._order.lenient
 
     @property
     def received(self) -> str:
-        """The number of the newest message that has arrived with all before it."""
+        """The newest sequence number up to which every message arrived."""
         return str(self._order.delivered)
 
     @property
     def backlog(self) -> int:
-        """How many frames are to be sent now."""
+        """The number of frames to send now."""
         return self._outbox.backlog
 
     def next_outgoing(self) -> Frame | None:
-        """Return the next frame that is to be sent, once; None where there is none."""
+        """Return and remove the next frame to send; None if there is none."""
         return self._outbox.next_frame()
 
     def take_outgoing(self) -> list[Frame]:
-        """Return what is to be sent now, in order, once."""
+        """Return and remove all frames to send, in order."""
         frames: list[Frame] = []
         while (frame := self._outbox.next_frame()) is not None:
             frames.append(frame)
         return frames
 
     def greet(self) -> None:
-        """Introduce this side, once a connection."""
+        """Queue the handshake of this side, once per connection."""
         if self._greeted:
             return
         self._greeted = True
@@ -185,69 +185,78 @@ class HaipPeer:
         """Send a message.
 
         Args:
-            message: The message; what its envelope leaves out is filled in.
-            queue: Whether it waits its turn where there are no credits, rather than being refused.
+            message: The message; empty fields of its envelope are filled in.
+            queue: Whether the message waits if the credits do not suffice. Otherwise it is refused.
 
         Returns:
-            The message as it was sent; None where it waits.
+            The message as sent; None if it waits.
 
         Raises:
-            HaipProtocolError: The schema refuses it (INVALID_MESSAGE), or the other side does not take such
-                messages (UNSUPPORTED_TYPE).
-            HaipFlowControlError: There are no credits for it, or it is larger than credits can ever be.
+            HaipProtocolError: The schema refuses the message (INVALID_MESSAGE), or the other side does not
+                accept it (UNSUPPORTED_TYPE).
+            HaipFlowControlError: The credits do not suffice, or can never suffice.
         """
         sent = self.send_all([message], queue=queue)
         return sent[0] if sent else None
 
     def send_all(self, messages: Sequence[HaipMessage], *, queue: bool = False) -> list[HaipMessage]:
-        """Send messages that make sense only together, such as the parts of a text: all of them or none.
+        """Send messages that belong together, such as the parts of a text: all or none.
 
         Args:
             messages: Messages of one channel.
-            queue: Whether they wait their turn where there are not enough credits for all.
+            queue: Whether the messages wait if the credits do not suffice. Otherwise they are refused.
 
         Returns:
-            The messages as they were sent; none where they wait.
+            The messages as sent; empty if they wait.
 
         Raises:
-            HaipProtocolError: As in :meth:`send`; nothing was sent.
-            HaipFlowControlError: As in :meth:`send`; nothing was sent.
+            HaipProtocolError: See :meth:`send`; nothing was sent.
+            HaipFlowControlError: See :meth:`send`; nothing was sent.
         """
         return self._outbox.send_all(messages, queue=queue)
 
     def can_send(self, messages: Sequence[HaipMessage]) -> bool:
-        """Tell whether :meth:`send_all` would send messages of one channel right now."""
+        """Tell whether :meth:`send_all` would send messages of one channel now."""
         return self._outbox.can_send(messages)
 
     def check(self, messages: Sequence[HaipMessage]) -> None:
-        """Refuse what could not be sent however long one waits.
+        """Refuse messages that can never be sent.
 
         Args:
             messages: Messages of one channel.
 
         Raises:
-            HaipProtocolError: The schema refuses one, or the other side does not take it.
-            HaipFlowControlError: Together they are larger than credits can ever be.
+            HaipProtocolError: The schema refuses a message, or the other side does not accept it.
+            HaipFlowControlError: The messages exceed the largest credits.
         """
         self._outbox.check(messages)
 
     def send_unchecked(self, message: HaipMessage) -> None:
-        """Send what the schema refuses, to a peer that is known to want it so. It costs no credits."""
+        """Send a message that the schema refuses and some peers need. It costs no credits."""
         self._outbox.write(message)
 
     def ask_for_credits(self, channel: str) -> None:
-        """Ask the other side for as much as there is at first: it may not know how little is left."""
-        messages, size = self.credits.asks_for(channel)
+        """Request as many credits as at the start."""
+        messages, size = self.credits.request(channel)
         self._grant(channel, messages, size)
         if self.is_lenient:
             self._asked.setdefault(channel, self.config.clock())
 
     def send_binary(self, data: bytes) -> None:
-        """Send a binary frame that belongs to no message."""
+        """Send a binary frame without a message."""
         self._outbox.write_binary(data)
 
+    def ping(self, nonce: str | None = None) -> None:
+        """Send a ``PING``, if the other side accepts it.
+
+        Args:
+            nonce: A text that the ``PONG`` repeats.
+        """
+        if self._outbox.accepts(HaipEventType.PING):
+            self._outbox.write(HaipMessage(HaipEventType.PING, {} if nonce is None else {"nonce": nonce}))
+
     def send_error(self, error: HaipError, related_id: str | None = None) -> None:
-        """Tell the other side of an error."""
+        """Queue an ``ERROR`` for the other side."""
         payload: dict[str, object] = {"code": error.code, "message": error.message}
         if related_id is not None:
             payload["related_id"] = related_id
@@ -257,16 +266,16 @@ class HaipPeer:
         try:
             self._outbox.check_one(message)
         except HaipProtocolError:
-            # The id that the error is about need not be one.
+            # The related id comes from the other side and may be no UUID.
             payload.pop("related_id", None)
         self._outbox.write(message)
 
     def waiting(self, channel: str) -> int:
-        """Return how many messages wait for credits on a channel."""
+        """Return the number of messages that wait for credits on a channel."""
         return self._outbox.waiting(channel)
 
     def reconnect(self) -> None:
-        """Get ready for a new connection: the session goes on, and what was under way is sent again."""
+        """Prepare for a new connection. The next handshake decides which messages are replayed."""
         self._outbox.clear()
         self._bodies.clear()
         self._handshaken = self._greeted = False
@@ -274,24 +283,24 @@ class HaipPeer:
         self._last_before = self._outbox.last
 
     def refuse_resume(self) -> None:
-        """Tell the other side that the session which it wants to go on with is not known: it begins anew."""
+        """Queue an ``ERROR``: the session to resume is unknown and starts over."""
         self.send_error(
             HaipProtocolError(
-                f"unable to resume session {self.session_id}; it is not known here any more",
+                f"unable to resume session {self.session_id}; it is unknown or has expired",
                 HaipErrorCode.RESUME_FAILED,
             )
         )
 
-    # What comes in
+    # Receiving
 
     def receive_text(self, text: str | bytes) -> list[PeerEvent]:
-        """Take in a text frame.
+        """Receive a text frame.
 
         Args:
             text: The frame.
 
         Returns:
-            What happened, in order.
+            The events, in order. A frame that is refused gives a :class:`Violated`.
         """
         try:
             message = read_text(text)
@@ -303,13 +312,13 @@ class HaipPeer:
             return [self._refuse(error, message.id)]
 
     def receive_binary(self, data: bytes) -> list[PeerEvent]:
-        """Take in a binary frame: the body of the message before it, or a piece of that.
+        """Receive a binary frame: the body of a message, or a part of it.
 
         Args:
             data: The frame.
 
         Returns:
-            What happened.
+            The events, in order.
         """
         if not self._bodies.is_awaited:
             return [BinaryReceived(data)]
@@ -320,12 +329,12 @@ class HaipPeer:
         return [] if message is None else self._deliver(message)
 
     def tick(self) -> list[PeerEvent]:
-        """Do what has become due: ask for what is missing, and lose patience with who grants nothing.
+        """Do the work that is due: request a missing message, and lift credits that are never granted.
 
         Returns:
-            What happened.
+            The events, in order.
         """
-        # What waits for its bytes is late, not missing.
+        # A message that waits for its binary body is late and not missing.
         missing = None if self._bodies.is_awaited else self._order.missing(self.config.clock())
         if missing is not None:
             first, last = missing
@@ -339,9 +348,9 @@ class HaipPeer:
         return self._lift_credits()
 
     def _lift_credits(self) -> list[PeerEvent]:
-        """Do without credits where a peer of the reference's make does not answer a request for some.
+        """Send without credits if a lenient peer does not answer a request for some.
 
-        The reference client announces ten and never grants more: who held to that could not end a sentence.
+        The reference client announces ten credits and never grants more.
         """
         now = self.config.clock()
         if not any(now - since >= LENIENT_PATIENCE_SECONDS for since in self._asked.values()):
@@ -355,9 +364,9 @@ class HaipPeer:
 
     @property
     def due(self) -> float | None:
-        """When :meth:`tick` is to be called next; None where nothing is to come."""
+        """The time of the next :meth:`tick`; None if no work will be due."""
         asked = (since + LENIENT_PATIENCE_SECONDS for since in self._asked.values())
-        return min((at for at in (self._order.asks_at, *asked) if at is not None), default=None)
+        return min((at for at in (self._order.due, *asked) if at is not None), default=None)
 
     def _take(self, message: HaipMessage, size: int) -> list[PeerEvent]:
         if message.envelope.ack is not None:
@@ -366,7 +375,8 @@ class HaipPeer:
             return self._shake_hands(message)
         if self.config.role == "server" and not self._handshaken:
             raise HaipProtocolError(
-                f"unable to take {message.type}; a handshake comes first", HaipErrorCode.PROTOCOL_VIOLATION
+                f"unable to accept {message.type}; the handshake (HAI) comes first",
+                HaipErrorCode.PROTOCOL_VIOLATION,
             )
         if message.type in _AT_ONCE:
             return self._take_at_once(message)
@@ -376,15 +386,15 @@ class HaipPeer:
         return [*self._charge(message, size), *self._deliver(message)]
 
     def _charge(self, message: HaipMessage, size: int) -> list[PeerEvent]:
-        """Take the price of a message from what was granted; what came before costs nothing again."""
+        """Charge the other side for a message. A duplicate costs nothing."""
         channel = channel_of(message)
-        number = message.envelope.sequence or ""
-        if not self._order.lenient and number.isdecimal() and int(number) <= self._order.delivered:
+        number = number_of(message)
+        if not self._order.lenient and number is not None and number <= self._order.delivered:
             return []
         if self._ledger.spend(channel, self.config.flow_control.message_cost(message), size):
             return []
         error = HaipFlowControlError(
-            f"unable to take all of {channel}; more was sent than granted",
+            f"unable to accept all messages on {channel}; they exceed the granted credits",
             HaipErrorCode.FLOW_CONTROL_VIOLATION,
             {"channel": channel},
         )
@@ -395,7 +405,7 @@ class HaipPeer:
         return [event for one in ready for event in self._open(one)]
 
     def _open(self, message: HaipMessage) -> Iterable[PeerEvent]:
-        """Look at a message whose turn it is."""
+        """Handle a message that is next in order."""
         try:
             payload = read_payload(message.type, message.payload)
         except HaipError as error:
@@ -456,7 +466,7 @@ class HaipPeer:
             yield from self._open(one)
 
     def note_read(self, message: HaipMessage) -> None:
-        """Note that a message has been dealt with, so that more may come."""
+        """Note that the application has read a message, and grant credits that are due."""
         self._refill(message.envelope.channel)
 
     def _refill(self, channel: str | None) -> None:
@@ -476,7 +486,7 @@ class HaipPeer:
             )
 
     def grant(self, channel: str, messages: int = 0, size: int = 0) -> None:
-        """Let the other side send more on a channel."""
+        """Grant the other side credits on a channel."""
         self._ledger.grant(channel, messages, size)
         self._grant(channel, messages, size)
 
@@ -487,7 +497,7 @@ class HaipPeer:
         self._outbox.send_waiting(update.channel)
         yield CreditsChanged(update.channel)
         if self.config.role == "server":
-            # A client that grants also asks: the flow-control guide calls it a request for more.
+            # In the flow-control guide, a grant of a client is also a request for credits.
             self._grant(update.channel, *self._ledger.answer(update.channel, messages, size))
 
     # The handshake
@@ -501,15 +511,15 @@ class HaipPeer:
             return [event for one in ready for event in self._open(one)]
         if PROTOCOL_MAJOR not in hai.accept_major:
             error = HaipProtocolError(
-                f"unable to talk; major version {PROTOCOL_MAJOR} is spoken here, {hai.accept_major} there",
+                f"unable to agree on a version; {PROTOCOL_MAJOR} is supported here, {hai.accept_major} there",
                 HaipErrorCode.VERSION_INCOMPATIBLE,
             )
             self.send_error(error, message.id)
             return [Violated(error, fatal=True)]
-        has_more = (hai.last_rx_seq or "").isdecimal()
-        resumed = self._goes_on = self.remote is not None and has_more
-        if not resumed and (self.remote is not None or has_more):
-            # One of the two does not know the session any more: it begins here.
+        last_received = digits(hai.last_rx_seq)
+        resumed = self._goes_on = self.remote is not None and last_received is not None
+        if not resumed and (self.remote is not None or last_received is not None):
+            # One side no longer knows the session, so it starts over.
             self._order.begin_at(message)
         ready = self._order.note(message, self.config.clock()) or []
         self.remote, self._handshaken = hai, True
@@ -524,13 +534,13 @@ class HaipPeer:
             self._ledger = CreditLedger(self.config.receive_credits, self.config.receive_credit_bytes)
         self.greet()
         if resumed:
-            self._replay(int(hai.last_rx_seq or 0) + 1, self._last_before)
+            self._replay((last_received or 0) + 1, self._last_before)
         return [Handshaken(hai, resumed), *(event for one in ready for event in self._open(one))]
 
     def _take_at_once(self, message: HaipMessage) -> list[PeerEvent]:
-        """Deal with a message before its turn: what asks for missing messages must not wait for them."""
+        """Handle a message out of order: a request for missing messages must not wait for them."""
         if not self._handshaken and self.config.role == "client":
-            # The server may have forgotten the session: its numbers mean nothing before its handshake.
+            # The server may have lost the session. Its numbers count only after its handshake.
             return list(self._open(message))
         ready = self._order.note(message, self.config.clock())
         if ready is None:
@@ -542,9 +552,6 @@ class HaipPeer:
             self._outbox.replay(first, last)
         except HaipProtocolError as error:
             self.send_error(error)
-
-    def _acknowledged(self) -> str | None:
-        return None if self._order.lenient or not self._order.delivered else self.received
 
     def _refuse(self, error: HaipError, related_id: str | None) -> Violated:
         self.send_error(error, related_id)

@@ -1,4 +1,4 @@
-"""Runs that a side knows of."""
+"""Runs: their states and the registry of one session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ class HaipRun:
     """A run.
 
     Attributes:
-        id: Its id, a UUID.
-        thread_id: The conversation that it belongs to.
-        metadata: What was said when it began.
-        status: Where it stands.
-        start_time: When it began: seconds since 1970.
-        end_time: When it ended.
-        summary: What was said when it ended.
+        id: The id, a UUID.
+        thread_id: The thread of the run.
+        metadata: The metadata from its start; any JSON object.
+        status: The status.
+        start_time: The start: seconds since 1970.
+        end_time: The end: seconds since 1970; None while the run is open.
+        summary: The summary from its end.
     """
 
     id: str
@@ -42,10 +42,10 @@ class HaipRun:
 
 
 class RunRegistry:
-    """The runs of a session: those that are open, and the last hundred that ended.
+    """The open runs of a session, and the last 100 that ended.
 
     Args:
-        limit: How many may be open at once.
+        limit: The largest number of open runs.
     """
 
     def __init__(self, limit: int) -> None:
@@ -54,11 +54,11 @@ class RunRegistry:
 
     @property
     def active(self) -> list[HaipRun]:
-        """The runs that are open, oldest first."""
+        """The open runs, oldest first."""
         return [run for run in self._runs.values() if run.status == "RUNNING"]
 
     def get(self, run_id: str) -> HaipRun | None:
-        """Return a run, or None where it is not known."""
+        """Return a run; None for an unknown id."""
         return self._runs.get(run_id)
 
     def start(
@@ -69,25 +69,25 @@ class RunRegistry:
         thread_id: str | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> bool:
-        """Open a run.
+        """Register the start of a run.
 
         Args:
-            run_id: Its id.
-            now: The time.
-            thread_id: Its conversation.
-            metadata: What is said about it.
+            run_id: The run.
+            now: The current time: seconds since 1970.
+            thread_id: The thread of the run.
+            metadata: The metadata of the run.
 
         Returns:
-            Whether it is new.
+            Whether the run is new.
 
         Raises:
-            HaipProtocolError: As many are open as may be (RUN_LIMIT_EXCEEDED).
+            HaipProtocolError: Too many runs are open (RUN_LIMIT_EXCEEDED).
         """
         if run_id in self._runs:
             return False
         if len(self.active) >= self.limit:
             raise HaipProtocolError(
-                f"unable to start run; {self.limit} are open (finish one, or raise max_concurrent_runs)",
+                f"unable to start run; {self.limit} runs are open (finish one, or raise max_concurrent_runs)",
                 HaipErrorCode.RUN_LIMIT_EXCEEDED,
                 {"limit": self.limit},
             )
@@ -97,16 +97,16 @@ class RunRegistry:
     def finish(
         self, run_id: str, now: float, status: FinishStatus = "OK", summary: str | None = None
     ) -> HaipRun | None:
-        """Close a run. A run ends once.
+        """Register the end of a run. A run ends once.
 
         Args:
             run_id: The run.
-            now: The time.
-            status: How it ended.
-            summary: What is said about it.
+            now: The current time: seconds since 1970.
+            status: The final status.
+            summary: The summary.
 
         Returns:
-            The run; None where it is not known or has ended before.
+            The run; None if it is unknown or has already ended.
         """
         run = self._runs.get(run_id)
         if run is None or run.status != "RUNNING":
@@ -119,5 +119,5 @@ class RunRegistry:
 
     @property
     def newest_open(self) -> HaipRun | None:
-        """The run that a message without a run belongs to (specification 1.1.2)."""
+        """The newest open run: messages without a run id belong to it (specification 1.1.2)."""
         return self.active[-1] if self.active else None

@@ -1,5 +1,6 @@
-"""Numbers of messages: what was sent is kept for a while, what comes is put in order."""
+"""Sequence numbers: a log of sent frames for replays, and the order of received messages."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -8,11 +9,12 @@ from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolEr
 from ably_ai_transport_haip.protocol.messages import HaipMessage
 
 KEEP_MESSAGES: Final = 1000
+_DIGITS: Final = re.compile(r"[0-9]{1,20}")
 KEEP_SECONDS: Final = 300.0
 GAP_SECONDS: Final = 0.5
 MAX_HELD: Final = 10_000
 EPOCH_LIKE: Final = 10**11
-"""From here on a number is the time of day rather than a count, as in the reference client."""
+"""Larger numbers are timestamps, as the reference client sends them, and not counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,10 @@ class SentFrame:
     """A frame that was sent.
 
     Attributes:
-        number: Its number.
+        number: The sequence number.
         text: The text frame.
-        binary: The binary frame after it.
-        at: When it was sent, in seconds.
+        binary: The binary frame that follows it.
+        at: The time of sending, in seconds.
     """
 
     number: int
@@ -33,9 +35,9 @@ class SentFrame:
 
 
 class SendLog:
-    """What was sent, in order, so that it can be sent again.
+    """The sent frames, in order, for replays.
 
-    At least the last 1,000 messages stay, and up to 10,000 that are younger than five minutes.
+    It keeps the last 1,000 messages, and up to 10,000 of the last five minutes.
     """
 
     def __init__(self) -> None:
@@ -43,12 +45,12 @@ class SendLog:
         self.last = 0
 
     def next_number(self) -> int:
-        """Return the number of the next message."""
+        """Return the sequence number of the next message."""
         self.last += 1
         return self.last
 
     def keep(self, frame: SentFrame) -> None:
-        """Keep a frame that was sent."""
+        """Add a sent frame."""
         self._frames.append(frame)
         while len(self._frames) > KEEP_MESSAGES and (
             self._frames[0].at < frame.at - KEEP_SECONDS or len(self._frames) > 10 * KEEP_MESSAGES
@@ -56,22 +58,22 @@ class SendLog:
             self._frames.popleft()
 
     def between(self, first: int, last: int | None) -> list[SentFrame]:
-        """Return frames to send again.
+        """Return the frames of a range, both ends included.
 
         Args:
-            first: The number of the first.
-            last: The number of the last; None for all that follow.
+            first: The first sequence number.
+            last: The last sequence number; None for the newest.
 
         Returns:
-            The frames, both ends included.
+            The frames, in order.
 
         Raises:
-            HaipProtocolError: The first is not kept any more (REPLAY_TOO_OLD).
+            HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         if first <= self.last and (not self._frames or first < self._frames[0].number):
             oldest = self._frames[0].number if self._frames else self.last + 1
             raise HaipProtocolError(
-                f"unable to replay from {first}; the oldest message that is kept is {oldest}",
+                f"unable to replay from {first}; the oldest message still kept is {oldest}",
                 HaipErrorCode.REPLAY_TOO_OLD,
                 {"from_seq": str(first)},
             )
@@ -79,15 +81,15 @@ class SendLog:
 
 
 class ReceiveOrder:
-    """Puts what comes in order, drops what came before, and notices what is missing.
+    """Sorts received messages, drops duplicates and finds gaps.
 
-    Peers whose first number is not 1 do not count as the specification says; from them everything is taken as
-    it comes.
+    A peer whose first number is not 1 does not count as the specification says. It is lenient: its messages
+    are delivered as they arrive.
 
     Attributes:
-        delivered: The number of the newest message that was delivered, with all before it.
-        lenient: Whether the peer counts in a way of its own.
-        last_text: The newest number as the peer has written it.
+        delivered: The newest sequence number up to which every message was delivered.
+        lenient: Whether the peer does not count as the specification says.
+        last_text: The newest sequence number as the peer wrote it.
     """
 
     def __init__(self) -> None:
@@ -99,19 +101,25 @@ class ReceiveOrder:
         self._missing_since: float | None = None
         self._asked = False
 
+    @property
+    def ack(self) -> str | None:
+        """The ack to send; None to a lenient peer, and before the first message."""
+        return None if self.lenient or not self.delivered else str(self.delivered)
+
     def take(self, message: HaipMessage, now: float) -> list[HaipMessage]:
-        """Take in a message.
+        """Add a received message.
 
         Args:
-            message: What came.
-            now: The time in seconds.
+            message: The message.
+            now: The current time in seconds.
 
         Returns:
-            What can be delivered now, in order: nothing where it came before, or where something before it is
+            The messages to deliver now, in order. Empty for a duplicate, and while an earlier message is
             missing.
 
         Raises:
-            HaipProtocolError: It has no number, or too much is missing (SEQ_VIOLATION).
+            HaipProtocolError: The sequence number is missing or invalid, or too many messages wait for a
+                missing one (SEQ_VIOLATION).
         """
         number = self._number(message)
         if number is None:
@@ -121,20 +129,23 @@ class ReceiveOrder:
         self._held[number] = message
         if len(self._held) > MAX_HELD:
             raise HaipProtocolError(
-                f"unable to go on; {len(self._held)} messages wait for number {self.delivered + 1}",
+                f"unable to order messages; {len(self._held)} wait for number {self.delivered + 1}",
                 HaipErrorCode.SEQ_VIOLATION,
             )
         return self._release(now)
 
     def note(self, message: HaipMessage, now: float) -> list[HaipMessage] | None:
-        """Take in a message that is dealt with out of order, as a handshake is.
+        """Mark the number of a message that is handled out of order, such as a handshake.
 
         Args:
-            message: What came.
-            now: The time in seconds.
+            message: The message.
+            now: The current time in seconds.
 
         Returns:
-            What can be delivered now that its number is accounted for; None where it came before.
+            The messages to deliver now, in order; None for a duplicate.
+
+        Raises:
+            HaipProtocolError: The sequence number is missing or invalid (SEQ_VIOLATION).
         """
         number = self._number(message)
         if number is None:
@@ -145,13 +156,12 @@ class ReceiveOrder:
         return self._release(now)
 
     def begin_at(self, message: HaipMessage) -> None:
-        """Forget everything: the peer begins with this message, whatever its number.
+        """Start over with the first message of a new session, whatever its number.
 
         Args:
-            message: The first one.
+            message: The first message.
         """
-        text = message.envelope.sequence or ""
-        number = int(text) if text.isascii() and text.isdigit() else None
+        number = number_of(message)
         self.lenient = number is None or number >= EPOCH_LIKE
         self.delivered = 0 if number is None else number - 1
         self.last_text, self._missing_since, self._asked = "", None, False
@@ -159,13 +169,13 @@ class ReceiveOrder:
         self._seen.clear()
 
     def missing(self, now: float) -> tuple[int, int] | None:
-        """Return what to ask for again, once it has been missing for half a second.
+        """Return a gap that is half a second old, once.
 
         Args:
-            now: The time in seconds.
+            now: The current time in seconds.
 
         Returns:
-            The first and the last number that is missing, once for each gap.
+            The first and the last missing number; None if there is no such gap.
         """
         if self._missing_since is None or self._asked or now < self._missing_since + GAP_SECONDS:
             return None
@@ -173,20 +183,20 @@ class ReceiveOrder:
         return self.delivered + 1, min((*self._held, *self._seen)) - 1
 
     @property
-    def asks_at(self) -> float | None:
-        """When :meth:`missing` will have something to say."""
+    def due(self) -> float | None:
+        """The time when :meth:`missing` will return a gap; None if there is no gap."""
         if self._missing_since is None or self._asked:
             return None
         return self._missing_since + GAP_SECONDS
 
     def give_up(self, now: float) -> tuple[tuple[int, int] | None, list[HaipMessage]]:
-        """Go on without what is missing: it is not to be had any more.
+        """Skip the oldest gap: its messages cannot be replayed.
 
         Args:
-            now: The time in seconds.
+            now: The current time in seconds.
 
         Returns:
-            The first and the last number that is lost, and what can be delivered now.
+            The first and the last lost number (None without a gap), and the messages to deliver now.
         """
         waiting = (*self._held, *self._seen)
         if not waiting:
@@ -199,7 +209,7 @@ class ReceiveOrder:
         text = message.envelope.sequence
         if text is None and not self.lenient:
             raise HaipProtocolError("unable to read message; seq is missing", HaipErrorCode.SEQ_VIOLATION)
-        number = int(text) if text is not None and text.isascii() and text.isdigit() else None
+        number = number_of(message)
         if self.last_text is None and number != 1:
             self.lenient = True
         self.last_text = text
@@ -207,7 +217,8 @@ class ReceiveOrder:
             return None
         if number is None:
             raise HaipProtocolError(
-                f"unable to read message; seq {text!r} is no number", HaipErrorCode.SEQ_VIOLATION
+                f"unable to read message; seq '{(text or '')[:40]}' is no number of up to 20 digits",
+                HaipErrorCode.SEQ_VIOLATION,
             )
         return number
 
@@ -228,3 +239,13 @@ class ReceiveOrder:
         elif self._missing_since is None:
             self._missing_since = now
         return ready
+
+
+def number_of(message: HaipMessage) -> int | None:
+    """Return the sequence number of a message; None if it is missing or invalid."""
+    return digits(message.envelope.sequence)
+
+
+def digits(text: str | None) -> int | None:
+    """Return the value of up to 20 decimal digits; None for any other text."""
+    return int(text) if text is not None and _DIGITS.fullmatch(text) else None

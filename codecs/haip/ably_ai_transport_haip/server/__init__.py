@@ -1,4 +1,4 @@
-"""The server side; needs the extra ``server``."""
+"""The HAIP server. It needs the extra ``server``."""
 
 from ably_ai_transport_haip.server.app import HaipServer
 from ably_ai_transport_haip.server.auth import Authenticate, JwtAuthenticator, Principal

@@ -1,4 +1,4 @@
-"""The server: an ASGI application."""
+"""The HAIP server, an ASGI application."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from ably_ai_transport_haip.protocol import PROTOCOL_VERSION, HaipAuthenticationError
-from ably_ai_transport_haip.server.auth import Authenticate
+from ably_ai_transport_haip.protocol import PROTOCOL_VERSION, HaipAuthenticationError, HaipError
+from ably_ai_transport_haip.server.auth import Authenticate, identify
 from ably_ai_transport_haip.server.connection import Connection
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.outlets import SocketOutlet
@@ -36,20 +36,19 @@ PATHS: Final = (
 
 
 class HaipServer:
-    """Speaks HAIP with clients over WebSocket, server-sent events and streamed HTTP; an ASGI application.
+    """A HAIP server over WebSocket, server-sent events and streamed HTTP, as an ASGI application.
 
-    WebSockets are taken on every path. Streams are on ``/haip/sse``, ``/haip/connect`` and ``/haip/stream``;
-    requests that carry frames go to the same paths, or to ``/haip/message``. ``/health`` and ``/stats`` tell
-    how the server is.
+    WebSockets are accepted on every path. Streams are on ``/haip/sse``, ``/haip/connect`` and
+    ``/haip/stream``; requests with frames go to the same paths or to ``/haip/message``. ``/health`` and
+    ``/stats`` return the state of the server.
 
     Args:
-        authenticate: Tells whose a token is, such as :class:`JwtAuthenticator`.
-        handler: Deals with each session, from its first handshake on, across its connections. Left out, only
-            the tools do something.
-        tools: Tools that every session can call.
+        authenticate: Returns the owner of a token, such as :class:`JwtAuthenticator`.
+        handler: Serves one session, across its connections. Without a handler, only the tools reply.
+        tools: The tools of every session.
         options: Limits and times.
-        cors_origins: Origins of web pages that may connect over HTTP.
-        clock: The time: seconds since 1970.
+        cors_origins: The origins of web pages that may connect over HTTP.
+        clock: Returns the current time: seconds since 1970.
 
     Example:
         >>> async def echo(session: HaipServerSession) -> None:
@@ -91,7 +90,7 @@ class HaipServer:
         )
 
     def __len__(self) -> int:
-        """How many sessions there are, those without a connection included."""
+        """Return the number of sessions, with and without a connection."""
         return len(self._registry)
 
     async def __aenter__(self) -> Self:
@@ -109,7 +108,7 @@ class HaipServer:
             await asyncio.wait([sweeper])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, or live from the server's start to its end."""
+        """Serve one connection, or the lifespan of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -132,9 +131,10 @@ class HaipServer:
         await websocket.accept("haip" if "haip" in protocols else None)
         outlet = SocketOutlet(websocket)
         try:
-            principal = await self._authenticate(token)
-        except HaipAuthenticationError as error:
-            await outlet.close(error.message, "refused")
+            principal = await identify(self._authenticate, token)
+        except HaipError as error:
+            is_refused = isinstance(error, HaipAuthenticationError)
+            await outlet.close(error.message, "refused" if is_refused else "leaving")
             return
         heartbeat = self.options.heartbeat_interval
         connection = Connection(self._registry, principal, outlet, self.options, heartbeat)
@@ -150,7 +150,7 @@ class HaipServer:
         self._connections += 1
         try:
             await connection.serve(read)
-            await outlet.close("the connection is over")
+            await outlet.close("the connection has ended")
         finally:
             self._connections -= 1
 
@@ -165,7 +165,7 @@ class HaipServer:
 
 
 class _Endpoint:
-    """Makes of a path what Starlette takes for an application of its own, whatever the method."""
+    """An ASGI application for one path and all methods."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

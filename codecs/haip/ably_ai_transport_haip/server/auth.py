@@ -1,42 +1,61 @@
-"""Who a client is."""
+"""Authentication of clients."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import jwt
 
-from ably_ai_transport_haip.protocol import HaipAuthenticationError
+from ably_ai_transport_haip.endpoint.hooks import call
+from ably_ai_transport_haip.protocol import HaipAuthenticationError, HaipError, HaipErrorCode
+
+logger = logging.getLogger("ably_ai_transport_haip.server")
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody whose token was accepted.
+    """The owner of an accepted token.
 
     Attributes:
-        id: Who it is; sessions belong to it.
-        claims: What else the token says.
+        id: The id of the owner. Sessions belong to it.
+        claims: The claims of the token.
     """
 
     id: str
     claims: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-Authenticate: TypeAlias = Callable[[str], Awaitable[Principal]]
-"""Tells whose token it is, or raises :class:`HaipAuthenticationError`."""
+Authenticate: TypeAlias = Callable[[str], Principal | Awaitable[Principal]]
+"""A plain or coroutine function that returns the owner of a token, or raises
+:class:`HaipAuthenticationError`."""
+
+_REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
+    (jwt.ExpiredSignatureError, "it has expired"),
+    (jwt.ImmatureSignatureError, "it is not valid yet"),
+    (jwt.InvalidSignatureError, "its signature is wrong"),
+    (jwt.InvalidAlgorithmError, "its algorithm is not accepted"),
+    (jwt.InvalidAudienceError, "its audience is another one"),
+    (jwt.InvalidIssuerError, "its issuer is another one"),
+    (jwt.MissingRequiredClaimError, "a required claim is missing (exp, and aud or iss if configured)"),
+    (jwt.DecodeError, "it is no JSON web token"),
+)
 
 
 class JwtAuthenticator:
-    """Accepts JSON web tokens whose signature is right and whose time has not passed.
+    """Accepts signed JSON web tokens that have not expired.
 
-    Tokens without a signature (``alg: none``) and those of other algorithms than the given ones are refused.
+    Tokens without a signature (``alg: none``) and with other algorithms are refused.
 
     Args:
-        key: The secret, or the public key.
-        algorithms: The algorithms to accept.
-        issuer: Who must have issued it; None for anybody.
-        audience: For whom it must be; None for anybody.
-        leeway: By how many seconds clocks may differ.
+        key: The secret or the public key.
+        algorithms: The accepted algorithms.
+        issuer: The required issuer; None for any.
+        audience: The required audience; None for any.
+        leeway: The tolerated difference between clocks, in seconds.
+
+    Raises:
+        ValueError: The key is empty, an algorithm is ``none``, or the leeway is negative.
 
     Example:
         >>> authenticate = JwtAuthenticator("a secret of at least thirty-two bytes")
@@ -53,8 +72,12 @@ class JwtAuthenticator:
     ) -> None:
         if not key:
             raise ValueError("unable to verify tokens; the key is empty")
+        if isinstance(algorithms, str) or not algorithms:
+            raise ValueError("unable to verify tokens; algorithms must be a list of names, such as ['HS256']")
         if any(algorithm.lower() == "none" for algorithm in algorithms):
             raise ValueError("unable to verify tokens; 'none' is no algorithm")
+        if leeway < 0:
+            raise ValueError("unable to verify tokens; leeway is negative")
         self._key = key
         self._algorithms = list(algorithms)
         self._issuer = issuer
@@ -62,16 +85,16 @@ class JwtAuthenticator:
         self._leeway = leeway
 
     async def __call__(self, token: str) -> Principal:
-        """Tell whose token it is.
+        """Return the owner of a token.
 
         Args:
             token: The token.
 
         Returns:
-            The principal: the claim ``sub``, or ``userId`` where there is none.
+            The owner: the claim ``sub``, or ``userId`` if there is no ``sub``.
 
         Raises:
-            HaipAuthenticationError: The token is missing, forged, expired, or names nobody.
+            HaipAuthenticationError: The token is missing, forged or expired, or has no owner.
         """
         try:
             claims: dict[str, Any] = cast("Any", jwt).decode(
@@ -84,8 +107,36 @@ class JwtAuthenticator:
                 options={"require": ["exp"], "verify_aud": self._audience is not None},
             )
         except jwt.PyJWTError as error:
-            raise HaipAuthenticationError(f"unable to accept token; {error}") from error
-        who = claims.get("sub") or claims.get("userId")
-        if not isinstance(who, str):
-            raise HaipAuthenticationError("unable to accept token; it names nobody (claim sub)")
-        return Principal(who, claims)
+            # Words of our own: the reason travels to the client.
+            why = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "it is invalid")
+            if not token:
+                why = "there is none"
+            raise HaipAuthenticationError(f"unable to accept token; {why}") from error
+        owner = claims.get("sub") or claims.get("userId")
+        if not isinstance(owner, str):
+            raise HaipAuthenticationError("unable to accept token; it has no owner (claim sub)")
+        return Principal(owner, claims)
+
+
+async def identify(authenticate: Authenticate, token: str) -> Principal:
+    """Return the owner of a token.
+
+    Args:
+        authenticate: The function of the application.
+        token: The token.
+
+    Returns:
+        The owner.
+
+    Raises:
+        HaipAuthenticationError: The token was refused.
+        HaipError: The function failed (SERVER_ERROR); its exception is logged.
+    """
+    try:
+        return await call(authenticate, token)
+    except HaipAuthenticationError as error:
+        logger.info("A client was refused: %s", error.message)
+        raise
+    except Exception:
+        logger.exception("Unable to check a token")
+        raise HaipError("unable to check the token; try again later", HaipErrorCode.SERVER_ERROR) from None

@@ -1,4 +1,4 @@
-"""One connection of a client, whatever carries it."""
+"""Connection: one connection of a client, over any transport."""
 
 import asyncio
 import json
@@ -18,17 +18,17 @@ MISSED_HEARTBEATS = 3
 
 
 class Connection:
-    """Finds its session at the handshake, writes for it, and asks the client whether it is there.
+    """One connection: finds the session of its handshake, writes the frames of the session, and sends pings.
 
     Args:
-        registry: Where sessions are.
-        principal: Who has connected.
-        outlet: Where frames go.
-        options: Limits and times.
-        heartbeat: How often to ask the client, in seconds.
+        registry: The sessions of the server.
+        principal: The client.
+        outlet: Carries frames to the client.
+        options: The options of the server.
+        heartbeat: The interval between pings, in seconds.
 
     Attributes:
-        session: The session, once the client has introduced itself.
+        session: The session; None before the handshake.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Connection:
         self.session: HaipServerSession | None = None
 
     async def take_text(self, text: str) -> None:
-        """Take in a text frame."""
+        """Receive a text frame."""
         self._heard = time.monotonic()
         if len(text) > self._options.max_frame_size:
             await self._refuse(
@@ -66,18 +66,18 @@ class Connection:
             self.session.take_text(text)
 
     async def take_binary(self, data: bytes) -> None:
-        """Take in a binary frame."""
+        """Receive a binary frame."""
         self._heard = time.monotonic()
         if self.session is None:
-            await self._refuse(_not_introduced())
+            await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Write until the connection is gone.
+        """Serve the connection until it is lost or closed.
 
         Args:
-            read: Reads frames until the connection is gone; left out where others bring them.
+            read: Receives frames until the connection is lost. None if other requests bring the frames.
         """
         try:
             async with anyio.create_task_group() as tasks:
@@ -87,7 +87,7 @@ class Connection:
                     await self._found.wait()
                 session = self.session
                 if session is None:
-                    await self._refuse(_not_introduced())
+                    await self._refuse(_no_handshake())
                 else:
                     tasks.start_soon(self._beat, session)
                     await session.write_to(self._outlet)
@@ -101,14 +101,14 @@ class Connection:
         scope.cancel()
 
     async def _enter(self, text: str) -> bool:
-        """Find the session that a handshake is about; anything else is refused."""
+        """Find the session of a handshake. Any other message is refused."""
         try:
             said: object = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         message = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
         if message.get("type") != "HAI":
-            await self._refuse(_not_introduced())
+            await self._refuse(_no_handshake())
             return False
         payload = message.get("payload")
         resumes = isinstance(payload, dict) and bool(cast("dict[str, Any]", payload).get("last_rx_seq"))
@@ -117,7 +117,11 @@ class Connection:
         except HaipError as error:
             await self._refuse(error)
             return False
-        await session.attach(self._outlet)
+        if not await session.attach(self._outlet):
+            await self._refuse(
+                HaipError("the session has just ended (connect again)", HaipErrorCode.SERVER_ERROR)
+            )
+            return False
         if resumes and is_new:
             session.expect_fresh()
         self.session = session
@@ -134,7 +138,7 @@ class Connection:
             session.ping()
 
     async def _refuse(self, error: HaipError) -> None:
-        """Say what is wrong, and close."""
+        """Send an error and close the connection."""
         if self.session is not None:
             self.session.refuse(error)
             return
@@ -146,7 +150,7 @@ class Connection:
         self._found.set()
 
 
-def _not_introduced() -> HaipProtocolError:
+def _no_handshake() -> HaipProtocolError:
     return HaipProtocolError(
-        "unable to begin; the first message must be a handshake (HAI)", HaipErrorCode.PROTOCOL_VIOLATION
+        "unable to start; the first message must be a handshake (HAI)", HaipErrorCode.PROTOCOL_VIOLATION
     )

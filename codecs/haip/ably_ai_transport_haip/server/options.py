@@ -1,31 +1,37 @@
-"""Limits and times of a server."""
+"""Options of a server."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ably_ai_transport_haip.protocol import FlowControlConfig
 
 
 @dataclass(frozen=True, slots=True)
 class HaipServerOptions:
-    """How a server behaves. Times are seconds.
+    """Limits and times of a server. Times are in seconds.
 
     Attributes:
-        flow_control: Credits for what the server sends; messages without any wait.
-        receive_credits: Messages a channel that a client may send before it is granted more.
-        receive_credit_bytes: Bytes a channel.
-        max_concurrent_runs: Runs that a session may have open at once.
-        max_sessions: Sessions that there may be at once, those without a connection included.
-        max_frame_size: The largest frame to take, in bytes.
-        max_waiting: Messages that may wait for the application; a client that sends more is disconnected.
-        heartbeat_interval: How often to ask a client over WebSocket whether it is there.
-        stream_heartbeat_interval: The same over HTTP, where clients give up after half a minute of silence.
-        session_ttl: How long a session without a connection is kept.
-        handshake_timeout: How long a connection may take to introduce itself.
-        close_timeout: How long the last messages may take when a session is closed.
-        answers_cancel: Whether a request to cancel a run is answered at once with its end; an application
-            that says false answers it itself.
-        max_protocol_violations: How many a connection survives.
-        max_flow_control_violations: How many a connection survives.
+        flow_control: The credits of the server. By default, its messages wait for credits.
+        receive_credits: The message credits per channel that a client starts with.
+        receive_credit_bytes: The byte credits per channel that a client starts with.
+        max_concurrent_runs: The largest number of open runs per session.
+        max_sessions: The largest number of sessions, with and without a connection.
+        max_frame_size: The largest frame to accept, in bytes.
+        max_waiting: The largest number of messages that wait for the application. A client that sends more is
+            disconnected.
+        heartbeat_interval: The interval between pings over WebSocket.
+        stream_heartbeat_interval: The interval between pings over HTTP. Clients give up after 30 seconds of
+            silence there.
+        session_ttl: The time that a session without a connection is kept.
+        handshake_timeout: The longest time from a connection to its handshake.
+        close_timeout: The longest time for the last messages of a session that is closed.
+        answers_cancel: Whether the server ends a run as soon as the client cancels it. If false, the
+            application ends it.
+        max_protocol_violations: The number of protocol violations that a connection survives.
+        max_flow_control_violations: The number of flow-control violations that a connection survives.
+
+    Raises:
+        ValueError: A limit is negative, or a time is not positive.
     """
 
     flow_control: FlowControlConfig = field(default_factory=lambda: FlowControlConfig(on_exhausted="wait"))
@@ -43,3 +49,26 @@ class HaipServerOptions:
     answers_cancel: bool = True
     max_protocol_violations: int = 10
     max_flow_control_violations: int = 20
+
+    def __post_init__(self) -> None:
+        for name in _LIMITS:
+            if getattr(self, name) < 0:
+                raise ValueError(f"unable to configure the server; {name} is negative")
+        for name in _TIMES:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"unable to configure the server; {name} is not positive")
+
+
+_LIMITS: Final = (
+    "receive_credits",
+    "receive_credit_bytes",
+    "max_concurrent_runs",
+    "max_sessions",
+    "max_frame_size",
+    "max_waiting",
+    "session_ttl",
+    "close_timeout",
+    "max_protocol_violations",
+    "max_flow_control_violations",
+)
+_TIMES: Final = ("heartbeat_interval", "stream_heartbeat_interval", "handshake_timeout")

@@ -1,4 +1,4 @@
-"""What carries frames to a client: a WebSocket, or a response that does not end."""
+"""Outlets: connections that carry frames to a client, as a WebSocket or as an open HTTP response."""
 
 import base64
 import json
@@ -18,10 +18,10 @@ _REASON_BYTES: Final = 120
 
 
 class SocketOutlet:
-    """A WebSocket.
+    """An outlet over a WebSocket.
 
     Args:
-        websocket: The socket, accepted.
+        websocket: The accepted socket.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -29,24 +29,24 @@ class SocketOutlet:
         self._open = True
 
     async def write(self, frame: Frame) -> None:
-        """Send a frame; nothing happens where the connection is gone."""
+        """Send a frame. Does nothing after the connection is lost."""
         try:
-            # Nothing may come between the two halves of a message.
+            # The two frames of a message must not be separated.
             with anyio.CancelScope(shield=frame.binary is not None):
                 if self._open and frame.text is not None:
                     await self._websocket.send_text(frame.text)
                 if self._open and frame.binary is not None:
                     await self._websocket.send_bytes(frame.binary)
         except (WebSocketDisconnect, RuntimeError):
-            # The reader learns of it, too, and ends the connection.
+            # The reader notices the loss, too, and ends the connection.
             self._open = False
 
     async def close(self, reason: str, ending: Ending = "over") -> None:
-        """Close the connection, once."""
+        """Close the connection. May be repeated."""
         if not self._open:
             return
         self._open = False
-        short = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+        short = reason.encode(errors="replace")[:_REASON_BYTES].decode(errors="ignore")
         try:
             await self._websocket.close(_CODES[ending], short)
         except (WebSocketDisconnect, RuntimeError):
@@ -54,11 +54,12 @@ class SocketOutlet:
 
 
 class StreamOutlet:
-    """A response that does not end: server-sent events, or one JSON object a line.
+    """An outlet over an open HTTP response.
 
     Args:
-        send: Sends the parts of the response.
-        format_: How frames are written. Lines carry text only, so bytes travel in them as base64.
+        send: The ASGI function that sends the parts of the response.
+        format_: ``events`` for server-sent events, ``lines`` for one JSON object per line. Binary frames are
+            sent as base64.
     """
 
     def __init__(self, send: Send, format_: StreamFormat) -> None:
@@ -67,7 +68,7 @@ class StreamOutlet:
         self._open = True
 
     async def begin(self) -> None:
-        """Send what comes before all frames."""
+        """Send the headers of the response and its first bytes."""
         kind = "text/event-stream" if self._format == "events" else "application/x-ndjson"
         headers = [
             (b"content-type", f"{kind}; charset=utf-8".encode()),
@@ -78,7 +79,7 @@ class StreamOutlet:
         await self._part(": here\n\n" if self._format == "events" else "\n")
 
     async def write(self, frame: Frame) -> None:
-        """Send a frame; nothing happens where the connection is gone."""
+        """Send a frame. Does nothing after the connection is lost."""
         if not self._open:
             return
         if self._format == "lines":
@@ -92,7 +93,7 @@ class StreamOutlet:
                 await self._part(f"event: haip-binary\ndata: {base64.b64encode(frame.binary).decode()}\n\n")
 
     async def close(self, reason: str, ending: Ending = "over") -> None:
-        """Close the connection, once."""
+        """Close the connection. May be repeated."""
         if not self._open:
             return
         self._open = False
@@ -106,7 +107,7 @@ class StreamOutlet:
 
 
 def _inlined(frame: Frame) -> str:
-    """Put the bytes of a frame into its text."""
+    """Return a frame as one line, with its binary body as base64."""
     if frame.binary is None:
         return frame.text or ""
     data = base64.b64encode(frame.binary).decode()

@@ -1,14 +1,16 @@
-"""A session of a server: it outlives the connections that it is spoken over."""
+"""Server session: one session with a client, across its connections."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final, Literal, Protocol, TypeAlias
 
 import anyio
 
+from ably_ai_transport_haip.endpoint import HaipEndpoint
 from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
@@ -30,13 +32,12 @@ from ably_ai_transport_haip.protocol import (
 )
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.options import HaipServerOptions
-from ably_ai_transport_haip.server.tools import ServerTool, Spawn, ToolDesk
-from ably_ai_transport_haip.speaker import HaipSpeaker
+from ably_ai_transport_haip.server.tools import ServerTool, ToolDesk
 
-logger = logging.getLogger("ably_ai_transport_haip")
+logger = logging.getLogger("ably_ai_transport_haip.server")
 
 MOST_UNWRITTEN: Final = 1000
-"""Frames that may wait for a connection before whoever says more has to wait."""
+"""The number of unwritten frames from which senders have to wait."""
 _OF_THE_PROTOCOL: Final = frozenset(
     {
         HaipEventType.HAI,
@@ -59,37 +60,70 @@ _ABOUT_RUNS: Final = frozenset(
 
 
 Ending: TypeAlias = Literal["over", "refused", "leaving"]
-"""Why a connection ends: all is said, the client did what it must not, or the server goes for a while."""
+"""The end of a connection: normal, after a violation of the client, or because the server goes away."""
+
+
+class SessionState(StrEnum):
+    """The states of a session."""
+
+    AWAY = "away"
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    ENDED = "ended"
+
+
+class Trigger(StrEnum):
+    """The events that move a session from one state to another."""
+
+    ATTACH = "attach"
+    DETACH = "detach"
+    REFUSE = "refuse"
+    END = "end"
+
+
+TRANSITIONS: Final[Mapping[tuple[SessionState, Trigger], SessionState]] = {
+    (SessionState.AWAY, Trigger.ATTACH): SessionState.CONNECTED,
+    (SessionState.AWAY, Trigger.END): SessionState.ENDED,
+    (SessionState.CONNECTED, Trigger.ATTACH): SessionState.CONNECTED,
+    (SessionState.CONNECTED, Trigger.DETACH): SessionState.AWAY,
+    (SessionState.CONNECTED, Trigger.REFUSE): SessionState.REFUSED,
+    (SessionState.CONNECTED, Trigger.END): SessionState.ENDED,
+    (SessionState.REFUSED, Trigger.ATTACH): SessionState.CONNECTED,
+    (SessionState.REFUSED, Trigger.DETACH): SessionState.AWAY,
+    (SessionState.REFUSED, Trigger.END): SessionState.ENDED,
+}
+"""The state after each trigger. A pair that is not listed changes nothing: a session that has ended, for
+example, accepts no connection. A refused connection is closed once the queued frames are written."""
 
 
 class Outlet(Protocol):
-    """One connection, as a session sees it."""
+    """A connection that carries frames to a client."""
 
     async def write(self, frame: Frame) -> None:
-        """Send a frame; nothing happens where the connection is gone."""
+        """Send a frame. Does nothing after the connection is lost."""
         ...
 
     async def close(self, reason: str, ending: Ending = "over") -> None:
-        """Close the connection, once."""
+        """Close the connection. May be repeated."""
         ...
 
 
-class HaipServerSession(HaipSpeaker):
+class HaipServerSession(HaipEndpoint):
     """A session with one client, across its connections.
 
-    What is sent while there is no connection is kept and arrives with the next one.
+    Messages that are sent without a connection are kept for the next one.
 
     Args:
         session_id: The session, a UUID.
-        principal: Whose it is.
-        options: Limits and times.
-        tools: Tools that the server carries out.
-        clock: The time: seconds since 1970.
-        spawn: Runs a coroutine in a task that the server owns.
+        principal: The client.
+        options: The options of the server.
+        tools: The tools of the server.
+        clock: Returns the current time: seconds since 1970.
 
     Attributes:
-        principal: Whose it is.
-        last_seen: When it last had a connection.
+        principal: The client.
+        last_seen: The end of the latest connection: seconds since 1970.
+        state: The state.
     """
 
     def __init__(
@@ -99,7 +133,6 @@ class HaipServerSession(HaipSpeaker):
         options: HaipServerOptions,
         tools: Iterable[ServerTool],
         clock: Callable[[], float],
-        spawn: Spawn,
     ) -> None:
         super().__init__(
             HaipPeer(
@@ -119,39 +152,44 @@ class HaipServerSession(HaipSpeaker):
         self.last_seen = clock()
         self._options = options
         self._clock = clock
-        self._desk = ToolDesk(tools, self, self._answer, spawn)
+        self._desk = ToolDesk(tools, self)
+        self.state = SessionState.AWAY
         self._outlet: Outlet | None = None
-        self._refusal: str | None = None
+        self._refusal = ""
         self._work = asyncio.Event()
         self._written = asyncio.Event()
         self._violations: Counter[str] = Counter()
+        self._known = {"haip_session": session_id}
         self._others: set[str] = set()
         self._inbox, self._unread = anyio.create_memory_object_stream[HaipMessage | bytes](
             options.max_waiting
         )
 
+    def __repr__(self) -> str:
+        return f"<HaipServerSession {self.session_id} of {self.principal.id} {self.state}>"
+
     @property
     def is_connected(self) -> bool:
-        """Whether the client is there."""
+        """Whether there is a connection."""
         return self._outlet is not None
 
     async def messages(self) -> AsyncIterator[HaipMessage]:
-        """Iterate over what the client says and the application is to deal with, until the session ends.
+        """Iterate over the messages for the application, until the session ends.
 
-        The client is granted more credits as its messages are read.
+        Reading grants the client credits. Binary frames without a message are skipped; see :meth:`frames`.
 
         Yields:
-            Each message, in order. Bytes that belong to no message are left out; :meth:`frames` has them.
+            Each message, in order.
         """
         async for frame in self.frames():
             if isinstance(frame, HaipMessage):
                 yield frame
 
     async def frames(self) -> AsyncIterator[HaipMessage | bytes]:
-        """Iterate over messages and over bytes that belong to none, until the session ends.
+        """Iterate over messages and binary frames without a message, until the session ends.
 
         Yields:
-            Each of them, in order.
+            Each message (:class:`HaipMessage`) and each binary frame (``bytes``), in order.
         """
         async for frame in self._unread:
             if isinstance(frame, HaipMessage):
@@ -161,24 +199,24 @@ class HaipServerSession(HaipSpeaker):
     async def announce_run(
         self, run_id: str, thread_id: str | None = None, metadata: Mapping[str, object] | None = None
     ) -> None:
-        """Tell the client of a run that somebody else has started. It may cancel it.
+        """Announce a run that another participant started. The client may cancel it.
 
         Args:
             run_id: The run, a UUID.
-            thread_id: The conversation.
-            metadata: What else the client should know.
+            thread_id: The thread of the run.
+            metadata: Further data for the client; any JSON object.
         """
         self._others.add(run_id)
         payload: dict[str, object] = {"run_id": run_id, **({"metadata": dict(metadata)} if metadata else {})}
         await self._send(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
 
     async def end_run(self, run_id: str, status: FinishStatus, thread_id: str | None = None) -> None:
-        """Tell the client that a run has ended, whoever started it. One that has ended stays as it ended.
+        """Announce the end of a run, whoever started it. A run that has ended keeps its status.
 
         Args:
             run_id: The run.
-            status: How it ended.
-            thread_id: The conversation.
+            status: The final status.
+            thread_id: The thread of the run.
         """
         if self._closes(run_id, status):
             run = self._runs.get(run_id) or HaipRun(run_id, thread_id, start_time=self._clock())
@@ -186,12 +224,12 @@ class HaipServerSession(HaipSpeaker):
             await self._flush()
 
     async def fail_run(self, run_id: str, error: HaipError, thread_id: str | None = None) -> None:
-        """Tell the client that a run has failed, whoever started it.
+        """Announce the failure of a run, whoever started it.
 
         Args:
             run_id: The run.
-            error: Why.
-            thread_id: The conversation.
+            error: The error; its message is sent to the client.
+            thread_id: The thread of the run.
         """
         if self._closes(run_id, "ERROR"):
             payload = {"code": str(error.code), "message": error.message}
@@ -205,43 +243,53 @@ class HaipServerSession(HaipSpeaker):
 
     # For the server
 
-    async def attach(self, outlet: Outlet) -> None:
-        """Speak over a connection from now on; the one before it is closed."""
+    async def attach(self, outlet: Outlet) -> bool:
+        """Use a connection from now on, and close the one before it.
+
+        Args:
+            outlet: The connection.
+
+        Returns:
+            False if the session has ended.
+        """
+        if not self._move(Trigger.ATTACH):
+            return False
         before, self._outlet = self._outlet, outlet
-        self._refusal = None
         self._peer.reconnect()
         if before is not None:
-            await before.close("another connection has taken the session over")
+            await before.close("another connection has taken over the session")
+        return True
 
     def detach(self, outlet: Outlet) -> None:
-        """Note that a connection is gone."""
+        """Note that a connection is lost or closed."""
         if self._outlet is outlet:
+            self._move(Trigger.DETACH)
             self._outlet = None
             self.last_seen = self._clock()
             self._peer.take_outgoing()
             self._written.set()
 
     def expect_fresh(self) -> None:
-        """Tell the client that the session which it wants to go on with is not known."""
+        """Tell the client that the session to resume is unknown."""
         self._peer.refuse_resume()
 
     def take_text(self, text: str) -> None:
-        """Take in a text frame."""
+        """Receive a text frame."""
         self._take(self._peer.receive_text(text))
 
     def take_binary(self, data: bytes) -> None:
-        """Take in a binary frame."""
+        """Receive a binary frame."""
         self._take(self._peer.receive_binary(data))
 
     async def write_to(self, outlet: Outlet) -> None:
-        """Write what there is to be written, for as long as the connection is the session's."""
+        """Write the queued frames to a connection, for as long as the session uses it."""
         while self._outlet is outlet:
             self._take(self._peer.tick())
             self._work.clear()
             while self._outlet is outlet and (frame := self._peer.next_outgoing()) is not None:
                 await outlet.write(frame)
             self._written.set()
-            if self._refusal is not None:
+            if self._outlet is outlet and self.state is SessionState.REFUSED:
                 await outlet.close(self._refusal, "refused")
                 return
             due = self._peer.due
@@ -249,12 +297,12 @@ class HaipServerSession(HaipSpeaker):
                 await self._work.wait()
 
     def ping(self) -> None:
-        """Ask the client whether it is there."""
-        self._peer.send(HaipMessage(HaipEventType.PING, {}))
+        """Send the client a ping."""
+        self._peer.ping()
         self._work.set()
 
     async def close(self, reason: str, ending: Ending = "over") -> None:
-        """End the session; what has been said is written before. What has come can still be read."""
+        """Write the queued frames and close the connection. Messages that have arrived can still be read."""
         self._inbox.close()
         outlet = self._outlet
         if outlet is not None:
@@ -263,28 +311,35 @@ class HaipServerSession(HaipSpeaker):
             await outlet.close(reason, ending)
         self._wake()
 
-    def forget_unread(self) -> None:
-        """Note that nobody reads any more."""
+    def stop(self) -> None:
+        """Drop the unread messages and cancel the tool calls. For sessions whose handler has ended."""
         self._unread.close()
+        self._desk.cancel()
+
+    async def end(self) -> None:
+        """Close the session for good. It accepts no further connection."""
+        await self._desk.join()
+        await self.close("the session has ended")
+        self._move(Trigger.END)
 
     def fail(self, error: HaipError) -> None:
-        """Tell the client of an error."""
+        """Send the client an error."""
         self._peer.send_error(error)
         self._work.set()
 
     def refuse(self, error: HaipError) -> None:
-        """Tell the client of an error, and close the connection when it has been told."""
+        """Send the client an error, then close the connection."""
         self.fail(error)
         self._refuse(error)
 
     # Inside
 
     async def _ready(self) -> None:
-        """Nothing to wait for: what is sent without a connection is kept for the next one."""
+        """Return at once: messages that are sent without a connection are kept for the next one."""
 
     async def _flush(self) -> None:
         if self._outlet is None:
-            # It is kept for a replay.
+            # The frames stay available for a replay.
             self._peer.take_outgoing()
             return
         self._work.set()
@@ -299,10 +354,10 @@ class HaipServerSession(HaipSpeaker):
                 self._work.set()
                 await self._written.wait()
 
-    def _answer(self, messages: Sequence[HaipMessage]) -> None:
-        """Answer without waiting: who reads must go on reading, or no grant would ever arrive."""
-        if not self._peer.send_all(messages, queue=True):
-            self._peer.ask_for_credits(messages[0].envelope.channel or "SYSTEM")
+    def _answer(self, message: HaipMessage) -> None:
+        """Queue a reply. The reader must not wait for credits, because it also receives the grants."""
+        if self._peer.send(message, queue=True) is None:
+            self._peer.ask_for_credits(message.envelope.channel or "SYSTEM")
         self._work.set()
 
     def _take(self, events: Sequence[PeerEvent]) -> None:
@@ -312,16 +367,20 @@ class HaipServerSession(HaipSpeaker):
                     if not event.resumed:
                         self._wake()
                 case Received():
+                    self._log_received(event.message)
                     self._take_message(event.message)
                 case BinaryReceived():
-                    self._hand_on(event.data)
+                    self._deliver(event.data)
                 case CreditsChanged():
                     self._take_grant(event)
                 case Violated():
                     self._count(event)
                 case _:
                     logger.warning(
-                        "Messages of the client of session %s are lost: %s", self.session_id, event
+                        "Session %s lost messages of its client: %s",
+                        self.session_id,
+                        event,
+                        extra=self._known,
                     )
         self._work.set()
 
@@ -330,35 +389,38 @@ class HaipServerSession(HaipSpeaker):
             return
         try:
             message = self._with_run(message)
-            if self._desk.take(message) or self._take_run(message):
+            replies = self._desk.take(message)
+            for reply in replies or ():
+                self._answer(reply)
+            if replies is not None or self._take_run(message):
                 self._note_read(message)
                 return
         except HaipError as error:
             self._peer.send_error(error, message.id)
             self._note_read(message)
             return
-        self._hand_on(message)
+        self._deliver(message)
         if message.type is HaipEventType.RUN_CANCEL and self._options.answers_cancel:
             self._answer_cancel(message)
 
-    def _hand_on(self, frame: HaipMessage | bytes) -> None:
+    def _deliver(self, frame: HaipMessage | bytes) -> None:
         try:
             self._inbox.send_nowait(frame)
         except anyio.WouldBlock:
             error = HaipError(
-                f"unable to take more; {self._options.max_waiting} messages wait to be read",
+                f"unable to accept more messages; {self._options.max_waiting} wait for the application",
                 HaipErrorCode.FLOW_CONTROL_VIOLATION,
             )
             self.refuse(error)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            logger.warning("Session %s has ended, and its client says more", self.session_id)
+            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
 
     def _note_read(self, message: HaipMessage) -> None:
         self._peer.note_read(message)
         self._work.set()
 
     def _with_run(self, message: HaipMessage) -> HaipMessage:
-        """A message without a run belongs to the newest one that is open (specification 1.1.2)."""
+        """Assign a message without a run to the newest open run (specification 1.1.2)."""
         run = self._runs.newest_open
         envelope = message.envelope
         if run is None or envelope.run_id is not None or message.type in _ABOUT_RUNS:
@@ -367,35 +429,38 @@ class HaipServerSession(HaipSpeaker):
         return replace(message, envelope=replace(envelope, run_id=run.id, thread_id=thread_id))
 
     def _take_run(self, message: HaipMessage) -> bool:
-        """Keep account of runs; returns whether the application need not know."""
+        """Update the registry of runs; return whether the message is not for the application."""
         if message.type not in _ABOUT_RUNS:
             return False
         run_id = message.envelope.run_id or message.payload.get("run_id")
         if not isinstance(run_id, str):
             raise HaipProtocolError(
-                f"unable to take {message.type}; it names no run", HaipErrorCode.MISSING_RUN_ID
+                f"unable to accept {message.type}; its run id is missing", HaipErrorCode.MISSING_RUN_ID
             )
         if message.type is HaipEventType.RUN_STARTED:
             metadata = message.payload.get("metadata")
+            echo = _about_run(message, run_id)
+            # Checked first: a run that cannot be announced does not count as open.
+            self._peer.check([echo])
             is_new = self._runs.start(
                 run_id,
                 self._clock(),
                 thread_id=message.envelope.thread_id,
                 metadata=metadata if isinstance(metadata, dict) else None,  # pyright: ignore[reportUnknownArgumentType]
             )
-            # The reference client knows of its own run only when it hears of it.
-            self._answer([_about_run(message, run_id)])
+            # The reference client registers its own run only when the server announces it.
+            self._answer(echo)
             return not is_new
         if message.type is HaipEventType.RUN_CANCEL and run_id in self._others:
             return False
         if self._runs.get(run_id) is None:
             raise HaipProtocolError(
-                f"unable to take {message.type}; run {run_id} is not known", HaipErrorCode.RUN_NOT_FOUND
+                f"unable to accept {message.type}; run {run_id} is unknown", HaipErrorCode.RUN_NOT_FOUND
             )
         if message.type is not HaipEventType.RUN_CANCEL:
             self._note_run(message)
             if self._peer.is_lenient:
-                # The same goes for its end.
+                # The reference client also registers the end only when the server announces it.
                 self._peer.send_unchecked(_about_run(message, run_id))
         return False
 
@@ -407,7 +472,9 @@ class HaipServerSession(HaipSpeaker):
 
     def _count(self, violated: Violated) -> None:
         error = violated.error
-        logger.warning("The client of session %s did what it must not: %s", self.session_id, error)
+        logger.warning(
+            "The client of session %s violated the protocol: %s", self.session_id, error, extra=self._known
+        )
         self._violations[error.code] += 1
         limits = {
             HaipErrorCode.FLOW_CONTROL_VIOLATION.value: self._options.max_flow_control_violations,
@@ -418,10 +485,19 @@ class HaipServerSession(HaipSpeaker):
             self._refuse(error)
 
     def _refuse(self, error: HaipError) -> None:
-        """Close the connection when what has been said is written."""
-        if self._outlet is not None:
+        """Close the connection once the queued frames are written."""
+        if self._move(Trigger.REFUSE):
             self._refusal = error.message
             self._work.set()
+
+    def _move(self, trigger: Trigger) -> bool:
+        """Follow the table of transitions; return whether it lists the trigger for the current state."""
+        before, after = self.state, TRANSITIONS.get((self.state, trigger))
+        if after is None:
+            return False
+        self.state = after
+        logger.debug("Session %s: %s -> %s", self.session_id, before, after, extra=self._known)
+        return True
 
 
 def _about_run(message: HaipMessage, run_id: str) -> HaipMessage:

@@ -1,41 +1,41 @@
-"""Connections over HTTP: a response that does not end brings frames, requests take them along."""
+"""HTTP streams: frames leave in an open response and arrive in requests."""
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ably_ai_transport_haip.protocol import HaipAuthenticationError, new_id
-from ably_ai_transport_haip.server.auth import Authenticate, Principal
+from ably_ai_transport_haip.protocol import HaipAuthenticationError, HaipError, new_id
+from ably_ai_transport_haip.server.auth import Authenticate, Principal, identify
 from ably_ai_transport_haip.server.connection import Connection
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.outlets import StreamFormat, StreamOutlet
 from ably_ai_transport_haip.server.registry import SessionRegistry
 
 STREAM_HEADER = "x-haip-stream"
-"""Names the stream that a request belongs to, as its GET did in the parameter ``stream_id``."""
+"""The header that names the stream of a request; the GET of the stream has a parameter ``stream_id``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
     principal: Principal
-    token: str
+    token: str = field(repr=False)
     connection: Connection
 
 
 class Streams:
-    """The responses that are open, and the requests that belong to them.
+    """The open responses of a server, and the requests that belong to them.
 
     Args:
-        registry: Where sessions are.
-        authenticate: Tells whose a token is.
-        options: Limits and times.
+        registry: The sessions of the server.
+        authenticate: Returns the owner of a token.
+        options: The options of the server.
     """
 
     def __init__(
@@ -48,17 +48,18 @@ class Streams:
 
     @property
     def count(self) -> int:
-        """How many responses are open."""
+        """The number of open responses."""
         return len(self._open)
 
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a GET or a POST of a path where streams are."""
+        """Answer a request to a path of the streams."""
         request = Request(scope, receive, send)
         token = token_of(request.query_params, request.headers)
         try:
-            principal = await self._authenticate(token)
-        except HaipAuthenticationError as error:
-            await JSONResponse({"error": error.message}, 401)(scope, receive, send)
+            principal = await identify(self._authenticate, token)
+        except HaipError as error:
+            status = 401 if isinstance(error, HaipAuthenticationError) else 503
+            await JSONResponse({"error": error.message}, status)(scope, receive, send)
             return
         if request.method == "GET":
             await self._open_stream(request, send, principal, token, None)
@@ -68,12 +69,14 @@ class Streams:
             await (await self._take(request, principal, token))(scope, receive, send)
 
     async def _take(self, request: Request, principal: Principal, token: str) -> Response:
-        """Take a frame that a client sends along with a request of its own."""
+        """Take the frame in the body of a request."""
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > self._options.max_frame_size:
-                return JSONResponse({"error": f"more than {self._options.max_frame_size} bytes"}, 413)
+                return JSONResponse(
+                    {"error": f"the body has more than {self._options.max_frame_size} bytes"}, 413
+                )
         if "x-haip-binary" in request.headers:
             return await self._take_binary(request, principal, token, bytes(body))
         text = body.decode(errors="replace")
@@ -87,14 +90,14 @@ class Streams:
             return JSONResponse({"status": "ok"})
         session = self._registry.find(principal, str(message.get("session")))
         if session is None or not session.is_connected:
-            return JSONResponse({"error": "there is no such session, or nothing to answer on"}, 404)
+            return JSONResponse({"error": "the session is unknown or not connected"}, 404)
         session.take_text(text)
         return JSONResponse({"status": "ok"})
 
     async def _take_binary(self, request: Request, principal: Principal, token: str, body: bytes) -> Response:
         connection = self._connection(request, principal, token, {})
         if connection is None:
-            return JSONResponse({"error": "there is nothing that these bytes belong to"}, 404)
+            return JSONResponse({"error": "there is no stream for these bytes"}, 404)
         try:
             await connection.take_binary(base64.b64decode(body, validate=True))
         except binascii.Error:
@@ -104,7 +107,7 @@ class Streams:
     def _connection(
         self, request: Request, principal: Principal, token: str, message: Mapping[str, Any]
     ) -> Connection | None:
-        """Find the stream that a request belongs to: by its name, its session, or its token."""
+        """Find the stream of a request: by its name, its session, or its token."""
         named = request.headers.get(STREAM_HEADER)
         if named is not None:
             stream = self._open.get(named)
@@ -129,7 +132,7 @@ class Streams:
     async def open_stream(
         self, request: Request, send: Send, principal: Principal, token: str, first: bytes
     ) -> None:
-        """Answer with a stream to a request that begins with a handshake."""
+        """Answer a request that holds a handshake with a stream."""
         await self._open_stream(request, send, principal, token, first)
 
     async def _open_stream(
@@ -141,7 +144,7 @@ class Streams:
         )
         stream_id = request.query_params.get("stream_id") or new_id()
         if stream_id in self._open:
-            await JSONResponse({"error": "there is a stream of this name"}, 409)(
+            await JSONResponse({"error": "a stream of this name is already open"}, 409)(
                 request.scope, request.receive, send
             )
             return
@@ -158,13 +161,13 @@ class Streams:
         try:
             await outlet.begin()
             await connection.serve(read)
-            await outlet.close("the connection is over")
+            await outlet.close("the connection has ended")
         finally:
             del self._open[stream_id]
 
 
 class _Opening(Response):
-    """A response that is a stream; what it begins with was read before."""
+    """A response that is a stream. Its first frame is the body of the request."""
 
     def __init__(
         self, streams: Streams, request: Request, principal: Principal, token: str, first: bytes
@@ -181,7 +184,7 @@ class _Opening(Response):
 
 
 async def _read_lines(request: Request, connection: Connection, max_size: int) -> None:
-    """Take in the frames of a request's body, one a line."""
+    """Take the frames in the body of a request, one per line."""
     rest = b""
     try:
         async for chunk in request.stream():
@@ -199,7 +202,7 @@ async def _read_lines(request: Request, connection: Connection, max_size: int) -
 
 
 def token_of(params: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """Return the token of a request: from its header, or from its parameters."""
+    """Return the token of a request, from its header or its query."""
     kind, _, bearer = headers.get("authorization", "").partition(" ")
     return bearer.strip() if kind.lower() == "bearer" else params.get("token", "")
 
@@ -223,6 +226,6 @@ def _format_of(request: Request) -> StreamFormat:
 def _object(text: str) -> dict[str, Any]:
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,15 +1,18 @@
-"""Tools that a server carries out for its clients."""
+"""Server tools: the tools that a server offers, and the calls of one session."""
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import anyio
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from ably_ai_transport_haip.endpoint import HaipEndpoint, ToolProgress
+from ably_ai_transport_haip.endpoint.hooks import call as call_hook
 from ably_ai_transport_haip.protocol import (
     FinishStatus,
     HaipEnvelope,
@@ -18,38 +21,37 @@ from ably_ai_transport_haip.protocol import (
     HaipMessage,
     HaipProtocolError,
 )
-from ably_ai_transport_haip.speaker import HaipSpeaker, ToolProgress
 
-logger = logging.getLogger("ably_ai_transport_haip")
+logger = logging.getLogger("ably_ai_transport_haip.server")
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that is being carried out.
+    """A running tool call.
 
     Attributes:
-        id: The call.
-        tool: The tool.
-        params: What it is called with; the schema has accepted it.
-        envelope: Where it came from.
-        session: The session that called.
+        id: The id of the call, a UUID.
+        tool: The name of the tool.
+        params: The parameters; they fit the schema of the tool.
+        envelope: The envelope of the request.
+        session: The session of the caller.
     """
 
     id: str
     tool: str
     params: Mapping[str, Any]
     envelope: HaipEnvelope
-    session: HaipSpeaker
+    session: HaipEndpoint
 
     async def update(
         self, progress: float | None = None, partial: object = None, status: ToolProgress = "RUNNING"
     ) -> None:
-        """Tell the client how far the call is.
+        """Report the progress of the call to the client.
 
         Args:
-            progress: How much of it is done: 0 to 100.
-            partial: What there is so far.
-            status: What is being done about it.
+            progress: The progress in percent, 0 to 100.
+            partial: A partial result; any JSON value.
+            status: The current status.
         """
         envelope = self.envelope
         await self.session.update_tool(
@@ -63,20 +65,23 @@ class ToolCall:
         )
 
 
-ToolHandler: TypeAlias = Callable[[ToolCall], Awaitable[object]]
+ToolHandler: TypeAlias = Callable[[ToolCall], object]
+"""A plain or coroutine function that returns the result of a call; any JSON value."""
 
 
 class ServerTool:
     """A tool of a server.
 
     Args:
-        name: Its name.
-        handler: Carries a call out; what it returns is the result. It is cancelled when the client cancels.
-        description: What it does.
-        input_schema: A JSON schema of what it takes; anything where it is left out.
+        name: The name.
+        handler: A plain or coroutine function that returns the result of a call. A coroutine is cancelled
+            when the client cancels the call. An exception ends the call with status ``ERROR``; it is logged
+            with its traceback, and the client is told only its type.
+        description: A description for models and people.
+        input_schema: A JSON schema of the parameters; any object by default.
 
     Raises:
-        ValueError: The schema is none.
+        ValueError: The schema is no valid JSON schema.
 
     Example:
         >>> async def add(call: ToolCall) -> object:
@@ -99,17 +104,19 @@ class ServerTool:
         try:
             validator.check_schema(self.input_schema)
         except SchemaError as error:
-            raise ValueError(f"unable to offer tool '{name}'; its schema is none: {error.message}") from error
+            raise ValueError(
+                f"unable to offer tool '{name}'; its schema is invalid: {error.message}"
+            ) from error
         self._validator = validator(self.input_schema)
 
     def check(self, params: Mapping[str, object]) -> None:
-        """Refuse what the schema refuses.
+        """Check parameters against the schema.
 
         Args:
-            params: What the tool is called with.
+            params: The parameters of a call.
 
         Raises:
-            HaipProtocolError: The schema refuses it (INVALID_MESSAGE); the error names the place.
+            HaipProtocolError: The schema refuses them (INVALID_MESSAGE); the error names the place.
         """
         error = next(iter(self._validator.iter_errors(dict(params))), None)
         if error is not None:
@@ -120,44 +127,37 @@ class ServerTool:
             )
 
 
-Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
-"""Runs a coroutine in a task that somebody owns."""
+@dataclass(frozen=True, slots=True)
+class _Running:
+    scope: anyio.CancelScope
+    task: asyncio.Task[None] = field(repr=False)
 
 
 class ToolDesk:
-    """Carries out the calls of one session.
+    """The tool calls of one session, each in a task of its own.
 
     Args:
-        tools: The tools there are.
+        tools: The tools of the server.
         session: The session.
-        answer: Sends messages without waiting.
-        spawn: Runs a coroutine in a task that the session owns.
     """
 
-    def __init__(
-        self,
-        tools: Iterable[ServerTool],
-        session: HaipSpeaker,
-        answer: Callable[[Sequence[HaipMessage]], None],
-        spawn: Spawn,
-    ) -> None:
+    def __init__(self, tools: Iterable[ServerTool], session: HaipEndpoint) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._session = session
-        self._answer = answer
-        self._spawn = spawn
-        self._calls: dict[str, anyio.CancelScope] = {}
+        self._calls: dict[str, _Running] = {}
 
-    def take(self, message: HaipMessage) -> bool:
-        """Deal with a message about tools of the server.
+    def take(self, message: HaipMessage) -> list[HaipMessage] | None:
+        """Handle a message about the tools of the server.
 
         Args:
             message: The message.
 
         Returns:
-            Whether it was one; others are for the application.
+            The replies to send now; None if the message is for the application.
 
         Raises:
-            HaipProtocolError: There is no such tool (TOOL_NOT_FOUND), or its schema refuses the call.
+            HaipProtocolError: The tool is unknown (TOOL_NOT_FOUND), its schema refuses the parameters
+                (INVALID_MESSAGE), or the call is already running (PROTOCOL_VIOLATION).
         """
         payload = message.payload
         match message.type:
@@ -166,23 +166,34 @@ class ToolDesk:
                     {"name": tool.name, **({"description": tool.description} if tool.description else {})}
                     for tool in self._tools.values()
                 ]
-                self._reply(HaipEventType.TOOL_LIST, {"tools": listed}, message)
+                return [_reply(HaipEventType.TOOL_LIST, {"tools": listed}, message)]
             case HaipEventType.TOOL_SCHEMA if not payload.get("schema"):
                 tool = self._tool(payload.get("tool"))
-                self._reply(
-                    HaipEventType.TOOL_SCHEMA, {"tool": tool.name, "schema": tool.input_schema}, message
-                )
+                described = {"tool": tool.name, "schema": tool.input_schema}
+                return [_reply(HaipEventType.TOOL_SCHEMA, described, message)]
             case HaipEventType.TOOL_CALL if self._tools:
-                self._take_call(message)
+                self._start(message)
+                return []
             case HaipEventType.TOOL_CANCEL if payload.get("call_id") in self._calls:
                 call_id = str(payload["call_id"])
-                self._reply(HaipEventType.TOOL_UPDATE, {"call_id": call_id, "status": "CANCELLING"}, message)
-                self._calls[call_id].cancel()
+                self._calls[call_id].scope.cancel()
+                update = {"call_id": call_id, "status": "CANCELLING"}
+                return [_reply(HaipEventType.TOOL_UPDATE, update, message)]
             case _:
-                return False
-        return True
+                return None
 
-    def _take_call(self, message: HaipMessage) -> None:
+    def cancel(self) -> None:
+        """Cancel all calls. They get no result."""
+        for running in self._calls.values():
+            running.task.cancel()
+
+    async def join(self) -> None:
+        """Wait until no call runs."""
+        tasks = [running.task for running in self._calls.values()]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _start(self, message: HaipMessage) -> None:
         payload = message.payload
         tool = self._tool(payload.get("tool"))
         params = cast("dict[str, Any]", payload.get("params") or {})
@@ -190,44 +201,49 @@ class ToolDesk:
         call = ToolCall(str(payload["call_id"]), tool.name, params, message.envelope, self._session)
         if call.id in self._calls:
             raise HaipProtocolError(
-                f"unable to call tool '{tool.name}'; call {call.id} is under way",
+                f"unable to call tool '{tool.name}'; call {call.id} is already running",
                 HaipErrorCode.PROTOCOL_VIOLATION,
             )
-        self._calls[call.id] = anyio.CancelScope()
-        self._spawn(lambda: self._carry_out(tool, call))
+        scope = anyio.CancelScope()
+        task = asyncio.get_running_loop().create_task(self._run(tool, call, scope))
+        self._calls[call.id] = _Running(scope, task)
+        task.add_done_callback(lambda _: self._calls.pop(call.id, None))
 
     def _tool(self, name: object) -> ServerTool:
         tool = self._tools.get(str(name))
         if tool is None:
             raise HaipProtocolError(
-                f"unable to find tool '{name}'; there are {', '.join(sorted(self._tools)) or 'none'}",
+                f"unable to find tool '{name}'; known tools: {', '.join(sorted(self._tools)) or 'none'}",
                 HaipErrorCode.TOOL_NOT_FOUND,
             )
         return tool
 
-    async def _carry_out(self, tool: ServerTool, call: ToolCall) -> None:
+    async def _run(self, tool: ServerTool, call: ToolCall, scope: anyio.CancelScope) -> None:
+        known = {"haip_session": self._session.session_id, "run": call.envelope.run_id}
+        logger.debug("Tool %s: call %s", tool.name, call.id, extra=known)
         status: FinishStatus = "CANCELLED"
         result: object = None
-        scope = self._calls[call.id]
-        try:
-            with scope:
-                try:
-                    result = json.loads(json.dumps(await tool.handler(call)))
-                    status = "OK"
-                except Exception as error:
-                    logger.exception("Tool %s failed", tool.name)
-                    status, result = "ERROR", {"error": type(error).__name__}
-        finally:
-            self._calls.pop(call.id, None)
+        with scope:
+            try:
+                result = json.loads(json.dumps(await call_hook(tool.handler, call), allow_nan=False))
+                status = "OK"
+            except Exception as error:
+                logger.exception("Tool %s failed", tool.name, extra=known)
+                status, result = "ERROR", {"error": type(error).__name__}
+        logger.debug("Tool %s: call %s is %s", tool.name, call.id, status, extra=known)
         envelope = call.envelope
-        await self._session.complete_tool(
-            envelope.channel or "AGENT", call.id, status, result, envelope.run_id, envelope.thread_id
-        )
+        try:
+            await self._session.complete_tool(
+                envelope.channel or "AGENT", call.id, status, result, envelope.run_id, envelope.thread_id
+            )
+        except Exception:
+            logger.exception("Unable to send the result of tool %s", tool.name, extra=known)
 
-    def _reply(self, event: HaipEventType, payload: Mapping[str, object], message: HaipMessage) -> None:
-        envelope = HaipEnvelope(
-            channel=message.envelope.channel,
-            run_id=message.envelope.run_id,
-            thread_id=message.envelope.thread_id,
-        )
-        self._answer([HaipMessage(event, payload, envelope)])
+
+def _reply(event: HaipEventType, payload: Mapping[str, object], message: HaipMessage) -> HaipMessage:
+    envelope = HaipEnvelope(
+        channel=message.envelope.channel,
+        run_id=message.envelope.run_id,
+        thread_id=message.envelope.thread_id,
+    )
+    return HaipMessage(event, payload, envelope)

@@ -2,19 +2,21 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from ably_ai_transport_haip.codec import HaipCodec, HaipText, HaipToolState, haip_user_message
+from ably_ai_transport_haip.codec import HaipCodec, HaipEntry, HaipText, HaipToolState, haip_user_message
 from ably_ai_transport_haip.gateway import HaipEventMessages, HaipGateway
 from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage, new_id
 from ably_ai_transport_haip.server import JwtAuthenticator
 
 from ably_ai_transport import AgentSession, AITransportError, ChannelClient, ClientSession, Invocation
+from ably_ai_transport.codec import FoldMeta, OutputEvent
 from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.testing import MemoryHub
+from ably_ai_transport.wire import InvalidArgumentError
 from tests.support.haip_stand import SECRET, Inbox, Stand
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -142,3 +144,36 @@ async def test_haip_clients_of_a_gateway_talk_with_an_agent_that_speaks_haip() -
         assert call.payload == {"call_id": CALL, "tool": "weather", "params": {"city": "Porto", "days": 2}}
         assert done.payload["result"] == {"degrees": [21, 22.5, None]}
         assert chunk.binary == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: CODEC.create_user_message("Hello"), "str is no HaipEntry"),  # type: ignore[arg-type]
+        (lambda: CODEC.create_user_message(HaipEntry("agent")), "its role is 'agent'"),
+        (lambda: CODEC.create_user_message(HaipEntry("user")), "it has no text"),
+        (lambda: CODEC.create_tool_result("m", {"result": 1}), "unable to build tool result; call_id"),
+        (lambda: CODEC.create_tool_result("m", {"call_id": ""}), "unable to build tool result; call_id"),
+        (lambda: CODEC.create_tool_result_error("m", {"call_id": CALL}), "tool result error; message"),
+    ],
+)
+def test_inputs_that_are_refused(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=said):
+        build()
+
+
+def test_events_of_other_implementations_are_tolerated() -> None:
+    projection = CODEC.init()
+    for kind, payload in (
+        ("MESSAGE_START", {"message_id": TEXT}),
+        ("MESSAGE_PART", {"message_id": TEXT, "text": None}),
+        ("MESSAGE_PART", {}),
+        ("TOOL_CALL", {"call_id": CALL}),
+        ("TOOL_DONE", {"call_id": CALL, "status": "EXPLODED"}),
+    ):
+        projection = CODEC.fold(
+            projection, OutputEvent(HaipMessage(HaipEventType(kind), payload)), FoldMeta("1", "m")
+        )
+    [message] = CODEC.get_messages(projection)
+    assert message.message.text == ""
+    assert message.message.tools[0].status == "ERROR"

@@ -1,4 +1,4 @@
-"""Tools for flow control, and the strategies of the examples."""
+"""Flow-control helpers, and the strategies of the examples."""
 
 import asyncio
 import importlib.util

@@ -1,4 +1,4 @@
-"""Small tools around messages."""
+"""HAIP utilities."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Whatever is sent, however the connection behaves: once each, in order, within credits, by the schema."""
+"""Properties of two peers: each message arrives once, in order, within credits, and fits the schema."""
 
 from collections.abc import Sequence
 from typing import Any

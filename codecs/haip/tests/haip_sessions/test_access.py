@@ -1,4 +1,4 @@
-"""Who may do what: tokens, other people's sessions, limits."""
+"""Access: tokens, sessions of other clients, limits."""
 
 import asyncio
 import base64

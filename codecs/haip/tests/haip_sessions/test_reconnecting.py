@@ -1,4 +1,4 @@
-"""A connection that is cut: the session goes on, nothing is lost, nothing comes twice."""
+"""Reconnects: after a cut, the session continues, and each message arrives exactly once."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Client and server together, over each transport: all that the client can do."""
+"""Client and server over each transport: all operations of the client."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Tools that a side offers."""
+"""Tools: descriptions, calls and results, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from ably_ai_transport_haip.protocol import FinishStatus
 
 @dataclass(frozen=True, slots=True)
 class HaipTool:
-    """A tool that is offered.
+    """The description of a tool.
 
     Attributes:
-        name: Its name.
-        description: What it does.
-        parameters: A JSON schema of what it takes.
-        returns: A JSON schema of what it returns.
+        name: The name.
+        description: A description for models and people.
+        parameters: A JSON schema of the parameters.
+        returns: A JSON schema of the result.
     """
 
     name: str
@@ -25,12 +25,12 @@ class HaipTool:
 
 @dataclass(frozen=True, slots=True)
 class HaipToolCall:
-    """A call that was asked for.
+    """A request to call a tool.
 
     Attributes:
-        call_id: The call.
-        tool: The tool's name.
-        params: What it is called with.
+        call_id: The id of the call, a UUID.
+        tool: The name of the tool.
+        params: The parameters.
     """
 
     call_id: str
@@ -40,13 +40,13 @@ class HaipToolCall:
 
 @dataclass(frozen=True, slots=True)
 class HaipToolResult:
-    """What a call brought.
+    """The outcome of a tool call.
 
     Attributes:
-        call_id: The call.
-        status: How it ended.
-        result: What it brought.
-        error: What went wrong.
+        call_id: The id of the call, a UUID.
+        status: The final status.
+        result: The result; any JSON value.
+        error: The error text of a failed call.
     """
 
     call_id: str

@@ -1,15 +1,17 @@
-"""What either side of a session can say."""
+"""HAIP operations: runs, texts, tools, credits, replay and audio, for clients and server sessions alike."""
 
 import asyncio
 import base64
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
 import anyio
 
-from ably_ai_transport_haip.message_options import HaipMessageOptions
+from ably_ai_transport_haip.endpoint.options import HaipMessageOptions
+from ably_ai_transport_haip.endpoint.tools import HaipTool
 from ably_ai_transport_haip.protocol import (
     CreditsChanged,
     FinishStatus,
@@ -26,7 +28,8 @@ from ably_ai_transport_haip.protocol import (
     RunRegistry,
     new_id,
 )
-from ably_ai_transport_haip.tools import HaipTool
+
+logger = logging.getLogger("ably_ai_transport_haip.endpoint")
 
 PART_CHARACTERS: Final = 1000
 FINISH_STATUSES: Final = ("OK", "CANCELLED", "ERROR")
@@ -34,11 +37,11 @@ FINISH_STATUSES: Final = ("OK", "CANCELLED", "ERROR")
 ToolProgress: TypeAlias = Literal["QUEUED", "RUNNING", "CANCELLING"]
 
 
-class HaipSpeaker:
-    """Runs, texts, tools, credits and sound, for clients and for sessions of a server alike.
+class HaipEndpoint:
+    """One end of a HAIP session: the base of clients and of server sessions.
 
     Args:
-        peer: The protocol.
+        peer: The protocol state of this end.
     """
 
     def __init__(self, peer: HaipPeer) -> None:
@@ -49,7 +52,7 @@ class HaipSpeaker:
 
     @property
     def session_id(self) -> str:
-        """The session, a UUID."""
+        """The id of the session, a UUID."""
         return self._peer.session_id
 
     async def _ready(self) -> None:
@@ -57,7 +60,7 @@ class HaipSpeaker:
         raise NotImplementedError
 
     async def _flush(self) -> None:
-        """Write what the peer has to send."""
+        """Write the frames that the peer has queued."""
         raise NotImplementedError
 
     # Runs
@@ -65,48 +68,50 @@ class HaipSpeaker:
     async def start_run(
         self, thread_id: str | None = None, metadata: Mapping[str, object] | None = None
     ) -> str:
-        """Open a run.
+        """Start a run.
 
         Args:
-            thread_id: The conversation that it belongs to.
-            metadata: What else the server should know.
+            thread_id: The thread of the run.
+            metadata: Further data for the other side; any JSON object.
 
         Returns:
-            The run's id.
+            The run's id, a UUID.
 
         Raises:
-            HaipProtocolError: As many are open as may be (RUN_LIMIT_EXCEEDED).
+            HaipProtocolError: Too many runs are open (RUN_LIMIT_EXCEEDED).
             HaipConnectionError: There is no connection.
         """
         await self._ready()
         run_id = new_id()
-        self._runs.start(run_id, self._peer.config.clock(), thread_id=thread_id, metadata=metadata)
         payload: dict[str, object] = {"run_id": run_id}
         if thread_id is not None:
             payload["thread_id"] = thread_id
         if metadata is not None:
             payload["metadata"] = dict(metadata)
-        await self._send(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
+        message = _message(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
+        # Checked first: a run that cannot be announced does not count as open.
+        self._peer.check([message])
+        self._runs.start(run_id, self._peer.config.clock(), thread_id=thread_id, metadata=metadata)
+        await self._send_all([message])
         return run_id
 
     async def finish_run(
         self, run_id: str, status: FinishStatus | None = None, summary: str | None = None
     ) -> None:
-        """Close a run. One that has ended stays as it ended.
+        """Finish a run. A run that has ended keeps its status.
 
         Args:
             run_id: The run.
-            status: How it ended; ``OK`` where nothing is said.
-            summary: What is said about it.
+            status: The final status; ``OK`` by default.
+            summary: A summary for the other side.
 
         Raises:
-            HaipProtocolError: There is no such run (RUN_NOT_FOUND), or the status is none.
+            HaipProtocolError: The run is unknown (RUN_NOT_FOUND), or the status is invalid (INVALID_MESSAGE).
         """
         if status is not None and status not in FINISH_STATUSES:
-            raise HaipProtocolError(
-                f"unable to finish run; '{status}' is not one of {', '.join(FINISH_STATUSES)}",
-                HaipErrorCode.INVALID_MESSAGE,
-            )
+            raise _invalid("finish run", f"status '{status}' is not one of {', '.join(FINISH_STATUSES)}")
+        if summary is not None and not isinstance(summary, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _invalid("finish run", f"summary is {type(summary).__name__}, not text")
         run = self._require_run(run_id)
         if self._runs.finish(run_id, self._peer.config.clock(), status or "OK", summary) is None:
             return
@@ -115,7 +120,7 @@ class HaipSpeaker:
         await self._flush()
 
     async def cancel_run(self, run_id: str) -> None:
-        """Ask for a run to stop.
+        """Ask the other side to cancel a run.
 
         Args:
             run_id: The run.
@@ -124,11 +129,11 @@ class HaipSpeaker:
         await self._send(HaipEventType.RUN_CANCEL, {"run_id": run_id}, None, run_id)
 
     def get_active_runs(self) -> list[HaipRun]:
-        """List the runs that are open, oldest first."""
+        """Return the open runs, oldest first."""
         return self._runs.active
 
     def get_run(self, run_id: str) -> HaipRun | None:
-        """Return a run, or None where it is not known."""
+        """Return a run; None for an unknown id."""
         return self._runs.get(run_id)
 
     # Texts and other messages
@@ -141,24 +146,26 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> str:
-        """Send a text: its start, its parts and its end, all of them or none.
+        """Send a text as start, parts and end: all of these messages or none.
 
-        Each of these messages costs one credit, so a short text costs three.
+        Each message costs one credit, so a short text costs three.
 
         Args:
-            channel: Where to, usually ``USER``.
+            channel: The channel, usually ``USER``.
             text: The text.
-            author: Who says it.
-            run_id: The run that it belongs to.
-            thread_id: The conversation.
+            author: The name of the author.
+            run_id: The run of the text.
+            thread_id: The thread of the text.
 
         Returns:
-            The text's message id.
+            The id of the text, a UUID.
 
         Raises:
-            HaipFlowControlError: There are not enough credits, and the configuration says ``raise``.
+            HaipFlowControlError: The credits do not suffice, and ``on_exhausted`` is ``raise``.
             HaipConnectionError: There is no connection.
         """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _invalid("send text", f"it is {type(text).__name__}, not text")
         message_id = new_id()
         envelope = HaipEnvelope(channel=channel, run_id=run_id, thread_id=thread_id)
         start: dict[str, object] = {"message_id": message_id, **_set(author=author)}
@@ -174,36 +181,42 @@ class HaipSpeaker:
         return message_id
 
     async def send_message(self, message: HaipMessage, options: HaipMessageOptions | None = None) -> None:
-        """Send any message.
+        """Send a message of any type.
 
         Args:
-            message: The message; what its envelope leaves out is filled in.
-            options: What to add to it, and how long to wait.
+            message: The message; empty fields of its envelope are filled in.
+            options: Options of this send.
 
         Raises:
-            HaipProtocolError: The schema refuses it, or the server does not take such messages.
-            HaipFlowControlError: There are not enough credits, and the configuration says ``raise``.
-            HaipConnectionError: There is no connection, or it took longer than it may (TIMEOUT).
+            HaipProtocolError: The schema refuses the message (INVALID_MESSAGE), or the other side does not
+                accept its type (UNSUPPORTED_TYPE).
+            HaipFlowControlError: The credits do not suffice, and ``on_exhausted`` is ``raise``.
+            HaipConnectionError: There is no connection, or the send timed out (TIMEOUT).
         """
-        wishes = options or HaipMessageOptions()
+        chosen = options or HaipMessageOptions()
         try:
-            with anyio.fail_after(wishes.timeout):
-                await self._send_all([wishes.apply_to(message)])
+            with anyio.fail_after(chosen.timeout):
+                await self._send_all([chosen.apply_to(message)])
         except TimeoutError:
             raise HaipConnectionError(
-                f"unable to send {message.type} within {wishes.timeout} s; there was no connection, or there"
+                f"unable to send {message.type} within {chosen.timeout} s; there was no connection, or there"
                 " were no credits",
                 HaipErrorCode.TIMEOUT,
             ) from None
 
     async def send_binary(self, data: bytes) -> None:
-        """Send a binary frame that belongs to no message.
+        """Send a binary frame without a message.
 
         Args:
             data: The bytes.
+
+        Raises:
+            HaipProtocolError: The data are no bytes (INVALID_MESSAGE).
+            HaipConnectionError: There is no connection.
         """
+        content = _bytes(data)
         await self._ready()
-        self._peer.send_binary(data)
+        self._peer.send_binary(content)
         await self._flush()
 
     # Tools
@@ -216,17 +229,17 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> str:
-        """Ask for a tool to be called.
+        """Call a tool of the other side.
 
         Args:
-            channel: Where to, usually ``AGENT``.
-            tool: Its name.
-            params: What to call it with.
-            run_id: The run that the call belongs to.
-            thread_id: The conversation.
+            channel: The channel, usually ``AGENT``.
+            tool: The name of the tool.
+            params: The parameters; any JSON object.
+            run_id: The run of the call.
+            thread_id: The thread of the call.
 
         Returns:
-            The call's id; the result comes as ``TOOL_DONE`` with it.
+            The id of the call, a UUID. The result arrives as ``TOOL_DONE`` with this id.
         """
         call_id = new_id()
         payload = {"call_id": call_id, "tool": tool, **_set(params=params and dict(params))}
@@ -243,16 +256,16 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        """Tell how far a call is.
+        """Report the progress of a tool call.
 
         Args:
-            channel: Where to.
+            channel: The channel of the call.
             call_id: The call.
-            status: What is being done about it.
-            progress: How much of it is done: 0 to 100.
-            partial: What there is so far.
-            run_id: The run that the call belongs to.
-            thread_id: The conversation.
+            status: The current status.
+            progress: The progress in percent, 0 to 100.
+            partial: A partial result; any JSON value.
+            run_id: The run of the call.
+            thread_id: The thread of the call.
         """
         payload = {"call_id": call_id, "status": status, **_set(progress=progress, partial=partial)}
         await self._send(HaipEventType.TOOL_UPDATE, payload, channel, run_id, thread_id)
@@ -266,15 +279,15 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        """Answer a call.
+        """Report the result of a tool call.
 
         Args:
-            channel: Where to.
+            channel: The channel of the call.
             call_id: The call.
-            status: How it ended; ``OK`` where nothing is said.
-            result: What it brought.
-            run_id: The run that the call belongs to.
-            thread_id: The conversation.
+            status: The final status; ``OK`` by default.
+            result: The result; any JSON value.
+            run_id: The run of the call.
+            thread_id: The thread of the call.
         """
         payload = {"call_id": call_id, **_set(status=status, result=result)}
         await self._send(HaipEventType.TOOL_DONE, payload, channel, run_id, thread_id)
@@ -287,14 +300,14 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        """Ask for a call to stop.
+        """Ask the other side to cancel a tool call.
 
         Args:
-            channel: Where to.
+            channel: The channel of the call.
             call_id: The call.
-            reason: Why.
-            run_id: The run that the call belongs to.
-            thread_id: The conversation.
+            reason: The reason.
+            run_id: The run of the call.
+            thread_id: The thread of the call.
         """
         payload = {"call_id": call_id, **_set(reason=reason)}
         await self._send(HaipEventType.TOOL_CANCEL, payload, channel, run_id, thread_id)
@@ -306,13 +319,13 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        """Tell which tools there are on this side. Those with parameters are described by a schema each.
+        """List the tools of this side. A schema follows for each tool with parameters.
 
         Args:
-            channel: Where to.
+            channel: The channel, usually ``AGENT``.
             tools: The tools.
-            run_id: The run that they are for.
-            thread_id: The conversation.
+            run_id: The run that the tools are for.
+            thread_id: The thread that the tools are for.
         """
         listed = [_set(name=tool.name, description=tool.description or None) for tool in tools]
         await self._send(HaipEventType.TOOL_LIST, {"tools": listed}, channel, run_id, thread_id)
@@ -324,13 +337,13 @@ class HaipSpeaker:
     async def get_tool_schema(
         self, channel: str, tool: str, run_id: str | None = None, thread_id: str | None = None
     ) -> None:
-        """Ask what a tool of the server takes; the answer comes as ``TOOL_SCHEMA``.
+        """Ask for the schema of a tool. The reply arrives as ``TOOL_SCHEMA``.
 
         Args:
-            channel: Where to.
-            tool: Its name.
-            run_id: The run that asks.
-            thread_id: The conversation.
+            channel: The channel, usually ``AGENT``.
+            tool: The name of the tool.
+            run_id: The run of the request.
+            thread_id: The thread of the request.
         """
         await self._send(HaipEventType.TOOL_SCHEMA, {"tool": tool, "schema": {}}, channel, run_id, thread_id)
 
@@ -339,12 +352,12 @@ class HaipSpeaker:
     async def send_flow_update(
         self, channel: str, add_messages: int | None = None, add_bytes: int | None = None
     ) -> None:
-        """Let the server send more on a channel, and ask it for as much.
+        """Grant the other side credits on a channel. A server answers a client with a grant of its own.
 
         Args:
             channel: The channel.
-            add_messages: Messages; nothing where it is zero or left out.
-            add_bytes: Bytes; nothing where it is zero or left out.
+            add_messages: Message credits; zero and None grant none.
+            add_bytes: Byte credits; zero and None grant none.
         """
         payload = {
             "channel": str(channel),
@@ -354,7 +367,7 @@ class HaipSpeaker:
             await self._send(HaipEventType.FLOW_UPDATE, payload)
 
     async def pause_channel(self, channel: str) -> None:
-        """Ask the server to send nothing on a channel.
+        """Ask the other side to stop sending on a channel.
 
         Args:
             channel: The channel.
@@ -362,21 +375,21 @@ class HaipSpeaker:
         await self._send(HaipEventType.PAUSE_CHANNEL, {"channel": str(channel)})
 
     async def resume_channel(self, channel: str) -> None:
-        """Let the server send on a channel again.
+        """Let the other side send on a channel again.
 
         Args:
             channel: The channel.
         """
         await self._send(HaipEventType.RESUME_CHANNEL, {"channel": str(channel)})
 
-    # Replay and sound
+    # Replay and audio
 
     async def request_replay(self, from_seq: str, to_seq: str | None = None) -> None:
-        """Ask for messages again. Those that have come are not handed out twice.
+        """Ask the other side to send messages again. Messages that have arrived are not delivered twice.
 
         Args:
-            from_seq: The number of the first.
-            to_seq: The number of the last; left out, all that follow.
+            from_seq: The sequence number of the first message, as decimal digits.
+            to_seq: The sequence number of the last; the newest by default.
         """
         await self._send(HaipEventType.REPLAY_REQUEST, {"from_seq": from_seq, **_set(to_seq=to_seq)})
 
@@ -390,17 +403,23 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        """Send a piece of sound: in a binary frame where both sides take them, else as base64.
+        """Send a chunk of audio: in a binary frame if the other side accepts them, else as base64.
 
         Args:
-            channel: Where to, usually ``AUDIO_IN``.
-            message_id: The recording that it belongs to, a UUID.
-            mime: What the bytes are.
-            data: The bytes.
-            duration_ms: How long it is.
-            run_id: The run that it belongs to.
-            thread_id: The conversation.
+            channel: The channel, usually ``AUDIO_IN``.
+            message_id: The id of the recording, a UUID.
+            mime: The media type of the data.
+            data: The audio data.
+            duration_ms: The duration in milliseconds.
+            run_id: The run of the recording.
+            thread_id: The thread of the recording.
+
+        Raises:
+            HaipProtocolError: The data are no bytes, or another argument is invalid (INVALID_MESSAGE).
+            HaipFlowControlError: The credits do not suffice, and ``on_exhausted`` is ``raise``.
+            HaipConnectionError: There is no connection.
         """
+        content = _bytes(data)
         await self._ready()
         payload: dict[str, object] = {
             "message_id": message_id,
@@ -409,12 +428,10 @@ class HaipSpeaker:
         }
         envelope = HaipEnvelope(channel=channel, run_id=run_id, thread_id=thread_id)
         remote = self._peer.remote
-        if remote is not None and remote.binary_frames and not self._peer.is_lenient and data:
-            message = HaipMessage(
-                HaipEventType.AUDIO_CHUNK, payload, envelope, bin_mime=mime, binary=bytes(data)
-            )
+        if remote is not None and remote.binary_frames and not self._peer.is_lenient and content:
+            message = HaipMessage(HaipEventType.AUDIO_CHUNK, payload, envelope, bin_mime=mime, binary=content)
         else:
-            payload["data"] = base64.b64encode(data).decode()
+            payload["data"] = base64.b64encode(content).decode()
             message = HaipMessage(HaipEventType.AUDIO_CHUNK, payload, envelope)
         await self._send_all([message])
 
@@ -424,7 +441,7 @@ class HaipSpeaker:
         run = self._runs.get(run_id)
         if run is None:
             raise HaipProtocolError(
-                f"unable to finish run; {run_id} is not known", HaipErrorCode.RUN_NOT_FOUND
+                f"unable to finish run; run {run_id} is unknown", HaipErrorCode.RUN_NOT_FOUND
             )
         return run
 
@@ -436,18 +453,18 @@ class HaipSpeaker:
         run_id: str | None = None,
         thread_id: str | None = None,
     ) -> None:
-        envelope = HaipEnvelope(channel=channel or HaipChannel.SYSTEM, run_id=run_id, thread_id=thread_id)
-        await self._send_all([HaipMessage(event, payload, envelope)])
+        await self._send_all([_message(event, payload, channel, run_id, thread_id)])
 
     def _end_of(self, run: HaipRun, payload: Mapping[str, object]) -> HaipMessage:
-        """Say that a run has ended, in the way that the other side understands. It costs no credits."""
-        # The reference server looks for the run in the payload, where the schema does not allow it.
+        """Build the message that ends a run, in the dialect of the other side. It costs no credits."""
+        # The reference server reads the run id from the payload, where the schema forbids it.
         named = {**payload, "run_id": run.id} if self._peer.is_lenient else payload
         envelope = HaipEnvelope(channel=HaipChannel.SYSTEM, run_id=run.id, thread_id=run.thread_id)
         return HaipMessage(HaipEventType.RUN_FINISHED, named, envelope)
 
     async def _send_all(self, messages: Sequence[HaipMessage]) -> None:
         await self._ready()
+        self._log("Sending", messages)
         channel = messages[0].envelope.channel or HaipChannel.SYSTEM
         match self._peer.config.flow_control.on_exhausted:
             case "wait":
@@ -473,8 +490,24 @@ class HaipSpeaker:
                     await self._ready()
                 self._peer.send(message)
 
+    def _log_received(self, message: HaipMessage) -> None:
+        self._log("Received", [message])
+
+    def _log(self, doing: str, messages: Sequence[HaipMessage]) -> None:
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        for message in messages:
+            envelope = message.envelope
+            known = {
+                "haip_session": self.session_id,
+                "run": envelope.run_id,
+                "haip_thread": envelope.thread_id,
+                "serial": envelope.sequence,
+            }
+            logger.debug("%s %s on %s", doing, message.type, envelope.channel, extra=known)
+
     def _take_grant(self, event: CreditsChanged) -> None:
-        """Let who waits for credits look again."""
+        """Wake the senders that wait for credits."""
         self._changed[event.channel].set()
         if self._peer.waiting(event.channel):
             self._peer.ask_for_credits(event.channel)
@@ -484,6 +517,7 @@ class HaipSpeaker:
             changed.set()
 
     def _note_run(self, message: HaipMessage) -> None:
+        """Update the registry of runs with a message of the other side."""
         run_id = message.envelope.run_id or message.payload.get("run_id")
         if not isinstance(run_id, str):
             return
@@ -495,7 +529,7 @@ class HaipSpeaker:
                 except HaipError as error:
                     self._peer.send_error(error, message.id)
             case HaipEventType.RUN_FINISHED:
-                status = cast("FinishStatus", message.payload.get("status", "OK"))
+                status = cast("FinishStatus", message.payload.get("status") or "OK")
                 summary = message.payload.get("summary")
                 self._runs.finish(run_id, now, status, None if summary is None else str(summary))
             case HaipEventType.RUN_ERROR:
@@ -504,6 +538,31 @@ class HaipSpeaker:
                 pass
 
 
+def _message(
+    event: HaipEventType,
+    payload: Mapping[str, object],
+    channel: str | None,
+    run_id: str | None,
+    thread_id: str | None,
+) -> HaipMessage:
+    envelope = HaipEnvelope(channel=channel or HaipChannel.SYSTEM, run_id=run_id, thread_id=thread_id)
+    return HaipMessage(event, payload, envelope)
+
+
 def _set(**fields: object) -> dict[str, object]:
-    """Return the fields that are set, as plain JSON."""
-    return json.loads(json.dumps({key: value for key, value in fields.items() if value is not None}))
+    """Return the fields that are not None, as plain JSON."""
+    known = {key: value for key, value in fields.items() if value is not None}
+    try:
+        return json.loads(json.dumps(known, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _invalid("send message", f"{' or '.join(known)} is no JSON ({error})") from error
+
+
+def _bytes(data: bytes) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _invalid("send bytes", f"the data are {type(data).__name__}, not bytes")
+    return bytes(data)
+
+
+def _invalid(doing: str, why: str) -> HaipProtocolError:
+    return HaipProtocolError(f"unable to {doing}; {why}", HaipErrorCode.INVALID_MESSAGE)

@@ -1,4 +1,4 @@
-"""Where the demo's replies come from, and in what rhythm their tokens arrive."""
+"""The demo's replies, and the rhythm of their tokens."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,22 +9,22 @@ import anyio
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, text_of
 
 THINKING_SECONDS = 0.3
-"""How long a reply takes to begin."""
+"""Time before the first token."""
 STREAM_SECONDS = 3.4
-"""How long a reply should be on its way: long enough to watch, to cancel and to join."""
+"""Duration of a reply: long enough to watch, to cancel and to join."""
 SLOWEST, FASTEST = 40.0, 260.0
-"""Tokens a second, whatever the length of the reply."""
+"""Bounds of the rate, in tokens per second."""
 _LONG_TOKENS, _LONG_CHARACTERS = 80, 350
-# A model's tokens come in small bursts; these gaps have a mean of one.
+# A model's tokens come in bursts. The mean of these factors is one.
 _GAPS = (0.4, 1.3, 0.7, 1.9, 0.5, 1.1, 0.3, 2.1, 0.8, 0.9)
 
 
-class Answers(Protocol):
-    """A model, or what stands in for one.
+class ReplySource(Protocol):
+    """A model, or a stand-in for one.
 
     Attributes:
-        label: What it is, for the person who watches.
-        questions: Three questions that it can answer at some length.
+        label: Its name, for the screen.
+        questions: Three questions with long replies.
     """
 
     label: str
@@ -36,11 +36,11 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A reply that is known in advance.
 
     Attributes:
-        question: What it replies to.
+        question: The question that it replies to.
         chunks: Its chunks, from ``start`` to ``finish``.
     """
 
@@ -49,49 +49,49 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """How many pieces of text it has."""
+        """Number of text and reasoning deltas."""
         return sum(delta_of(chunk) is not None for chunk in self.chunks)
 
     @property
     def is_long(self) -> bool:
-        """Whether there is time to stop it, and to join while it streams."""
+        """Whether it streams long enough to be cancelled and joined."""
         pieces = [text_delta_of(chunk) for chunk in self.chunks]
         return sum(map(bool, pieces)) >= _LONG_TOKENS and sum(map(len, pieces)) >= _LONG_CHARACTERS
 
 
 @dataclass(slots=True)
-class Playback(Answers):
+class Playback(ReplySource):
     """Plays known replies in the rhythm of a model.
 
     A question that is known gets its own reply; any other gets the next one.
 
     Attributes:
-        label: What the replies are.
-        answers: The replies; the first three are those that the script asks for.
-        speed: How many times faster than usual.
-        sleep: Waits.
+        label: Name of the replies, for the screen.
+        replies: The replies; the script asks for the first three.
+        speed: Factor by which playback is faster.
+        sleep: Waits for a number of seconds.
     """
 
     label: str
-    answers: Sequence[Answer]
+    replies: Sequence[Reply]
     speed: float = 1.0
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     questions: Sequence[str] = field(init=False)
-    _others: Iterator[Answer] = field(init=False)
+    _others: Iterator[Reply] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.questions = [answer.question for answer in self.answers[:3]]
-        self._others = cycle(self.answers)
+        self.questions = [reply.question for reply in self.replies[:3]]
+        self._others = cycle(self.replies)
 
     async def reply(self, conversation: Sequence[UIMessage]) -> AsyncGenerator[UIMessageChunk]:
         """Play the reply to the last message of a conversation."""
         asked = text_of(conversation[-1]) if conversation else ""
-        answer = next((known for known in self.answers if known.question == asked), None)
-        if answer is None:
-            answer = next(self._others)
-        gap = gap_seconds(answer.tokens) / self.speed
+        reply = next((known for known in self.replies if known.question == asked), None)
+        if reply is None:
+            reply = next(self._others)
+        gap = gap_seconds(reply.tokens) / self.speed
         await self.sleep(THINKING_SECONDS / self.speed)
-        for i, chunk in enumerate(answer.chunks):
+        for i, chunk in enumerate(reply.chunks):
             if delta_of(chunk) is not None:
                 await self.sleep(gap * _GAPS[i % len(_GAPS)])
             yield chunk
@@ -103,12 +103,12 @@ def gap_seconds(tokens: int) -> float:
 
 
 def delta_of(chunk: UIMessageChunk) -> str | None:
-    """Return the piece of text or reasoning that a chunk brings; None where it brings none."""
+    """Return the text or reasoning delta of a chunk; None for other chunks."""
     if chunk["type"] in ("text-delta", "reasoning-delta"):
         return str(chunk.get("delta", ""))
     return None
 
 
 def text_delta_of(chunk: UIMessageChunk) -> str:
-    """Return the piece of text that a chunk brings; empty where it brings none."""
+    """Return the text delta of a chunk; empty for other chunks."""
     return str(chunk.get("delta", "")) if chunk["type"] == "text-delta" else ""

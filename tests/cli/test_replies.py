@@ -7,10 +7,10 @@ from ably_ai_transport_vercel import text_message
 from ably_ai_transport_vercel.adapters import Event, MessagesTranslator, ResponsesTranslator, Translator
 
 from ably_ai_transport import AITransportError
-from ably_ai_transport.cli.demo.answers import Answer, Playback, delta_of, gap_seconds
-from ably_ai_transport.cli.demo.built_in import QUESTIONS, built_in_answers, tokens_of
-from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_answers, read_chunks
-from ably_ai_transport.cli.demo.run import DemoOptions, choose_answers
+from ably_ai_transport.cli.demo.built_in import QUESTIONS, built_in_replies, tokens_of
+from ably_ai_transport.cli.demo.recordings import beside_the_checkout, read_chunks, read_replies
+from ably_ai_transport.cli.demo.replies import Playback, Reply, delta_of, gap_seconds
+from ably_ai_transport.cli.demo.run import DemoOptions, choose_replies
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from tests.cli.chunks import check_reply
 
@@ -68,13 +68,13 @@ def write(path: Path, events: Sequence[Event]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("answer", built_in_answers(), ids=lambda answer: answer.question)
-def test_built_in_replies_are_whole(answer: Answer) -> None:
-    text = check_reply(answer.chunks)
+@pytest.mark.parametrize("reply", built_in_replies(), ids=lambda reply: reply.question)
+def test_built_in_replies_are_whole(reply: Reply) -> None:
+    text = check_reply(reply.chunks)
     assert "  " not in text
     assert "\n\n" in text
-    assert answer.is_long
-    assert 200 < answer.tokens < 500
+    assert reply.is_long
+    assert 200 < reply.tokens < 500
 
 
 def test_tokens_are_the_text() -> None:
@@ -150,7 +150,7 @@ def test_what_is_no_recording_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text("[]\n")
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "notes.txt").write_text("nothing")
-    assert {answer.question for answer in read_answers(tmp_path)} == {"Replay good", "Replay deep/good"}
+    assert {reply.question for reply in read_replies(tmp_path)} == {"Replay good", "Replay deep/good"}
 
 
 async def test_playback_keeps_the_rhythm_and_knows_its_questions() -> None:
@@ -159,23 +159,23 @@ async def test_playback_keeps_the_rhythm_and_knows_its_questions() -> None:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    answers = built_in_answers()
-    playback = Playback("test", answers, speed=2, sleep=sleep)
+    replies = built_in_replies()
+    playback = Playback("test", replies, speed=2, sleep=sleep)
     assert tuple(playback.questions) == QUESTIONS
     chunks = [chunk async for chunk in playback.reply([text_message(QUESTIONS[1])])]
-    assert chunks == list(answers[1].chunks)
+    assert chunks == list(replies[1].chunks)
     assert 1.2 < sum(waited) < 2.4
-    assert len(waited) == answers[1].tokens + 1
+    assert len(waited) == replies[1].tokens + 1
 
 
 async def test_other_questions_get_one_reply_after_the_other() -> None:
     async def sleep(seconds: float) -> None:
         pass
 
-    answers = built_in_answers()
-    playback = Playback("test", answers, sleep=sleep)
-    for answer in [*answers, answers[0]]:
-        assert [chunk async for chunk in playback.reply([text_message("what?")])] == list(answer.chunks)
+    replies = built_in_replies()
+    playback = Playback("test", replies, sleep=sleep)
+    for reply in [*replies, replies[0]]:
+        assert [chunk async for chunk in playback.reply([text_message("what?")])] == list(reply.chunks)
 
 
 def test_short_replies_are_not_too_quick_and_long_ones_not_too_slow() -> None:
@@ -188,28 +188,28 @@ def test_the_sources_of_replies_in_their_order(tmp_path: Path) -> None:
     write(tmp_path / "a" / "one.jsonl", responses(WORDS))
     write(tmp_path / "b" / "two.jsonl", responses(WORDS))
     given, named, key = tmp_path / "a", str(tmp_path / "b"), {"OPENAI_API_KEY": "k"}
-    by_option = choose_answers(DemoOptions(recordings=given), {"AIT_RECORDINGS": named, **key})
+    by_option = choose_replies(DemoOptions(recordings=given), {"AIT_RECORDINGS": named, **key})
     assert by_option.questions[0] == "Replay one"
     assert (
-        choose_answers(DemoOptions(model="m"), {"AIT_RECORDINGS": named, **key}).label == "the model m, live"
+        choose_replies(DemoOptions(model="m"), {"AIT_RECORDINGS": named, **key}).label == "the model m, live"
     )
-    by_environment = choose_answers(DemoOptions(), {"AIT_RECORDINGS": named})
+    by_environment = choose_replies(DemoOptions(), {"AIT_RECORDINGS": named})
     assert by_environment.questions == ["Replay two", *QUESTIONS[1:]]
 
 
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="no recorded model streams") as caught:
-        choose_answers(DemoOptions(recordings=tmp_path), {})
+        choose_replies(DemoOptions(recordings=tmp_path), {})
     assert caught.value.exit_code == MISUSED
     with pytest.raises(CliError, match="is not a folder"):
-        choose_answers(DemoOptions(), {"AIT_RECORDINGS": str(tmp_path / "absent")})
+        choose_replies(DemoOptions(), {"AIT_RECORDINGS": str(tmp_path / "absent")})
 
 
 @pytest.mark.skipif(beside_the_checkout() is None, reason="there are no recordings beside this checkout")
 def test_the_recordings_beside_the_checkout() -> None:
     folder = beside_the_checkout()
     assert folder is not None
-    answers = read_answers(folder)
-    assert answers
-    for answer in answers:
-        check_reply(answer.chunks)
+    replies = read_replies(folder)
+    assert replies
+    for reply in replies:
+        check_reply(reply.chunks)

@@ -1,4 +1,4 @@
-"""What a single send can say besides its message."""
+"""Options of a single message."""
 
 from dataclasses import dataclass, replace
 
@@ -7,15 +7,15 @@ from ably_ai_transport_haip.protocol import HaipMessage
 
 @dataclass(frozen=True, slots=True)
 class HaipMessageOptions:
-    """What a send adds to a message.
+    """Options of one send. A field that is set overrides the message's own.
 
     Attributes:
-        run_id: The run that the message belongs to, instead of what its envelope says.
-        thread_id: The conversation, likewise.
+        run_id: The run of the message, a UUID.
+        thread_id: The thread of the message.
         pv: The major version of the protocol that the message was made with.
-        crit: Whether a field that is not known must be refused.
-        bin_mime: What the bytes of the message are.
-        timeout: How long the send may wait for a connection and for credits, in seconds; None for no limit.
+        crit: Whether the receiver must refuse fields that it does not know.
+        bin_mime: The media type of the message's binary body.
+        timeout: Seconds to wait for a connection and for credits; None for no limit.
     """
 
     run_id: str | None = None
@@ -26,10 +26,10 @@ class HaipMessageOptions:
     timeout: float | None = None
 
     def apply_to(self, message: HaipMessage) -> HaipMessage:
-        """Return the message with what is set here.
+        """Return the message with these options.
 
         Args:
-            message: The message.
+            message: The message; it is not changed.
 
         Example:
             >>> message = HaipMessage(HaipEventType.PING, {})

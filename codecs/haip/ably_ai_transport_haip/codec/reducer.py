@@ -1,97 +1,39 @@
-"""What people and agents say, as a conversation of HAIP events shows it."""
+"""Reducer: folds inputs and outputs into messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, cast
+from dataclasses import replace
+from typing import Any, Final, cast, get_args
 
 from ably_ai_transport.codec import (
     CodecMessage,
     FoldMeta,
     InputEvent,
     OutputEvent,
-    Regenerate,
+    Reducer,
     ToolResult,
     ToolResultError,
     UserMessage,
 )
+from ably_ai_transport_haip.codec.events import HaipInput
+from ably_ai_transport_haip.codec.projection import HaipEntry, HaipProjection, HaipText, HaipToolState
 from ably_ai_transport_haip.protocol import FinishStatus, HaipEventType, HaipMessage
 
-
-@dataclass(frozen=True, slots=True)
-class HaipText:
-    """A text.
-
-    Attributes:
-        message_id: Its id, a UUID.
-        text: What has been said so far.
-        author: Who says it.
-        is_done: Whether all of it is there.
-    """
-
-    message_id: str
-    text: str = ""
-    author: str | None = None
-    is_done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HaipToolState:
-    """A call of a tool, and what became of it.
-
-    Attributes:
-        call_id: The call, a UUID.
-        tool: The tool's name.
-        params: What it is called with.
-        progress: How much of it is done: 0 to 100.
-        partial: What there is so far.
-        status: How it ended; None while it has not.
-        result: What it brought.
-    """
-
-    call_id: str
-    tool: str = ""
-    params: Mapping[str, object] | None = None
-    progress: float | None = None
-    partial: object = None
-    status: FinishStatus | None = None
-    result: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class HaipEntry:
-    """One turn: what a person said, or what an agent did about it.
-
-    Attributes:
-        role: Who it is from.
-        texts: The texts, in order.
-        tools: The calls, in order.
-    """
-
-    role: Literal["user", "agent"] = "agent"
-    texts: tuple[HaipText, ...] = ()
-    tools: tuple[HaipToolState, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """All texts together."""
-        return "".join(text.text for text in self.texts)
-
-
-HaipInput: TypeAlias = (
-    UserMessage[HaipEntry]
-    | Regenerate
-    | ToolResult[Mapping[str, object]]
-    | ToolResultError[Mapping[str, object]]
-)
-"""Anything that a client says."""
-HaipProjection: TypeAlias = dict[str, HaipEntry]
-"""What was said under each message id of the conversation."""
+_STATUSES: Final = get_args(FinishStatus)
 
 
 def fold(
     projection: HaipProjection, event: InputEvent[HaipInput] | OutputEvent[HaipMessage], meta: FoldMeta
 ) -> HaipProjection:
-    """Fold one event into what was said."""
+    """Fold one event into the projection.
+
+    Args:
+        projection: The messages so far; changed in place.
+        event: The event.
+        meta: The message that the event belongs to.
+
+    Returns:
+        The projection.
+    """
     said = event.event
     match said:
         case UserMessage(message):
@@ -113,8 +55,11 @@ def fold(
 
 
 def messages_of(projection: HaipProjection) -> list[CodecMessage[HaipEntry]]:
-    """Return what was said, in order."""
+    """Return the messages, in order."""
     return [CodecMessage(key, entry) for key, entry in projection.items()]
+
+
+REDUCER: Final = Reducer[HaipInput, HaipMessage, HaipProjection, HaipEntry](dict, fold, messages_of)
 
 
 def _answer(
@@ -131,23 +76,26 @@ def _answer(
 
 
 def _fold_output(entry: HaipEntry, message: HaipMessage) -> HaipEntry | None:
+    """Return the entry with an output; None for an output that changes no message."""
     payload = cast("Mapping[str, Any]", message.payload)
+    message_id, call_id = str(payload.get("message_id")), str(payload.get("call_id"))
     match message.type:
         case HaipEventType.MESSAGE_START:
-            return _with_text(entry, payload["message_id"], author=payload.get("author"))
+            return _with_text(entry, message_id, author=payload.get("author"))
         case HaipEventType.MESSAGE_PART:
-            return _with_text(entry, payload["message_id"], more=payload.get("text", ""))
+            return _with_text(entry, message_id, more=str(payload.get("text") or ""))
         case HaipEventType.MESSAGE_END:
-            return _with_text(entry, payload["message_id"], is_done=True)
+            return _with_text(entry, message_id, is_done=True)
         case HaipEventType.TOOL_CALL:
             call = {"tool": payload.get("tool", ""), "params": payload.get("params")}
-            return _with_tool(entry, payload["call_id"], call)
+            return _with_tool(entry, call_id, call)
         case HaipEventType.TOOL_UPDATE:
             update = {"progress": payload.get("progress"), "partial": payload.get("partial")}
-            return _with_tool(entry, payload["call_id"], update, only_known=True)
+            return _with_tool(entry, call_id, update, only_known=True)
         case HaipEventType.TOOL_DONE:
-            done = {"status": payload.get("status") or "OK", "result": payload.get("result")}
-            return _with_tool(entry, payload["call_id"], done)
+            status = payload.get("status") or "OK"
+            known_status = status if status in _STATUSES else "ERROR"
+            return _with_tool(entry, call_id, {"status": known_status, "result": payload.get("result")})
         case _:
             return None
 
@@ -173,7 +121,7 @@ def _with_tool(
             entry if only_known else replace(entry, tools=(*entry.tools, HaipToolState(call_id, **changes)))
         )
     if known.status is not None:
-        # The first answer counts.
+        # The first result counts.
         return entry
     changed = replace(known, **changes)
     return replace(entry, tools=tuple(changed if tool is known else tool for tool in entry.tools))

@@ -1,0 +1,69 @@
+"""The commands' Ably clients."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+import anyio
+from ably import AblyRealtime
+
+from ably_ai_transport.cli.problems import CliError
+
+PATIENCE_SECONDS: Final = 15.0
+"""How long a first connection may take."""
+
+
+@asynccontextmanager
+async def connected(options: Mapping[str, Any]) -> AsyncGenerator[AblyRealtime]:
+    """Open an Ably client, and close it at the end.
+
+    Args:
+        options: The SDK's options.
+
+    Yields:
+        The client, connecting.
+    """
+    client = AblyRealtime(**options)
+    try:
+        yield client
+    finally:
+        # A client that failed has nothing to close, and the SDK raises in a task of its own when it tries.
+        if client.connection.state != "failed":
+            with anyio.CancelScope(shield=True):
+                await client.close()
+
+
+async def reach(options: Mapping[str, Any]) -> None:
+    """Connect once, to learn now rather than later whether it can be done.
+
+    Args:
+        options: The SDK's options.
+
+    Raises:
+        CliError: The key was refused, or the server cannot be reached; names the key without its secret, and
+            the address.
+    """
+    where = str(options.get("endpoint") or "Ably").rstrip("/")
+    settled = anyio.Event()
+    async with connected(options) as client:
+        connection = cast("Any", client).connection
+
+        def on_change(change: Any) -> None:  # noqa: ANN401 - the SDK has no types here
+            if change.current != "connecting":
+                settled.set()
+
+        connection.on(on_change)
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            await settled.wait()
+        if connection.state != "connected":
+            raise _unreached(where, options.get("key"), connection.error_reason)
+
+
+def _unreached(where: str, key: object, reason: object) -> CliError:
+    if getattr(reason, "status_code", None) in (401, 403, 404):
+        name = str(key).partition(":")[0]
+        return CliError(
+            f"unable to connect to {where}; the key {name} was refused (code {getattr(reason, 'code', 401)})"
+        )
+    why = str(reason or f"no answer within {PATIENCE_SECONDS:.0f} s")
+    return CliError(f"unable to connect to {where}; {why}")
