@@ -40,8 +40,10 @@ format: $(STAMP)  ## Rewrite the style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(STAMP)  ## pyright, strict
+types: $(STAMP)  ## pyright, strict; and an application in pyright basic and mypy
 	@$(BIN)/pyright
+	@$(BIN)/pyright --project tests/typing
+	@$(BIN)/mypy
 
 layers: $(STAMP)  ## The rooms import only what they may
 	@$(BIN)/lint-imports

@@ -50,7 +50,7 @@ class Ack(Protocol[AckT_co]):
         ...
 
     def exception(self) -> BaseException | None:
-        """Return the refusal of an ack that is done; None where there is none."""
+        """Return the refusal of an ack that is done; None if it was accepted."""
         ...
 
     def add_done_callback(self, callback: "Callable[[Ack[AckT_co]], object]", /) -> None:

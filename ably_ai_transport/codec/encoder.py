@@ -194,10 +194,10 @@ class EncoderCore:
         if stream.phase is StreamPhase.DEAD:
             raise pipeline.failure([stream], "append")
 
-    def has_text(self, stream_id: str) -> bool:
-        """Whether any text was written to an open stream; False if there is none."""
+    def has_text(self, stream_id: str) -> bool | None:
+        """Whether any text was written to a stream; None if there is no open stream with this id."""
         stream = self._streams.get(stream_id)
-        return stream is not None and stream.has_text
+        return None if stream is None or stream.ending is not None else stream.has_text
 
     async def close_stream(self, stream_id: str, payload: Payload) -> None:
         """Close a stream as complete, and wait for its acks and repairs.
@@ -248,7 +248,9 @@ class EncoderCore:
             ChannelRefusedError: A refused append could not be repaired (104000).
         """
         if not self._is_closed and logger.isEnabledFor(logging.DEBUG):
-            logger.debug("encoder closed: %s", self.stats)
+            headers = self._options.headers
+            keys = {"run": headers.get(names.RUN_ID), "step": headers.get(names.STEP_ID)}
+            logger.debug("encoder closed: %s", self.stats, extra=keys)
         self._is_closed = True
         await self._flush("close encoder")
 

@@ -44,6 +44,17 @@ class Writers:
             compared.append((case, written))
         return compared
 
+    def written_by_npm(self, case: Case) -> list[Json]:
+        """Write a case with the npm package, and return its frames."""
+        answer = self._encoders.ask("encode", codec=case.codec, cases=[case.to_json()])
+        [written] = cast("list[Json]", answer)
+        return cast("list[Json]", written["frames"])
+
+    def shown(self, one: Script) -> tuple[Json, Json]:
+        """Play a script, and return the last state of our session and of the npm package's."""
+        [there] = self._sessions.play([one])
+        return asyncio.run(_live(one))[-1], there[-1]
+
     def compare_reading(self, scripts: Sequence[Script]) -> None:
         """Play what was written to sessions of both sides.
 

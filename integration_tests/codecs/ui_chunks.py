@@ -23,6 +23,7 @@ class ChunkComposer:
         self._chunks: list[Json] = []
         self._open: dict[str, str] = {}
         self._streamed: set[str] = set()
+        self._has_input: set[str] = set()
         self._ids = 0
 
     def compose(self, length: int) -> list[Json]:
@@ -94,6 +95,8 @@ class ChunkComposer:
         kind = self._open[stream_id]
         if kind == "tool":
             piece = self._random.choice(('{"a"', ":1", "}", '{"b":[', "1,2]", '"x"', ""))
+            if piece:
+                self._has_input.add(stream_id)
             self._put("tool-input-delta", toolCallId=stream_id, inputTextDelta=piece)
         else:
             self._put(
@@ -106,6 +109,9 @@ class ChunkComposer:
     def _close(self, stream_id: str) -> None:
         kind = self._open.pop(stream_id)
         if kind == "tool":
+            if stream_id not in self._has_input:  # the npm package loses it, see docs/differences.md
+                self._put("tool-input-delta", toolCallId=stream_id, inputTextDelta="{}")
+            self._has_input.discard(stream_id)
             self._put(
                 "tool-input-available",
                 toolCallId=stream_id,

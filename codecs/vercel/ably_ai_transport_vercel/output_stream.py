@@ -1,4 +1,4 @@
-"""The chunks of one run, for who wants the stream rather than the messages, to serve it on, say."""
+"""Run output stream: the chunks of one run, live, to forward them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,17 +12,17 @@ from ably_ai_transport_vercel.sessions import UIClientRun, UIClientSession
 
 _LAST: Final = frozenset({"finish", "error", "abort"})
 KEPT: Final = 10_000
-"""How many chunks wait for a reader that is behind."""
+"""How many chunks a slow reader may leave waiting."""
 
 
 class RunOutputStream(AsyncIterator[UIMessageChunk]):
-    """The chunks that an input of this client leads to, live.
+    """The live chunks of the run that an input of this client started.
 
-    It ends with the first ``finish``, ``error`` or ``abort``, even where the run is only suspended, or with
-    the run. It raises what the session reports meanwhile.
+    It ends with the first ``finish``, ``error`` or ``abort``, even if the run is only suspended, or with the
+    run. An error that the session reports meanwhile is raised.
 
     Attributes:
-        closed: Whether nothing more will come but what waits.
+        closed: Whether no more chunks will arrive. Chunks that wait are still read.
     """
 
     def __init__(self, session: UIClientSession, run: UIClientRun) -> None:
@@ -36,7 +36,7 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
         ]
 
     def close(self) -> None:
-        """End the stream after what has come so far. May be repeated."""
+        """End the stream after the chunks so far. May be repeated."""
         if not self.closed:
             self.closed = True
             self._chunks.put_nowait(None)
@@ -71,7 +71,7 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
             if self._chunks.qsize() >= KEPT:
                 self._fail(
                     AITransportError(
-                        f"unable to go on with a stream; {KEPT} chunks wait for its reader",
+                        f"unable to continue stream; {KEPT} chunks wait for its reader",
                         ErrorCode.STREAM_ERROR,
                     )
                 )
@@ -91,17 +91,17 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
 
 
 def create_run_output_stream(session: UIClientSession, run: UIClientRun) -> RunOutputStream:
-    """Follow the chunks of a run that this client has asked for.
+    """Follow the chunks of a run that this client started.
 
-    Call it right after the send: what has come before is not repeated. The behaviour is that of the npm
-    package's chat transport.
+    Call it right after the send: earlier chunks are not repeated. It behaves as the npm package's chat
+    transport.
 
     Args:
         session: The client's session.
-        run: What the send returned.
+        run: The result of the send.
 
     Returns:
-        The stream, to be iterated over; leaving its ``async with`` ends it, and so does ``close``.
+        The stream, to iterate over. Leaving its ``async with`` ends it, and so does ``close``.
 
     Example:
         >>> run = await session.view.send(codec.create_user_message(message))  # doctest: +SKIP

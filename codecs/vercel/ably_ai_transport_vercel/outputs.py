@@ -60,16 +60,16 @@ async def _publish_start(chunk: Values, context: EncodeContext) -> None:
 
 async def _end_tool_input(chunk: Values, context: EncodeContext) -> None:
     call_id = as_text(chunk.get("toolCallId"))
-    headers = context.headers(chunk, ("toolCallId", "toolName", "providerMetadata"))
-    # Followers read the input from the stream's text. Without deltas, the closing append brings it.
-    whole = "input" in chunk and not context.core.has_text(call_id)
-    text = _json_text(chunk["input"]) if whole else ""
-    try:
-        await context.core.close_stream(call_id, Payload(context.name, text, headers))
-    except InvalidArgumentError:
+    has_text = context.core.has_text(call_id)
+    if has_text is None:
         # No stream is open: the input came in one piece.
         payload = Payload(context.name, chunk.get("input"), context.headers(chunk))
         await context.core.publish_discrete(payload)
+        return
+    # Followers read a streamed input from the text alone. Without deltas, the closing append brings it.
+    text = _json_text(chunk["input"]) if not has_text and "input" in chunk else ""
+    headers = context.headers(chunk, ("toolCallId", "toolName", "providerMetadata"))
+    await context.core.close_stream(call_id, Payload(context.name, text, headers))
 
 
 def _json_text(value: object) -> str:

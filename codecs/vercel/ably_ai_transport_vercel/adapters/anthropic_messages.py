@@ -35,7 +35,7 @@ _DELTAS: Final[Mapping[object, tuple[PartKind, str]]] = {
 
 
 class MessagesTranslator:
-    """Translates texts, thinking, tool calls, and what Anthropic's own tools do.
+    """Translates texts, thinking, tool calls, and the results of Anthropic's own tools.
 
     Several messages, one after the other, become one reply.
     """
@@ -53,7 +53,7 @@ class MessagesTranslator:
             case "message_start":
                 self._messages += 1
                 yield from self._writer.start()
-                # Calls that code has made arrive whole, with the message that goes on from them.
+                # Calls made by code execution arrive whole, with the message after them.
                 for block in maps_at(map_at(event, "message"), "content"):
                     if block.get("type") == "tool_use":
                         yield from self._whole_call(block)
@@ -130,19 +130,20 @@ class MessagesTranslator:
         yield from self._writer.call_input(call_id, name, block.get("input"))
 
     def _result(self, block: Event) -> Chunks:
-        """Bring what a tool of Anthropic's has brought."""
+        """Add the result of one of Anthropic's tools."""
         writer, call_id = self._writer, text_at(block, "tool_use_id")
         content = map_at(block, "content")
         if text_at(content, "type").endswith("_error") or block.get("is_error") is True:
-            yield from writer.output_error(call_id, text_at(content, "error_code") or "the tool failed")
+            reason = text_at(content, "error_code") or "the tool failed"
+            yield from writer.output_error(call_id, reason, provider_executed=True)
             return
-        yield from writer.output(call_id, block.get("content"))
+        yield from writer.output(call_id, block.get("content"), provider_executed=True)
         for result in maps_at(block, "content"):
             if result.get("type") == "web_search_result":
                 yield from writer.source_url(text_at(result, "url"), text_at(result, "title"))
 
     def _cite(self, citation: Event) -> Chunks:
-        # Pages that were searched for are sources as soon as they are found.
+        # Search results are sources already.
         if text_at(citation, "type") in ("char_location", "page_location", "content_block_location"):
             title = text_at(citation, "document_title") or text_at(citation, "cited_text")
             yield from self._writer.source_document(title)

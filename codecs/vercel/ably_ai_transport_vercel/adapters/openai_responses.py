@@ -29,18 +29,18 @@ _EXECUTED: Final = frozenset(
         "tool_search_call",
     }
 )
-"""Calls that OpenAI carries out; all others are the application's."""
+"""Calls that OpenAI executes. All others are the application's."""
 _ABOUT_A_CALL: Final = frozenset({"id", "type", "status", "call_id"})
 
 
 class ResponsesTranslator:
-    """Translates texts, refusals, reasoning, function calls, and what hosted tools do.
+    """Translates texts, refusals, reasoning, function calls, and the results of hosted tools.
 
-    Parts go by their place in the output, not by the ids of items, which some gateways change from one event
-    to the next.
+    A part is identified by its position in the output, since some gateways change the ids of items from one
+    event to the next.
 
     Attributes:
-        is_finished: Whether the model has said that this was all.
+        is_finished: Whether the response is complete or incomplete.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class ResponsesTranslator:
                 pass
 
     def _end_reasoning(self, event: Event, item: Event) -> Chunks:
-        """End the model's thoughts, with what a next call without storage has to bring back."""
+        """End the reasoning. A next call without storage must send back its encrypted content."""
         secret = item.get("encrypted_content")
         if isinstance(secret, str):
             metadata = {"openai": {"itemId": text_at(item, "id"), "reasoningEncryptedContent": secret}}
@@ -146,27 +146,27 @@ class ResponsesTranslator:
         if kind == "tool_search_call":
             self._searches.append(call_id)
         elif not executed:
-            pass  # the application answers, in a turn of its own
+            pass  # the application answers in a turn of its own
         elif kind == "image_generation_call":
-            yield from writer.output(call_id, {"result": text_at(item, "result")})
+            yield from writer.output(call_id, {"result": text_at(item, "result")}, provider_executed=True)
             yield from writer.file(
                 f"image/{text_at(item, 'output_format') or 'png'}", text_at(item, "result")
             )
         elif kind == "mcp_call" and item.get("error") is not None:
-            yield from writer.output_error(call_id, str(item["error"]))
+            yield from writer.output_error(call_id, str(item["error"]), provider_executed=True)
         else:
             result = {key: value for key, value in item.items() if key not in _ABOUT_A_CALL}
-            yield from writer.output(call_id, result)
+            yield from writer.output(call_id, result, provider_executed=True)
         for source in maps_at(map_at(item, "action"), "sources"):
             yield from writer.source_url(text_at(source, "url"), None)
 
     def _hosted_output(self, item: Event) -> Chunks:
-        """Bring what a tool has brought that ran at OpenAI's."""
+        """Add the output of a tool that ran at OpenAI."""
         result = {key: value for key, value in item.items() if key not in _ABOUT_A_CALL}
         call_id = text_at(item, "call_id")
         if item.get("type") == "tool_search_output" and self._searches:
             call_id = self._searches.pop(0)
-        yield from self._writer.output(call_id or text_at(item, "id"), result)
+        yield from self._writer.output(call_id or text_at(item, "id"), result, provider_executed=True)
 
     def _cite(self, annotation: Event) -> Chunks:
         if annotation.get("type") == "url_citation":

@@ -1,4 +1,4 @@
-"""Whole streams."""
+"""Translates a whole stream of a model provider's package."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
@@ -20,7 +20,7 @@ _TRANSLATORS: Mapping[Provider, Callable[[], Translator]] = {
 
 @runtime_checkable
 class _Model(Protocol):
-    """An object of a provider's package, which is a pydantic model."""
+    """An object of a provider's package: a pydantic model."""
 
     def model_dump(self, *, mode: str, exclude_unset: bool) -> dict[str, object]: ...
 
@@ -30,14 +30,14 @@ async def to_ui_chunks(
 ) -> AsyncGenerator[UIMessageChunk]:
     """Turn a model's stream into the chunks of a reply.
 
-    Text, reasoning, tool calls with their input as it grows, what the provider's own tools bring, sources
-    and files travel. A stream that breaks off ends with ``finishReason: "other"``; one that raises, or in
-    which the model reports a failure, raises.
+    It carries text, reasoning, tool calls with their growing input, results of the provider's own tools,
+    sources and files. A stream that breaks off ends with ``finishReason: "other"``. Exceptions of the stream
+    are raised, and so are failures that the model reports.
 
     Args:
         stream: The asynchronous stream of the ``openai`` package's Responses, or of the ``anthropic``
             package's messages; or their events as dicts.
-        provider: Whose events they are; told from the first event where it is left out.
+        provider: The provider; detected from the first event if None.
 
     Yields:
         The chunks, from ``start`` to ``finish``.

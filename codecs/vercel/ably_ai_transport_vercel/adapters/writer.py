@@ -1,10 +1,11 @@
-"""Frames the pieces of a reply, whatever model they come from."""
+"""Reply writer: frames the pieces of a reply of any model."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol, TypeAlias, cast
 
 from ably_ai_transport import AITransportError, ErrorCode
+from ably_ai_transport.codec import dump_json
 from ably_ai_transport_vercel.events import FinishReason, UIMessageChunk
 
 Event: TypeAlias = Mapping[str, object]
@@ -17,7 +18,7 @@ class Translator(Protocol):
     """Turns one stream of events into the chunks of one reply."""
 
     def feed(self, event: Event) -> Chunks:
-        """Translate an event; most become one chunk, many none.
+        """Translate an event to any number of chunks.
 
         Raises:
             AITransportError: The event says that the model failed (104008).
@@ -25,7 +26,7 @@ class Translator(Protocol):
         ...
 
     def finish(self) -> Chunks:
-        """End what is open, and the reply."""
+        """End the open parts, and the reply."""
         ...
 
 
@@ -33,13 +34,15 @@ class ReplyWriter:
     """Frames the pieces of a reply: a part starts with its first piece and ends once.
 
     Attributes:
-        finish_reason: Why the reply ends; ``other`` until the model has said why.
+        finish_reason: The finish reason; ``other`` until the model gives one.
     """
 
     def __init__(self) -> None:
         self._started = False
         self._open: dict[str, PartKind] = {}
         self._calls: dict[str, dict[str, object]] = {}
+        self._silent_calls: set[str] = set()
+        self._executed: set[str] = set()
         self._sources = 0
         self.finish_reason: FinishReason = "other"
 
@@ -51,7 +54,7 @@ class ReplyWriter:
             yield {"type": "start-step"}
 
     def open(self, kind: PartKind, part_id: str, metadata: Event | None = None) -> Chunks:
-        """Begin a part, where it has not begun."""
+        """Begin a part, unless it has begun."""
         yield from self.start()
         if part_id not in self._open:
             self._open[part_id] = kind
@@ -64,7 +67,7 @@ class ReplyWriter:
             yield _chunk(f"{kind}-delta", id=part_id, delta=text)
 
     def end(self, part_id: str, metadata: Event | None = None) -> Chunks:
-        """End a part, where it is open."""
+        """End a part if it is open."""
         kind = self._open.pop(part_id, None)
         if kind is not None:
             yield _chunk(f"{kind}-end", id=part_id, providerMetadata=metadata)
@@ -73,13 +76,14 @@ class ReplyWriter:
         """Begin a tool call."""
         yield from self.start()
         if call_id not in self._calls:
-            executed = {"providerExecuted": True} if provider_executed else {}
-            self._calls[call_id] = {"toolName": name, **executed}
+            self._calls[call_id] = {"toolName": name, **self._note_executor(call_id, provider_executed)}
+            self._silent_calls.add(call_id)
             yield _chunk("tool-input-start", toolCallId=call_id, **self._calls[call_id])
 
     def call_piece(self, call_id: str, text: str) -> Chunks:
         """Add to the JSON of a tool's input."""
         if text and call_id in self._calls:
+            self._silent_calls.discard(call_id)
             yield _chunk("tool-input-delta", toolCallId=call_id, inputTextDelta=text)
 
     def call_input(
@@ -93,38 +97,49 @@ class ReplyWriter:
     ) -> Chunks:
         """Complete the input of a tool call."""
         yield from self.start()
-        known = self._calls.pop(call_id, None)
-        executed = {"providerExecuted": True} if provider_executed else {}
+        known = self._calls.get(call_id)
+        if call_id in self._silent_calls:
+            # Peers read a streamed input from its pieces alone.
+            yield from self.call_piece(call_id, dump_json(value))
+        self._calls.pop(call_id, None)
         yield _chunk(
             "tool-input-available",
             toolCallId=call_id,
-            **(known or {"toolName": name, **executed}),
+            **(known or {"toolName": name, **self._note_executor(call_id, provider_executed)}),
             input=value,
             providerMetadata=metadata,
         )
 
-    def output(self, call_id: str, value: object) -> Chunks:
-        """Bring what a tool of the provider has brought."""
-        yield from self.start()
-        yield _chunk("tool-output-available", toolCallId=call_id, output=value, providerExecuted=True)
+    def output(self, call_id: str, value: object, *, provider_executed: bool | None = None) -> Chunks:
+        """Add a tool's output.
 
-    def output_error(self, call_id: str, text: str) -> Chunks:
-        """Bring the failure of a tool of the provider."""
+        Args:
+            call_id: The call.
+            value: The output.
+            provider_executed: Whether the provider ran the tool; None takes it from the call.
+        """
         yield from self.start()
-        yield _chunk("tool-output-error", toolCallId=call_id, errorText=text, providerExecuted=True)
+        executed = self._executor(call_id, provider_executed)
+        yield _chunk("tool-output-available", toolCallId=call_id, output=value, **executed)
+
+    def output_error(self, call_id: str, text: str, *, provider_executed: bool | None = None) -> Chunks:
+        """Add a tool's failure. The arguments are those of :meth:`output`."""
+        yield from self.start()
+        executed = self._executor(call_id, provider_executed)
+        yield _chunk("tool-output-error", toolCallId=call_id, errorText=text, **executed)
 
     def approval(self, call_id: str, approval_id: str) -> Chunks:
         """Ask whether a tool may be called."""
         yield _chunk("tool-approval-request", toolCallId=call_id, approvalId=approval_id)
 
     def source_url(self, url: str, title: str | None) -> Chunks:
-        """Name a page that the reply goes by."""
+        """Add a web page that the reply cites."""
         if url:
             yield from self.start()
             yield _chunk("source-url", sourceId=self._source_id(), url=url, title=title or None)
 
     def source_document(self, title: str, filename: str | None = None) -> Chunks:
-        """Name a document that the reply goes by."""
+        """Add a document that the reply cites."""
         yield from self.start()
         yield _chunk(
             "source-document",
@@ -135,7 +150,7 @@ class ReplyWriter:
         )
 
     def file(self, media_type: str, base64: str) -> Chunks:
-        """Bring a file."""
+        """Add a file."""
         yield from self.start()
         yield _chunk("file", mediaType=media_type, url=f"data:{media_type};base64,{base64}")
 
@@ -147,16 +162,25 @@ class ReplyWriter:
         yield {"type": "finish-step"}
         yield {"type": "finish", "finishReason": self.finish_reason}
 
+    def _note_executor(self, call_id: str, provider_executed: bool) -> dict[str, object]:
+        if provider_executed:
+            self._executed.add(call_id)
+        return self._executor(call_id, provider_executed)
+
+    def _executor(self, call_id: str, provider_executed: bool | None) -> dict[str, object]:
+        executed = call_id in self._executed if provider_executed is None else provider_executed
+        return {"providerExecuted": True} if executed else {}
+
     def _source_id(self) -> str:
         self._sources += 1
         return f"source-{self._sources}"
 
 
 def model_failed(error: Event) -> AITransportError:
-    """Describe a failure that a model reported.
+    """Build the error for a failure that a model reported.
 
     Args:
-        error: What it said: ``message``, ``code``.
+        error: Its ``message`` and ``code``.
 
     Returns:
         The error (104008).
@@ -166,13 +190,13 @@ def model_failed(error: Event) -> AITransportError:
 
 
 def map_at(event: Event, key: str) -> Event:
-    """Return an object inside an event; an empty one where there is none."""
+    """Return an object inside an event; an empty one if there is none."""
     value = event.get(key)
     return cast("Event", value) if isinstance(value, dict) else {}
 
 
 def text_at(event: Event, key: str) -> str:
-    """Return a text inside an event; an empty one where there is none."""
+    """Return a text inside an event; an empty one if there is none."""
     value = event.get(key)
     return value if isinstance(value, str) else ""
 
@@ -185,7 +209,7 @@ def maps_at(event: Event, key: str) -> list[Event]:
 
 
 def parsed(text: str) -> object:
-    """Return what a JSON text means; the text itself where it is none, nothing given where it is empty."""
+    """Return the value of a JSON text: the text itself if it is not JSON, ``{}`` if it is empty."""
     if not text:
         return {}
     try:

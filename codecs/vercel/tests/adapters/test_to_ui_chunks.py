@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from ably_ai_transport_vercel import UIMessageChunk
-from ably_ai_transport_vercel.adapters import to_ui_chunks
+from ably_ai_transport_vercel.adapters import ReplyWriter, to_ui_chunks
 from pydantic import BaseModel, ConfigDict
 
 from ably_ai_transport import AITransportError
@@ -165,3 +165,26 @@ async def test_why_the_model_stopped(event: Json, reason: str) -> None:
 async def test_a_provider_may_be_named() -> None:
     chunks = [c async for c in to_ui_chunks(Source([{"type": "novel"}]).events(), provider="anthropic")]
     assert chunks[-1] == {"type": "finish", "finishReason": "other"}
+
+
+async def test_an_input_without_pieces_is_one_piece() -> None:
+    silent = [event for event in CALLING if event["type"] != "content_block_delta"]
+    chunks = await chunks_of(silent)
+    assert [chunk for chunk in chunks if chunk["type"].startswith("tool-")] == [
+        {"type": "tool-input-start", "toolCallId": "call-1", "toolName": "weather"},
+        {"type": "tool-input-delta", "toolCallId": "call-1", "inputTextDelta": "{}"},
+        {"type": "tool-input-available", "toolCallId": "call-1", "toolName": "weather", "input": {}},
+    ]
+
+
+def test_an_output_says_who_ran_the_tool() -> None:
+    writer = ReplyWriter()
+    list(writer.call_input("ours", "weather", {}))
+    list(writer.call_input("its", "search", {}, provider_executed=True))
+
+    def marks(chunks: Iterable[UIMessageChunk]) -> list[object]:
+        return [chunk.get("providerExecuted") for chunk in chunks if chunk["type"].startswith("tool-output")]
+
+    assert marks(writer.output("ours", 21)) == marks(writer.output_error("ours", "no")) == [None]
+    assert marks(writer.output("its", [])) == marks(writer.output_error("its", "no")) == [True]
+    assert marks(writer.output("ours", 21, provider_executed=True)) == [True]

@@ -6,7 +6,7 @@ import pytest
 from ably_ai_transport_vercel import UIMessageChunk
 
 from ably_ai_transport.codec import EncoderOptions, WriteOptions
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
+from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
 from tests.codec.fake_channel import FakeChannel
 from tests.support.ui_messages import CODEC, Follower
 
@@ -202,3 +202,43 @@ def test_the_kind_is_read_where_earlier_releases_wrote_it() -> None:
     )
 
     assert CODEC.create_decoder().decode(message).outputs == [{"type": "start-step"}]
+
+
+@pytest.mark.parametrize("value", [{"a": [1, None]}, {}, "text", None, [], 0])
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_input_of_a_call_without_deltas_is_kept(value: object, late: bool) -> None:
+    channel = await publish(
+        [
+            chunk(type="tool-input-start", toolCallId="c", toolName="t"),
+            chunk(type="tool-input-available", toolCallId="c", toolName="t", input=value),
+        ]
+    )
+    follower = Follower().read(channel.history if late else channel.seen_from(0))
+    [message] = follower.messages().values()
+    assert message["parts"][-1] == {
+        "type": "tool-t",
+        "toolCallId": "c",
+        "state": "input-available",
+        "input": value,
+    }
+
+
+async def test_the_input_of_a_call_is_sent_once() -> None:
+    channel = await publish(
+        [
+            chunk(type="tool-input-start", toolCallId="c", toolName="t"),
+            chunk(type="tool-input-delta", toolCallId="c", inputTextDelta='{"a":1}'),
+            chunk(type="tool-input-available", toolCallId="c", toolName="t", input={"a": 1}),
+        ]
+    )
+    assert channel.texts() == ['{"a":1}', ""]
+
+
+async def test_an_input_that_is_no_json_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="no JSON form"):
+        await publish(
+            [
+                chunk(type="tool-input-start", toolCallId="c", toolName="t"),
+                chunk(type="tool-input-available", toolCallId="c", toolName="t", input={1}),
+            ]
+        )
