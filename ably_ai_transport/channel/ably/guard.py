@@ -12,7 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from ably_ai_transport.channel.ably.sdk import word
+from ably_ai_transport.channel.ably.sdk import code_of, word
 from ably_ai_transport.channel.ably.writer import serial_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.channel")
 
 _KEY_REFUSED: Final = frozenset({40005, 40100, 40101, 40131, 40132, 40133, 40400})
+_BAD_CREDENTIALS: Final = 40101
 _UNAUTHORIZED: Final = 401
 _NOT_AUTHORIZED: Final = frozenset({401, 403, 404})
 _LOST: Final = frozenset({"suspended", "failed", "closing", "closed"})
@@ -84,7 +85,7 @@ class ConnectionGuard:
         logger.debug(
             "Connection is %s%s",
             word(change.current),
-            "" if change.reason is None else f": code {getattr(change.reason, 'code', None)}",
+            "" if change.reason is None else f": {_told(change.reason)}",
             extra={"action": word(change.current)},
         )
         if change.current == "connected":
@@ -136,6 +137,11 @@ class ConnectionGuard:
             transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+def _told(reason: Exception) -> str:
+    code = code_of(reason)
+    return type(reason).__name__ if code is None else f"code {code}"
+
+
 def _there_is_a_network() -> bool:
     return True
 
@@ -151,17 +157,17 @@ def _refuses_key(reason: Exception | None) -> bool:
     if reason is None:
         return False
     upgrade: object = getattr(getattr(reason.__cause__, "response", None), "status_code", None)
-    return upgrade == _UNAUTHORIZED or getattr(reason, "code", None) in _KEY_REFUSED
+    return upgrade == _UNAUTHORIZED or code_of(reason) in _KEY_REFUSED
 
 
 def _key_refused(reason: Exception | None) -> Exception:
     from ably import AblyException
 
-    code: object = getattr(reason, "code", None)
+    code = None if reason is None else code_of(reason)
     error = AblyException(
         "unable to connect; key refused (check the API key that the client was made with)",
-        401,
-        code if code in _KEY_REFUSED else 40101,
+        _UNAUTHORIZED,
+        code if code in _KEY_REFUSED else _BAD_CREDENTIALS,
         reason,
     )
     return cast("Exception", error)
