@@ -134,8 +134,7 @@ class ConnectionGuard:
         error = task.exception()
         if isinstance(error, OSError):
             # The SDK notices a refused connection only when a timer of 10 s has run out.
-            transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright:
-            ignore[reportPrivateUsage]
+            transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _told(reason: Exception) -> str:

@@ -140,8 +140,9 @@ def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessa
     """Decode each message by itself: one that is broken must not hide the others."""
     from ably.types.message import Message as SdkMessage
 
-    decode = cast("Callable[[Frame, object], Message]", SdkMessage.from_encoded)  # pyright:
-    ignore[reportUnknownMemberType] messages: list[InboundMessage] = [] for item in items:
+    decode = cast("Callable[[Frame, object], Message]", SdkMessage.from_encoded)  # pyright: ignore[reportUnknownMemberType]
+    messages: list[InboundMessage] = []
+    for item in items:
         try:
             messages.append(inbound(decode(item, cipher)))
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises
