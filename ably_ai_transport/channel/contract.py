@@ -67,11 +67,11 @@ class HistoryPage(Protocol):
 
 
 class PresenceMember(Protocol):
-    """A member of a channel's presence set, or what a member did."""
+    """A member of a channel's presence set, or a change by a member."""
 
     @property
     def action(self) -> int | None:
-        """What happened: 1 present, 2 enter, 3 leave, 4 update."""
+        """1 present, 2 enter, 3 leave, 4 update."""
         ...
 
     @property
@@ -86,12 +86,12 @@ class PresenceMember(Protocol):
 
     @property
     def data(self) -> object:
-        """What the member says of itself."""
+        """The data that the member published."""
         ...
 
 
-PresenceListener: TypeAlias = Callable[[Any], object]
-"""A function of one :class:`PresenceMember`."""
+PresenceListener: TypeAlias = Callable[[PresenceMember], object]
+"""A plain function that is called with each change of the presence set."""
 
 
 class Presence(Protocol):
@@ -133,8 +133,9 @@ class Presence(Protocol):
 class Channel(Protocol):
     """One channel, as one session uses it.
 
-    Calls that publish enqueue at once, in the order of the calls, and return a future for the ack. A refused
-    publish fails it with an :class:`AITransportError`; a future that nobody awaits makes no noise.
+    ``publish``, ``append`` and ``update`` enqueue at once, in the order of the calls, and return a future
+    for the ack. A refused publish fails it with an :class:`AITransportError`. A future that nobody awaits
+    makes no noise.
     """
 
     @property
@@ -237,6 +238,6 @@ class ChannelSource(Protocol):
         Args:
             name: The channel's name.
             agents: Name and version of each library that uses it, for identification.
-            modes: Channel modes to ask for; the server's default set where empty.
+            modes: Channel modes to request; empty for the server's default set.
         """
         ...

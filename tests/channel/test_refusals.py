@@ -56,8 +56,9 @@ async def test_a_server_that_cannot_be_reached_is_named() -> None:
         port = listener.getsockname()[1]
     options = {"key": "app.key:secret", "endpoint": f"127.0.0.1:{port}/", "tls": False}
     async with realtime({**options, "realtime_request_timeout": 200}) as client:
-        with pytest.raises(ChannelRefusedError, match=f"no answer from 127.0.0.1:{port} within") as caught:
+        with pytest.raises(ChannelRefusedError) as caught:
             await open_channel(client, "c").attach()
+    assert f"no answer within 0.4 s from 127.0.0.1:{port}," in caught.value.message
     assert caught.value.code == 104007
 
 

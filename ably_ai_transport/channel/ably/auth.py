@@ -1,4 +1,4 @@
-"""JSON web tokens as strings, which the Ably SDK for Python 3.1.4 takes once and cannot renew.
+"""Tokens as strings, which the Ably SDK for Python 3.1.4 takes once and cannot renew.
 
 The SDK reads the client id of a token from its details, and takes a bare string for a token of nobody: the
 next one is then refused for changing the client id to None. Details read from the token itself cure it.
@@ -67,11 +67,11 @@ class _UrlCallback:
 
 
 def details_of(token: str, client_id: str | None) -> object:
-    """Read what a JWT says of itself, without verifying it: that is the server's business.
+    """Read the claims of a JWT, without verifying it: the server does that.
 
     Args:
         token: The token.
-        client_id: Whom it is for if it does not say.
+        client_id: The client id where the token names none.
 
     Returns:
         The SDK's token details.

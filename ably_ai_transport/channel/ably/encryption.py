@@ -11,7 +11,7 @@ def encrypted(message: OutboundMessage, action: int, cipher: object, *, binary: 
 
     Args:
         message: The message.
-        action: What it does.
+        action: The action's number in the protocol.
         cipher: The channel's cipher.
         binary: Whether the connection speaks msgpack.
 

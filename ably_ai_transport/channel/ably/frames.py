@@ -46,7 +46,7 @@ class FrameGuard:
         self._shared = shared
 
     def watch(self, transport: Transport) -> None:
-        """Take a transport's frames first."""
+        """See the frames of a transport before the SDK does."""
         receive = transport.on_protocol_message
 
         async def on_protocol_message(frame: Frame) -> None:
@@ -66,7 +66,7 @@ class FrameGuard:
         transport.on_protocol_message = on_protocol_message
 
     def _take_channel_frame(self, frame: Frame) -> bool:
-        """Note what the SDK does not tell; False for a channel that it no longer has: it would raise."""
+        """Note what the SDK keeps to itself. False for a channel that it has released: it would raise."""
         name, action = cast("str", frame.get("channel")), frame["action"]
         if name not in self._channels:
             return False
@@ -85,7 +85,7 @@ class FrameGuard:
         return frame.get("channel") is None and error.get("code") not in _TOKEN_ERRORS
 
     async def _fail(self, transport: Transport, frame: Frame) -> None:
-        """Fail the connection as a whole: the SDK changes its state, and leaves whoever waits waiting."""
+        """Fail the connection as a whole: the SDK changes its state and wakes no waiter."""
         from ably import AblyException
         from ably.types.connectionstate import ConnectionState
 
@@ -101,8 +101,8 @@ def _plain_error(error: Frame | None) -> Frame:
     """Describe a disconnection so that the SDK reconnects.
 
     Without an error, or with a 5xx status and no fallback hosts, it stays connected to a closed socket for
-    ever; with fallback hosts it changes over without telling, and mixes up answers; without a status it
-    raises where nobody sees it.
+    ever. With fallback hosts it moves to one without an event, and mixes up acks. Without a status it raises
+    in a task that nobody awaits.
     """
     plain: Frame = dict(error or {})
     code: object = plain.get("code")

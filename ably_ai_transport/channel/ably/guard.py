@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from ably_ai_transport.channel.ably.sdk import word
+from ably_ai_transport.channel.ably.sdk import code_of, word
 from ably_ai_transport.channel.ably.writer import serial_of
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.channel")
 
 _KEY_REFUSED: Final = frozenset({40005, 40100, 40101, 40131, 40132, 40133, 40400})
+_BAD_CREDENTIALS: Final = 40101
 _UNAUTHORIZED: Final = 401
 _NOT_AUTHORIZED: Final = frozenset({401, 403, 404})
 _LOST: Final = frozenset({"suspended", "failed", "closing", "closed"})
-"""States in which nothing that was published will be answered."""
+"""States in which no publish will be acked."""
 
 
 class ConnectionGuard:
@@ -63,7 +64,7 @@ class ConnectionGuard:
     def _notify(
         self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
     ) -> None:
-        """Fail the connection where the key is refused: the SDK would try again with it, for ever."""
+        """Fail the connection where the key is refused: the SDK would retry with it for ever."""
         from ably.types.connectionstate import ConnectionState
 
         if self._has_key and _refuses_key(reason):
@@ -71,7 +72,7 @@ class ConnectionGuard:
         self._notify_state(state, reason, retry_immediately)
 
     def _on_unauthorized(self, error: Exception) -> None:
-        """Fail the connection where there is no token for the key; the SDK would forget the reason, too."""
+        """Fail the connection where the key gets no token: the SDK would retry, and forget the reason."""
         from ably.types.connectionstate import ConnectionState
 
         if self._has_key and getattr(error, "status_code", None) in _NOT_AUTHORIZED:
@@ -80,11 +81,11 @@ class ConnectionGuard:
             self._on_error_from_authorize(error)
 
     def _on_state(self, change: StateChange) -> None:
-        """Runs before the SDK sends what it has queued."""
+        """Resume or stop the writer; runs before the SDK sends its queue."""
         logger.debug(
             "Connection is %s%s",
             word(change.current),
-            "" if change.reason is None else f": code {_code_of(change.reason)}",
+            "" if change.reason is None else f": {_told(change.reason)}",
             extra={"action": word(change.current)},
         )
         if change.current == "connected":
@@ -95,11 +96,11 @@ class ConnectionGuard:
             self._writer.fail(change.reason or self._manager.get_state_error())
 
     def _unanswered(self) -> list[Pending]:
-        """Take over all that was sent, or queued by the SDK, and has no answer; in order, each once.
+        """Take over every publish without an ack from the SDK; in order, each once.
 
-        After DISCONNECTED the SDK forgets to send unanswered messages again; what is published while there
-        is no connection it sends twice after a failed attempt to reconnect; and on a new connection, where
-        the server counts from 0, it goes on with the old numbers.
+        After DISCONNECTED the SDK forgets to send them again. After a failed attempt to reconnect it sends
+        those twice that were made without a connection. On a new connection, where the server counts from
+        0, it goes on with the old numbers.
         """
         manager = self._manager
         queued = [pending for pending in manager.queued_messages if pending.ack_required]
@@ -132,8 +133,13 @@ class ConnectionGuard:
             return
         error = task.exception()
         if isinstance(error, OSError):
-            # A refused connection goes unnoticed until a timer of 10 s has run out.
+            # The SDK notices a refused connection only when a timer of 10 s has run out.
             transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _told(reason: Exception) -> str:
+    code = code_of(reason)
+    return type(reason).__name__ if code is None else f"code {code}"
 
 
 def _there_is_a_network() -> bool:
@@ -151,24 +157,17 @@ def _refuses_key(reason: Exception | None) -> bool:
     if reason is None:
         return False
     upgrade: object = getattr(getattr(reason.__cause__, "response", None), "status_code", None)
-    return upgrade == _UNAUTHORIZED or _code_of(reason) in _KEY_REFUSED
-
-
-def _code_of(reason: Exception | None) -> object:
-    """Return the Ably code of a reason. Exceptions of websockets have one, too, which warns when read."""
-    from ably import AblyException
-
-    return cast("Any", reason).code if isinstance(reason, AblyException) else None
+    return upgrade == _UNAUTHORIZED or code_of(reason) in _KEY_REFUSED
 
 
 def _key_refused(reason: Exception | None) -> Exception:
     from ably import AblyException
 
-    code = _code_of(reason)
+    code = None if reason is None else code_of(reason)
     error = AblyException(
         "unable to connect; key refused (check the API key that the client was made with)",
-        401,
-        code if code in _KEY_REFUSED else 40101,
+        _UNAUTHORIZED,
+        code if code in _KEY_REFUSED else _BAD_CREDENTIALS,
         reason,
     )
     return cast("Exception", error)

@@ -1,8 +1,8 @@
 """History by REST, with credentials of its own.
 
-On a realtime client with token authentication the Ably SDK for Python 3.1.4 answers each REST call by
-authorising the connection anew and attaching every channel again, and over plain HTTP it refuses a key. Here
-the SDK's HTTP half is told to leave authentication alone.
+On a realtime client with token authentication, the Ably SDK for Python 3.1.4 authorizes the connection
+again for each REST call and attaches every channel again. Over plain HTTP it refuses a key. So
+authentication is done here, and the SDK only sends the request.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class RestHistory:
         Args:
             channel: The channel's name.
             limit: Messages a page.
-            from_serial: Where to start.
-            cipher: What messages are decrypted with.
+            from_serial: The position to start at.
+            cipher: The cipher of the channel, where it has one.
 
         Returns:
             The page.
@@ -95,7 +95,7 @@ class RestHistory:
         return await self._client.http.make_request("GET", path, headers=headers, skip_auth=True)
 
     async def _authorization(self, instead_of: str | None = None) -> str:
-        """Return a header that is not the one that was refused."""
+        """Return an Authorization header, other than the one that was refused."""
         auth = self._client.auth
         if auth.auth_mechanism == "BASIC" and self._client.options.tls:
             return f"Basic {auth.basic_credentials}"
@@ -104,7 +104,7 @@ class RestHistory:
             for token in (None if current is None else current.token, self._token):
                 if token is not None and _bearer(token) != instead_of:
                     return _bearer(token)
-            # Asking for a token leaves the connection alone, other than authorising does.
+            # Requesting a token leaves the connection alone; authorizing does not.
             self._token = (await auth.request_token()).token
             return _bearer(self._token)
 
@@ -137,7 +137,7 @@ def _bearer(token: str) -> str:
 
 
 def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessage]:
-    """Decode each message by itself: one that cannot be must not keep the others from being read."""
+    """Decode each message by itself: one that is broken must not hide the others."""
     from ably.types.message import Message as SdkMessage
 
     decode = cast("Callable[[Frame, object], Message]", SdkMessage.from_encoded)  # pyright: ignore[reportUnknownMemberType]
@@ -146,5 +146,7 @@ def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessa
         try:
             messages.append(inbound(decode(item, cipher)))
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises
-            logger.warning("A message of the history could not be decoded and is left out: %s", error)
+            logger.warning(
+                "A message of the history could not be decoded and is left out: %s", type(error).__name__
+            )
     return messages

@@ -1,8 +1,8 @@
-"""Channel modes: what a session may ask to be allowed on its channel.
+"""Channel modes: the operations that a session requests for its channel.
 
-A channel that asks for no modes gets the server's default set. As soon as it asks for one, it gets exactly
-what it asks for; asking for more therefore means asking for the default set as well. The npm package's
-``channel-options.ts`` is the source, the order included: the SDKs compare modes as lists.
+A channel that requests no modes gets the server's default set. One that requests any gets exactly those; to
+get more, it has to request the default set as well. The npm package's ``channel-options.ts`` is the source,
+the order included: the SDKs compare modes as lists.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ BASE_MODES: Final[Sequence[str]] = (
 """The server's default set."""
 
 OBJECT_MODES: Final[Sequence[str]] = ("OBJECT_SUBSCRIBE", "OBJECT_PUBLISH")
-"""What LiveObjects need."""
+"""The modes of LiveObjects."""
 
 _ORDER: Final[Sequence[str]] = (
     "PUBLISH",
@@ -39,7 +39,7 @@ def resolve_channel_modes(extra: Iterable[str] = ()) -> list[str]:
         extra: Modes beyond the default ones.
 
     Returns:
-        All modes in one fixed order, each once; empty where nothing was asked for, so that the server's
+        All modes in one fixed order, each once; empty where there is nothing to add, so that the server's
         default set applies.
 
     Example:

@@ -292,6 +292,14 @@ def word(state: str) -> str:
     return str.__str__(state)
 
 
+def code_of(error: BaseException) -> int | None:
+    """Return the code of an error of the SDK; None for any other exception, and where it has none."""
+    from ably import AblyException
+
+    code = cast("SdkError", error).code if isinstance(error, AblyException) else None
+    return code if isinstance(code, int) else None
+
+
 def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> AITransportError:
     """Turn an exception of the SDK into an error of ours.
 

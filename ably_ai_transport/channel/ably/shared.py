@@ -326,7 +326,7 @@ class SharedChannel:
         why = "" if reason is None else f": {to_error(reason).message}"
         host = self._realtime.options.get_host().rstrip("/")
         return error_of(
-            f"unable to attach; no answer from {host} within {seconds:g} s, "
+            f"unable to attach; no answer within {seconds:g} s from {host}, "
             f"connection is {word(connection.state)}{why}",
             ErrorCode.CHANNEL_NOT_READY,
             408,

@@ -1,4 +1,4 @@
-"""How the library identifies itself to Ably, in the form of all Ably SDKs: ``name/version name/version``."""
+"""The Ably-Agent string, in the form of all Ably SDKs: ``name/version name/version``."""
 
 import platform
 from collections.abc import MutableMapping, Sequence
@@ -10,13 +10,13 @@ SDK_NAME: Final = "ai-transport-python"
 
 
 def agent_string(agents: Sequence[tuple[str, str]] = ()) -> str:
-    """Name this library, and what it is used with.
+    """Name this library, and the libraries that it is used with.
 
     Args:
         agents: Name and version of each, such as a codec's adapter.
 
     Returns:
-        What a channel's ``params.agent`` carries.
+        The value of a channel's ``params.agent``.
 
     Example:
         >>> agent_string([("my-codec", "1.0")]).split()[1]
@@ -27,11 +27,11 @@ def agent_string(agents: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def identify(params: MutableMapping[str, str], agent: str) -> None:
-    """Name the library on connections to come; the SDK has no option for it.
+    """Name the library on the next connections; the SDK has no option for it.
 
     Args:
         params: The transport parameters of a client, changed in place.
-        agent: What to add to who is named already.
+        agent: The names to add.
     """
     from ably import lib_version
 

@@ -1,4 +1,4 @@
-"""One channel as the hub keeps it: its messages in their latest versions, and who is attached."""
+"""One channel of the hub: its messages in their latest versions, and its attachments."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Serials:
         self.time = start
 
     def mint(self) -> str:
-        """Return the serial of the next thing that happens on the hub."""
+        """Return the next serial of the hub."""
         self.time += 1
         return f"{self.time:014d}-000@{_SERIES}"
 
@@ -58,7 +58,7 @@ class Stored:
         return self.parts[0] if self.parts else None
 
     def inbound(self, action: MessageAction, data: object) -> InboundMessage:
-        """Describe it, or what was appended to it, as a delivery."""
+        """Describe it, or an append to it, as a delivery."""
         return InboundMessage(
             action=action,
             name=self.name,
@@ -95,7 +95,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who publishes."""
+    """The client that publishes."""
 
     client_id: str | None
     connection_id: str
@@ -119,12 +119,12 @@ class ChannelLog:
         return attachment
 
     def move_to_head(self, attachment: Attachment) -> None:
-        """Attach anew where an attachment lost its place."""
+        """Attach again at the head."""
         attachment.serial = self.head()
         attachment.seen.clear()
 
     def head(self) -> str:
-        """Return the position of the latest thing that happened; also an empty channel has one."""
+        """Return the position of the latest change; an empty channel has one, too."""
         if self._head is None:
             self._head = self._serials.mint()
         return self._head
@@ -158,7 +158,7 @@ class ChannelLog:
         return serials
 
     def append(self, message: OutboundMessage, publisher: Publisher) -> str:
-        """Take an append and deliver it: what is new to who has the rest, the whole to the others."""
+        """Take an append; deliver the delta to attachments that have the rest, the whole to the others."""
         stored = self._find(message.serial)
         piece = _copied(message.data)
         kind = type(stored.parts[0]) if stored.parts else type(piece)
@@ -214,7 +214,7 @@ class ChannelLog:
     def _find(self, serial: str | None) -> Stored:
         stored = self._messages.get(serial or "") or self._ephemeral.get(serial or "")
         if stored is None:
-            raise AITransportError(f"unable to change a message; there is no {serial}", _NOT_FOUND)
+            raise AITransportError(f"unable to change a message; none has the serial {serial}", _NOT_FOUND)
         return stored
 
     def _change(self, stored: Stored, message: OutboundMessage, publisher: Publisher) -> None:

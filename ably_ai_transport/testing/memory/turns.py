@@ -1,15 +1,15 @@
-"""The order of things: what was called first happens first, one thing a turn of the event loop."""
+"""Turns: calls in the order in which they were queued, one per turn of the event loop."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
 QUIET_TURNS = 25
-"""Turns of the loop without anything new after which nothing is believed to follow."""
+"""Turns of the loop without a new call after which everything counts as settled."""
 
 
 class Turns:
-    """A queue of calls that the event loop makes in order, never the caller itself."""
+    """A queue of calls; the event loop makes them, never the caller."""
 
     def __init__(self) -> None:
         self._calls: deque[Callable[[], None]] = deque()
@@ -17,14 +17,14 @@ class Turns:
         self._count = 0
 
     def add(self, call: Callable[[], None]) -> None:
-        """Have something called in a turn of its own."""
+        """Queue a call for a turn of its own."""
         self._calls.append(call)
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._next)
 
     async def settle(self) -> None:
-        """Return when nothing is queued, and whoever was told something had time to react to it."""
+        """Return when the queue is empty and every listener had time to react."""
         quiet, seen = 0, self._count
         while quiet < QUIET_TURNS:
             await asyncio.sleep(0)
