@@ -46,9 +46,7 @@ async def work(ably: AblyRealtime, invocation: Invocation, invocation_id: str) -
             session.create_run(invocation, invocation_id=invocation_id) as run,
         ):
             conversation = [message.message for message in await run.view.load_all()]
-            result = await run.pipe(model(conversation))
-            if result.error is not None:
-                raise result.error
+            await run.pipe(model(conversation), raise_on_error=True)
     except Exception:
         logger.exception("invocation %s failed", invocation_id)
 

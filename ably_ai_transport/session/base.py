@@ -8,8 +8,14 @@ from typing import Any, Generic, TypedDict
 
 import anyio
 
-from ably_ai_transport.channel import Channel, ChannelClient, ChannelStateChange, open_channel
-from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.channel import (
+    Channel,
+    ChannelClient,
+    ChannelStateChange,
+    Presence,
+    open_channel,
+)
+from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
 from ably_ai_transport.conversation import REORDER_WINDOW_MS
 from ably_ai_transport.session.connection import SessionConnection
 from ably_ai_transport.session.conversation import LiveConversation, SessionTree
@@ -233,8 +239,8 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
         return self._tree
 
     @property
-    def presence(self) -> object:
-        """The channel's presence, as the Ably SDK offers it."""
+    def presence(self) -> Presence:
+        """The channel's presence."""
         return self._core.channel.presence
 
     def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
@@ -286,12 +292,7 @@ def _agents_of(codec: Codec[InT, OutT, ProjT, MsgT]) -> Sequence[tuple[str, str]
 
 
 def _check(codec: object, options: SessionOptions) -> None:
-    if isinstance(codec, type):
-        raise InvalidArgumentError(
-            f"unable to open session; codec is the class {codec.__name__} (pass an instance)"
-        )
-    if not isinstance(codec, Codec):
-        raise InvalidArgumentError(f"unable to open session; {type(codec).__name__} is not a codec")
+    check_codec(codec)
     unknown = sorted(options.keys() - SessionOptions.__annotations__.keys())
     if unknown:
         raise TypeError(f"unable to open session; unknown option {unknown[0]!r}")

@@ -36,6 +36,7 @@ from ably_ai_transport.wire.listeners import Listeners, Spawn
 
 E = TypeVar("E")
 
+_ECHO_SECONDS = 0.1
 _RETRIES = 3
 _FIRST_BACKOFF_SECONDS = 0.1
 
@@ -69,8 +70,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         codec: The codec.
         page_size: Messages a page of history.
         reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
-        coalesce: Whether echoes of one stream's tokens that arrive in one turn of the event loop are applied
-            together, as long as nobody watches closely.
+        coalesce: Whether echoes of one stream's tokens are applied together, up to a tenth of a second later,
+            as long as nobody watches closely.
         report: Called with what could not be processed, and with what a subscriber raised.
         log: Gets debug records.
     """
@@ -167,7 +168,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         """Tell the subscribers what changed."""
         for event in events:
-            self._subscribers[type(event)].emit(Change(event, live, message))
+            if subscribers := self._subscribers[type(event)]:
+                subscribers.emit(Change(event, live, message))
         if self._news is not None:
             self._news.set()
             self._news = None
@@ -253,7 +255,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             if not echoes.hold(message):
                 return False
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_soon(self.flush_echoes)
+            self._flushing = asyncio.get_running_loop().call_later(_ECHO_SECONDS, self.flush_echoes)
         return True
 
     def _apply(self, message: InboundMessage, *, live: bool) -> None:
@@ -337,8 +339,8 @@ class _NoPage:
 class _Echoes:
     """Appends to one open stream, joined while they are held back.
 
-    An agent receives the echo of every token that it publishes. Under load, several of them arrive in one
-    turn of the event loop; joined, they are decoded and folded once.
+    An agent receives the echo of every token that it publishes. As long as no listener wants each of them,
+    they are decoded and folded together.
     """
 
     __slots__ = ("_latest", "_texts")

@@ -7,11 +7,25 @@ from typing import Generic, Self
 import anyio
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import Branches, RunInfo, ViewState, ViewUpdated
+from ably_ai_transport.conversation import (
+    Branches,
+    OutputFolded,
+    RunInfo,
+    TreeUpdated,
+    ViewState,
+    ViewUpdated,
+)
 from ably_ai_transport.session.base import SessionCore, check_int
 from ably_ai_transport.session.conversation import Change
 from ably_ai_transport.session.logs import LOGGER
-from ably_ai_transport.wire import InboundMessage, RunLifecycleEvent
+from ably_ai_transport.wire import (
+    InboundMessage,
+    RunEnd,
+    RunLifecycleEvent,
+    RunResume,
+    RunStart,
+    RunSuspend,
+)
 from ably_ai_transport.wire.listeners import Listeners
 
 
@@ -46,7 +60,9 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         self._raw = Listeners[InboundMessage](report, spawn=spawn, logger=LOGGER)
         self._loading = anyio.Lock()
         self._quiet = 0
-        self._unsubscribe = self._conversation.subscribe(self._on_change)
+        # Raw messages come with each token: subscribed to when somebody listens to them.
+        kinds = (TreeUpdated, OutputFolded, RunStart, RunSuspend, RunResume, RunEnd)
+        self._subscriptions = [self._conversation.subscribe(self._on_change, *kinds)]
         branches.moved.add(self._on_branches_moved)
 
     def __repr__(self) -> str:
@@ -146,6 +162,8 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         Returns:
             A function that removes the listener.
         """
+        if not self._raw:
+            self._subscriptions.append(self._conversation.subscribe(self._on_message, InboundMessage))
         remove = self._raw.add(listener)
         self._conversation.watch_closely()
         return remove
@@ -228,7 +246,8 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         if self.closed:
             return
         self._closed.set()
-        self._unsubscribe()
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
         self._wake()
         for listeners in (self._updates, self._runs, self._raw):
             listeners.clear()
@@ -268,17 +287,18 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             state.end_fetch(need)
 
     def _on_change(self, change: Change[InT, OutT]) -> None:
-        match self._window.handle(change.event, from_history=not change.live):
-            case None:
-                pass
-            case ViewUpdated():
-                self._notify()
-            case InboundMessage() as message:
-                self._raw.emit(message)
-            case run_event:
-                self._runs.emit(run_event)
-                self._version += 1
-                self._wake()
+        shown = self._window.handle(change.event, from_history=not change.live)
+        if isinstance(shown, ViewUpdated):
+            self._notify()
+        elif isinstance(shown, RunStart | RunSuspend | RunResume | RunEnd):
+            self._runs.emit(shown)
+            self._version += 1
+            self._wake()
+
+    def _on_message(self, change: Change[InT, OutT]) -> None:
+        message = self._window.handle(change.event, from_history=not change.live)
+        if isinstance(message, InboundMessage):
+            self._raw.emit(message)
 
     def _on_branches_moved(self, _: None) -> None:
         if not self.closed:
@@ -286,11 +306,13 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
             self._notify()
 
     def _notify(self) -> None:
-        if self._quiet or self.closed:
+        if self._quiet or self._closed.is_set():
             return
         self._version += 1
-        self._wake()
-        self._updates.emit(None)
+        if self._changed is not None:
+            self._wake()
+        if self._updates:
+            self._updates.emit(None)
 
     def _wake(self) -> None:
         if self._changed is not None:

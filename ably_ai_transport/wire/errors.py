@@ -94,10 +94,9 @@ class AITransportError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.message} (code {self.code})"
-        if self.cause is None or isinstance(self.cause, AITransportError):
-            return text
-        told = str(self.cause)
-        return text if not told or self.message in told else f"{text}: {told}"
+        cause = self.cause
+        told = cause.message if isinstance(cause, AITransportError) else str(cause or "")
+        return text if not told or told in self.message or self.message in told else f"{text}: {told}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r}, code={self.code})"

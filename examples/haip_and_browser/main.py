@@ -77,14 +77,16 @@ class Example:
         self._tasks.create_task(self._answer(invocation))
 
     async def _answer(self, invocation: Invocation) -> None:
-        async with (
-            self._connect("agent") as ably,
-            AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
-            session.create_run(invocation) as run,
-        ):
-            piped = await run.pipe(model([entry.message for entry in await run.view.load_all()]))
-            if piped.error is not None:
-                logger.error("The model failed", exc_info=piped.error)
+        try:
+            async with (
+                self._connect("agent") as ably,
+                AgentSession(ably, invocation.session_name, codec=UIMessageCodec()) as session,
+                session.create_run(invocation) as run,
+            ):
+                conversation = [entry.message for entry in await run.view.load_all()]
+                await run.pipe(model(conversation), raise_on_error=True)
+        except Exception:
+            logger.exception("A question was not answered")
 
     async def _page(self, _: Request) -> FileResponse:
         return FileResponse(HERE / "page.html")

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator
 
 import anyio
 import pytest
-from ably_ai_transport_vercel import UIMessageChunk
+from ably_ai_transport_vercel import UIMessageChunk, is_text_delta_chunk
 
 from ably_ai_transport import AITransportError
 from ably_ai_transport.testing import MemoryHub
-from tests.session.stage import CODEC, Gated, agent, answer, client, said, texts
+from tests.session.stage import CODEC, Gated, agent, client, reply, said, stream, texts
 
 
 @pytest.fixture
@@ -129,27 +129,29 @@ async def test_reading_state_calls_no_listener(hub: MemoryHub) -> None:
         assert await asked.ended == "complete"
 
 
-async def test_an_agent_sees_its_own_tokens_a_turn_later(hub: MemoryHub) -> None:
+async def test_an_agent_sees_its_reply_when_it_has_been_piped(hub: MemoryHub) -> None:
     async with client(hub) as alice, agent(hub) as session:
         asked = await alice.view.send(said("hi"))
-        source = Gated("a", "b", "c", "d")
-        async with anyio.create_task_group() as tasks:
+        async with session.create_run(asked.to_invocation()) as run:
+            await run.pipe(stream(reply("a", "b", "c", "d")))
+            await hub.settle()
+            assert texts(run.view.messages) == ["hi", "abcd"]
+            node = session.tree.get_run_node(run.run_id)
+            assert node is not None
+            assert texts(CODEC.get_messages(node.projection)) == ["abcd"]
 
-            async def work() -> None:
-                async with session.create_run(asked.to_invocation()) as run:
-                    tasks.start_soon(watch, run)
-                    await run.pipe(source.chunks())
 
-            async def watch(run: object) -> None:
-                await source.reached.wait()
-                await hub.settle()
-                node = session.tree.get_run_node(getattr(run, "run_id"))  # noqa: B009
-                assert node is not None
-                shown = CODEC.get_messages(node.projection)
-                assert texts(shown)[0].startswith("a")
-                source.gate.set()
-
-            tasks.start_soon(work)
-        await hub.settle()
-        await answer(hub, session, (await alice.view.send(said("more"))).to_invocation(), "fine")
-        assert texts(alice.view.messages) == ["hi", "abcd", "more", "fine"]
+async def test_a_listener_of_an_agent_gets_each_token(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        asked = await alice.view.send(said("hi"))
+        async with session.create_run(asked.to_invocation()) as run:
+            deltas: list[str] = []
+            session.tree.on_output(
+                lambda folded: deltas.extend(
+                    chunk["delta"] for chunk in folded.events if is_text_delta_chunk(chunk)
+                )
+            )
+            await run.pipe(stream(reply(*"abcdefgh")))
+            await hub.settle()
+            assert "".join(deltas) == "abcdefgh"
+            assert len(deltas) > 1

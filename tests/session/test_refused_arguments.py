@@ -34,10 +34,10 @@ OPENINGS: dict[str, Callable[[MemoryHub], object]] = {
     "got True": lambda h: ClientSession(h.client(), NAME, codec=CODEC, history_page_size=True),
     "append_window must be": lambda h: AgentSession(h.client(), NAME, codec=CODEC, append_window=0),
     "reorder_window_ms must be": lambda h: AgentSession(h.client(), NAME, codec=CODEC, reorder_window_ms=-1),
-    "codec is the class UIMessageCodec": lambda h: ClientSession(
+    "UIMessageCodec is a class": lambda h: ClientSession(
         h.client(), NAME, codec=cast("UIMessageCodec", UIMessageCodec)
     ),
-    "str is not a codec": lambda h: ClientSession(h.client(), NAME, codec=cast("UIMessageCodec", "vercel")),
+    "str is not a Codec": lambda h: ClientSession(h.client(), NAME, codec=cast("UIMessageCodec", "vercel")),
     "is not a logger": lambda h: ClientSession(h.client(), NAME, codec=CODEC, logger=print),  # pyright: ignore[reportArgumentType]
 }
 

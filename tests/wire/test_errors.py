@@ -144,3 +144,10 @@ def test_a_wrapped_refusal_keeps_its_class(cause: AITransportError) -> None:
     error = AITransportError.wrap("send", cause, ErrorCode.SESSION_SEND_FAILED)
     assert type(error) is type(cause)
     assert error.code == ErrorCode.SESSION_SEND_FAILED
+
+
+def test_a_cause_of_ours_is_shown_unless_the_message_tells_it() -> None:
+    cause = error_of("unable to append; switch the rule on", 93002)
+    told = AITransportError("unable to end stream", 104000, cause=cause)
+    assert str(told) == "unable to end stream (code 104000): unable to append; switch the rule on"
+    assert str(AITransportError.wrap("send", cause, 104005)).count("switch the rule on") == 1

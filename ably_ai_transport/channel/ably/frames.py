@@ -116,7 +116,7 @@ def _plain_error(error: Frame | None) -> Frame:
 def _keep_decodable(frame: Frame) -> None:
     """Drop messages that the SDK cannot decode: it would drop the whole frame with them."""
     messages: list[Frame] = frame.get("messages") or []
-    if any(message.get("encoding") for message in messages):
+    if [message for message in messages if message.get("encoding")]:
         frame["messages"] = [message for message in messages if _decode(message)]
     elif frame.get("messages") is None:
         frame["messages"] = messages

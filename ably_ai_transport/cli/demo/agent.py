@@ -88,9 +88,7 @@ class Agent:
             logger.info("invocation %s is taken", invocation_id, extra={"session": invocation.session_name})
             async with session.create_run(invocation, invocation_id=invocation_id) as run:
                 conversation = [message.message for message in await run.view.load_all()]
-                result = await run.pipe(self._reply(run.run_id, conversation))
-                if result.error is not None:
-                    raise result.error
+                await run.pipe(self._reply(run.run_id, conversation), raise_on_error=True)
         except Exception:
             logger.exception(
                 "invocation %s failed", invocation_id, extra={"session": invocation.session_name}

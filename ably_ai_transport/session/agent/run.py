@@ -187,7 +187,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
         Args:
             source: The outputs, such as an asynchronous generator; closed in any case.
-            raise_on_error: Whether to raise what the source or the channel raised, after the step was ended.
+            raise_on_error: Whether to raise what the source or the channel raised, after the step was ended,
+                instead of reporting it.
 
         Returns:
             How it ended: ``complete``, ``cancelled`` by a client, or ``error`` with what the source or the
@@ -197,7 +198,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             InvalidArgumentError: The run has not been started or has ended, a step is active, or the source
                 is no asynchronous iterable (40003).
         """
-        result = await self._steps.pipe(source)
+        result = await self._steps.pipe(source, report=not raise_on_error)
         if raise_on_error and result.error is not None:
             raise result.error
         return result

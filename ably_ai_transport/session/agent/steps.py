@@ -116,7 +116,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         self._steps.settling = settled = Latch[None]()
         self._steps.core.tasks.finish_later(self._settle_and_tell(reason, settled))
 
-    async def write(self, source: AsyncIterable[OutT]) -> StreamResult:
+    async def write(self, source: AsyncIterable[OutT], *, report: bool) -> StreamResult:
         """Pipe a stream into one message."""
         steps = self._steps
         steps.has_output = True
@@ -133,7 +133,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             raise
         self.failed = self.failed or result.reason == "error"
         self.cancelled = self.cancelled or result.reason == "cancelled"
-        steps.note_result(result)
+        steps.note_result(result, report=report)
         return result
 
     async def send(self, output: OutT) -> None:
@@ -293,7 +293,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             source: The outputs, such as an asynchronous generator; closed in any case.
-            raise_on_error: Whether to raise what the source or the channel raised.
+            raise_on_error: Whether to raise what the source or the channel raised, instead of reporting it.
 
         Returns:
             How it ended. What the source or the channel raised is in the result.
@@ -304,7 +304,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
         self._check_active("pipe")
         self._steps.check_writable("pipe stream")
         check_source(source)
-        result = await self._attempt.write(source)
+        result = await self._attempt.write(source, report=not raise_on_error)
         if raise_on_error and result.error is not None:
             raise result.error
         return result
@@ -424,11 +424,12 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             step_id = self._last[0] if failed and self._last is not None else self._next_id()
         return RunStep(self, StepAttempt(self, step_id, self._client_id(step_client_id)))
 
-    async def pipe(self, source: AsyncIterable[OutT]) -> StreamResult:
+    async def pipe(self, source: AsyncIterable[OutT], *, report: bool) -> StreamResult:
         """Pipe outputs in a step of their own, which is opened when the first output is there.
 
         Args:
             source: The outputs.
+            report: Whether to report a failure.
 
         Returns:
             How it ended.
@@ -444,7 +445,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             attempt = StepAttempt(self, self._next_id(), self._client_id(None))
             self.check_writable("pipe stream")
             try:
-                result = await attempt.write(source)
+                result = await attempt.write(source, report=report)
             except BaseException:
                 attempt.settle_later("cancelled")
                 raise
@@ -495,10 +496,10 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         finally:
             self._opening = False
 
-    def note_result(self, result: StreamResult) -> None:
-        """Note how a pipe ended, and report its failure."""
+    def note_result(self, result: StreamResult, *, report: bool) -> None:
+        """Note how a pipe ended, and report its failure if nobody else is told of it."""
         self.last_result = result
-        if result.error is not None:
+        if result.error is not None and report:
             action = f"pipe response for run {self.writer.facts.run_id}"
             self.hooks.report(AITransportError.wrap(action, result.error, ErrorCode.STREAM_ERROR))
 

@@ -14,11 +14,9 @@ from ably_ai_transport.session.connection import continuity_lost_error
 from ably_ai_transport.session.conversation import Change
 from ably_ai_transport.wire import (
     AITransportError,
-    InboundMessage,
     RunEnd,
     RunResume,
     RunStart,
-    RunSuspend,
     SessionClosedError,
 )
 
@@ -66,7 +64,6 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         self._steering = ClientSteering(self._core, self._writer)
         conversation.subscribe(self._on_run_end, RunEnd)
         conversation.subscribe(self._latches.on_change, RunStart, RunResume, RunEnd)
-        conversation.subscribe(self._steering.on_change, InboundMessage, RunEnd, RunSuspend)
         self._views: list[ClientView[InT, OutT, ProjT, MsgT]] = []
         self._view = self.create_view()
 

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import read_steer_stamp
@@ -20,6 +20,9 @@ from ably_ai_transport.wire import (
     RunSuspend,
     names,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class ClientSteering(Generic[InT, OutT, ProjT, MsgT]):
         self._core = core
         self._writer = writer
         self._runs: dict[str, _Run] = {}
+        self._unsubscribe: Callable[[], None] | None = None
+        core.conversation.subscribe(self._on_run_over, RunEnd, RunSuspend)
         self._unsent: set[SteerResult] = set()
 
     def steer(self, progress: RunProgress, event: InT) -> SteerResult:
@@ -90,20 +95,13 @@ class ClientSteering(Generic[InT, OutT, ProjT, MsgT]):
             The message on its way.
         """
         self._core.connection.check_open("steer")
+        if self._unsubscribe is None:
+            # Messages come with each token: followed from the first steer on.
+            self._unsubscribe = self._core.conversation.subscribe(self._on_message, InboundMessage)
         result = SteerResult()
         self._unsent.add(result)
         self._core.tasks.start(self._steer(progress, event, result))
         return result
-
-    def on_change(self, change: Change[InT, OutT]) -> None:
-        """Follow the conversation."""
-        match change.event:
-            case InboundMessage() as message:
-                self._on_message(message)
-            case RunEnd() | RunSuspend() as event:
-                self._on_run_over(event)
-            case _:
-                pass
 
     def drain(self, error: AITransportError) -> None:
         """Fail what was published and is still open: messages may have been missed."""
@@ -140,9 +138,12 @@ class ClientSteering(Generic[InT, OutT, ProjT, MsgT]):
             run.sent.pop(message_id, None)
             result.reject(error)
 
-    def _on_message(self, message: InboundMessage) -> None:
+    def _on_message(self, change: Change[InT, OutT]) -> None:
+        message = change.event
+        if not self._runs or not isinstance(message, InboundMessage):
+            return
         headers = message.transport_headers
-        run = self._runs.get(headers.get(names.RUN_ID, "")) if self._runs else None
+        run = self._runs.get(headers.get(names.RUN_ID, ""))
         if run is None:
             return
         result = run.sent.pop(headers.get(names.CODEC_MESSAGE_ID, ""), None)
@@ -151,8 +152,11 @@ class ClientSteering(Generic[InT, OutT, ProjT, MsgT]):
             result.published.resolve(message.serial)
         run.consumed.update(read_steer_stamp(headers) or ())
 
-    def _on_run_over(self, event: RunEnd | RunSuspend) -> None:
+    def _on_run_over(self, change: Change[InT, OutT]) -> None:
         """Settle the messages of a run that was suspended or has ended."""
+        event = change.event
+        if not isinstance(event, RunEnd | RunSuspend):
+            return
         run = self._runs.get(event.run_id)
         if run is None:
             return
