@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 
 AnyLogger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
-"""Where the records of a session go."""
+"""The target of a session's log records."""
 
 LOGGER = logging.getLogger("ably_ai_transport.session")
 

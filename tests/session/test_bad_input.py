@@ -1,4 +1,4 @@
-"""What others, or one's own callbacks, do wrong: told or ignored, and the session lives on."""
+"""Bad messages and failing callbacks are reported or ignored, and the session goes on."""
 
 import pytest
 from ably_ai_transport_vercel import UIMessageChunk

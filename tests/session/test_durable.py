@@ -1,4 +1,4 @@
-"""Units of work that may be tried again, each in a session of its own."""
+"""Units of work that may be retried, each in a session of its own."""
 
 import pytest
 

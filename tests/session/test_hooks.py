@@ -1,4 +1,4 @@
-"""What an application is told while an agent works."""
+"""Failing pipes, retried steps and repeated cancels, as an application sees them."""
 
 from collections.abc import AsyncIterator
 

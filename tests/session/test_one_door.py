@@ -1,4 +1,4 @@
-"""What was missed live comes out of history, for latches and steering as for views."""
+"""Messages that were missed live come out of history, for latches and cancels as for views."""
 
 from collections.abc import AsyncGenerator
 

@@ -1,4 +1,4 @@
-"""What a client sends, and takes back."""
+"""Sends: previews, failures, and the runs that they ask for."""
 
 import anyio
 import pytest

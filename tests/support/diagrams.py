@@ -11,6 +11,9 @@ from typing import Final
 
 from ably_ai_transport.codec import appends
 from ably_ai_transport.conversation import lifecycle
+from ably_ai_transport.session import connection
+from ably_ai_transport.session.agent import publisher
+from ably_ai_transport.session.agent import steps as agent_steps
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "lifecycles.md"
 
@@ -45,6 +48,9 @@ DIAGRAMS: Final[Mapping[str, str]] = {
     "run": draw({**lifecycle.RUN_TRANSITIONS}, "active"),
     "step": draw({**lifecycle.STEP_TRANSITIONS}, "active"),
     "stream": draw({**appends.TRANSITIONS}, appends.StreamPhase.STARTING),
+    "agent run": draw({**publisher.TRANSITIONS}, "created"),
+    "agent step": draw({**agent_steps.TRANSITIONS}, "initialized"),
+    "session": draw({**connection.TRANSITIONS}, "idle"),
 }
 
 

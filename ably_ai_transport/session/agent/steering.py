@@ -1,4 +1,4 @@
-"""Which steering messages a run still has to respond to."""
+"""Steering on the agent's side: messages that a run has not responded to."""
 
 from ably_ai_transport.conversation import OutputFolded
 

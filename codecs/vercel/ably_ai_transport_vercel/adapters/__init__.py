@@ -1,4 +1,4 @@
-"""From the streams of model providers' packages to the chunks of a reply.
+"""Adapters: the streams of model providers' packages as the chunks of a reply.
 
 Example:
     >>> stream = await client.responses.create(model="gpt-5.5", input=history, stream=True)  # doctest: +SKIP
