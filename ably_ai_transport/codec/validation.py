@@ -1,11 +1,14 @@
 """Validation of the dicts that inputs are built from."""
 
-from collections.abc import Mapping
-from typing import TypeAlias, TypeVar, cast
+from __future__ import annotations
 
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from ably_ai_transport.wire import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 InputTypes: TypeAlias = Mapping[str, object]
@@ -41,9 +44,11 @@ class InputChecks:
         """
         if kind not in self._types:
             return value
+        # On first use: pydantic takes most of the start-up time, and readers never need it.
+        from pydantic import TypeAdapter, ValidationError
+
         adapter = self._adapters.get(kind)
         if adapter is None:
-            # Built on first use: an application that only reads never needs them.
             adapter = self._adapters[kind] = TypeAdapter(cast("type[object]", self._types[kind]))
         try:
             return cast("T", adapter.validate_python(value, strict=True))

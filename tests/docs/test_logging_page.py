@@ -62,7 +62,7 @@ async def test_a_quiet_sdk_logs_no_token(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_the_loggers_of_the_page_are_those_of_the_library() -> None:
-    named = set(re.findall(r"`(ably_ai_transport\.\w+)`", PAGE.path.read_text(encoding="utf-8")))
+    named = set(re.findall(r"`(ably_ai_transport\.[\w.]+)`", PAGE.path.read_text(encoding="utf-8")))
     sources = ROOT.glob("ably_ai_transport/**/*.py")
     used = {
         name
