@@ -11,7 +11,7 @@ from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import ai_extras
 from integration_tests.differential.script import Json, Script, message_to_json
 from integration_tests.vocabularies import CODECS
-from tests.codec.fake_channel import FakeChannel, Frame
+from tests.codec.fake_channel import FakeChannel
 
 RUN: Final = "run-1"
 STEP: Final = "step-1"
@@ -143,7 +143,6 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
     Returns:
         The script, with the run around what was written.
     """
-    frames = written.channel.frames
     start = 0 if join is None else join
     run = {key: value for key, value in case.headers.items() if key in _OF_RUN}
     step = {key: case.headers[key] for key in (names.STEP_ID, names.STEP_CLIENT_ID) if key in case.headers}
@@ -151,7 +150,7 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
     if run.get(names.RUN_ID):
         opening.append(_lifecycle(names.RUN_START, "000000-0", run))
         opening.append(_lifecycle(names.STEP_START, "000000-1", {**run, **step}))
-    past = [*opening, *_latest(frames[:start])]
+    past = [*opening, *written.channel.history_at(start)]
     live = written.channel.seen_from(start)
     if join is None:
         live, past = [*past, *live], []
@@ -164,11 +163,6 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
         for first in range(0, len(messages), chunk)
     ]
     return Script(past[::-1], 1000, steps, case.codec)
-
-
-def _latest(frames: Sequence[Frame]) -> list[InboundMessage]:
-    latest = {frame.serial: frame.as_whole() for frame in frames}
-    return [latest[serial] for serial in sorted(latest)]
 
 
 def _lifecycle(name: str, serial: str, headers: Mapping[str, str]) -> InboundMessage:
