@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,12 @@ def written_by(name: str, outputs: Sequence[Json], *, merged: bool) -> list[Inbo
     """Return the messages of a reply on a channel."""
     channel = FakeChannel()
     asyncio.run(encode(name, outputs, channel, merged=merged))
-    return [frame.change for frame in channel.frames]
+    sent = (message for _, message in channel.sent)
+    # The extras as the encoder shares them between messages; the channel makes copies.
+    return [
+        replace(frame.change, extras=message.extras)
+        for frame, message in zip(channel.frames, sent, strict=True)
+    ]
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ably_ai_transport import AITransportError, InboundMessage
+from ably_ai_transport import AITransportError, InboundMessage, OutboundMessage
 from ably_ai_transport.codec import EncoderOptions, TableCodec, WriteOptions
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import ai_extras
@@ -107,7 +107,12 @@ async def _write(case: Case, codec: TableCodec[Any, Any, Any, Any, Any, Any, Any
     if case.closes:
         await encoder.cancel_streams()
     await encoder.close()
-    return Written([_frame(op, message) for op, message in channel.sent], errors, channel)
+    # The other side's serials are the places of the writes.
+    places: dict[str | None, str] = {}
+    for place, frame in enumerate(channel.frames, 1):
+        places.setdefault(frame.change.serial, f"{place:06}")
+    frames = [_frame(op, message, places.get(message.serial)) for op, message in channel.sent]
+    return Written(frames, errors, channel)
 
 
 def input_of(codec: TableCodec[Any, Any, Any, Any, Any, Any, Any], event: Json) -> object:
@@ -125,9 +130,9 @@ def input_of(codec: TableCodec[Any, Any, Any, Any, Any, Any, Any], event: Json) 
             return codec.create_tool_approval_response(event["codecMessageId"], event["payload"])
 
 
-def _frame(op: str, message: Any) -> Json:  # noqa: ANN401
+def _frame(op: str, message: OutboundMessage, serial: str | None) -> Json:
     extras: Json = dict(message.extras)
-    shown = {"op": op, "name": message.name, "data": message.data, "extras": extras, "serial": message.serial}
+    shown = {"op": op, "name": message.name, "data": message.data, "extras": extras, "serial": serial}
     return {key: value for key, value in shown.items() if value is not None}
 
 
