@@ -26,7 +26,9 @@ def part(shown: Json) -> Any:  # noqa: ANN401
 async def _replay(frames: Sequence[Json]) -> FakeChannel:
     channel = FakeChannel()
     for frame in frames:
-        message = OutboundMessage(frame.get("name"), frame.get("data"), frame["extras"], frame.get("serial"))
+        place = frame.get("serial")
+        serial = None if place is None else channel.frames[int(place) - 1].change.serial
+        message = OutboundMessage(frame.get("name"), frame.get("data"), frame["extras"], serial)
         await (channel.append(message) if frame["op"] == "append" else channel.publish([message]))
     return channel
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ably_ai_transport import AITransportError, InboundMessage
+from ably_ai_transport import AITransportError, InboundMessage, OutboundMessage
 from ably_ai_transport.codec import EncoderOptions, TableCodec, WriteOptions
 from ably_ai_transport.wire import names
 from ably_ai_transport.wire.messages import ai_extras
 from integration_tests.differential.script import Json, Script, message_to_json
 from integration_tests.vocabularies import CODECS
-from tests.codec.fake_channel import FakeChannel, Frame
+from tests.codec.fake_channel import FakeChannel
 
 RUN: Final = "run-1"
 STEP: Final = "step-1"
@@ -107,7 +107,12 @@ async def _write(case: Case, codec: TableCodec[Any, Any, Any, Any, Any, Any, Any
     if case.closes:
         await encoder.cancel_streams()
     await encoder.close()
-    return Written([_frame(op, message) for op, message in channel.sent], errors, channel)
+    # The other side's serials are the places of the writes.
+    places: dict[str | None, str] = {}
+    for place, frame in enumerate(channel.frames, 1):
+        places.setdefault(frame.change.serial, f"{place:06}")
+    frames = [_frame(op, message, places.get(message.serial)) for op, message in channel.sent]
+    return Written(frames, errors, channel)
 
 
 def input_of(codec: TableCodec[Any, Any, Any, Any, Any, Any, Any], event: Json) -> object:
@@ -125,9 +130,9 @@ def input_of(codec: TableCodec[Any, Any, Any, Any, Any, Any, Any], event: Json) 
             return codec.create_tool_approval_response(event["codecMessageId"], event["payload"])
 
 
-def _frame(op: str, message: Any) -> Json:  # noqa: ANN401
+def _frame(op: str, message: OutboundMessage, serial: str | None) -> Json:
     extras: Json = dict(message.extras)
-    shown = {"op": op, "name": message.name, "data": message.data, "extras": extras, "serial": message.serial}
+    shown = {"op": op, "name": message.name, "data": message.data, "extras": extras, "serial": serial}
     return {key: value for key, value in shown.items() if value is not None}
 
 
@@ -143,7 +148,6 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
     Returns:
         The script, with the run around what was written.
     """
-    frames = written.channel.frames
     start = 0 if join is None else join
     run = {key: value for key, value in case.headers.items() if key in _OF_RUN}
     step = {key: case.headers[key] for key in (names.STEP_ID, names.STEP_CLIENT_ID) if key in case.headers}
@@ -151,7 +155,7 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
     if run.get(names.RUN_ID):
         opening.append(_lifecycle(names.RUN_START, "000000-0", run))
         opening.append(_lifecycle(names.STEP_START, "000000-1", {**run, **step}))
-    past = [*opening, *_latest(frames[:start])]
+    past = [*opening, *written.channel.history_at(start)]
     live = written.channel.seen_from(start)
     if join is None:
         live, past = [*past, *live], []
@@ -164,11 +168,6 @@ def script(case: Case, written: Written, join: int | None = None, chunk: int = 1
         for first in range(0, len(messages), chunk)
     ]
     return Script(past[::-1], 1000, steps, case.codec)
-
-
-def _latest(frames: Sequence[Frame]) -> list[InboundMessage]:
-    latest = {frame.serial: frame.as_whole() for frame in frames}
-    return [latest[serial] for serial in sorted(latest)]
 
 
 def _lifecycle(name: str, serial: str, headers: Mapping[str, str]) -> InboundMessage:

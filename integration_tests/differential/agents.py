@@ -21,9 +21,8 @@ endStep    step, reason                                        … ends
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -33,7 +32,6 @@ from ably_ai_transport import (
     AgentRun,
     AgentSession,
     AITransportError,
-    InboundMessage,
     Invocation,
     OutboundMessage,
     RunHooks,
@@ -47,75 +45,16 @@ from tests.support.showing import show_error, show_messages
 CODEC = UIMessageCodec()
 AnyRun = AgentRun[Any, Any, Any, Any]
 
+_KINDS = {MessageAction.CREATE: "publish", MessageAction.APPEND: "append", MessageAction.UPDATE: "update"}
+
 _TURNS = 20
 """Turns of the event loop after which all that a step has set off is done: there is no I/O."""
-
-
-class Channel(ScriptedChannel):
-    """Takes everything that is published, numbers it, and brings it back when it is told to.
-
-    Attributes:
-        frames: What was published.
-    """
-
-    def __init__(self, names: Names) -> None:
-        super().__init__("differential", client_id="agent")
-        self.frames: list[Json] = []
-        self._names = names
-        self._newest = ""
-        self._echoes: list[InboundMessage] = []
-        self._stored: dict[str | None, InboundMessage] = {}
-
-    def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
-        return _answer([self._take("publish", MessageAction.CREATE, message) for message in messages])
-
-    def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
-        return _answer(self._take("append", MessageAction.APPEND, message))
-
-    def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
-        return _answer(self._take("update", MessageAction.UPDATE, message))
-
-    def bring(self, message: InboundMessage) -> None:
-        """Deliver what somebody else has published; what is published from now on comes after it."""
-        self._newest = message.serial or self._newest
-        self.deliver(message)
-
-    def echo(self) -> None:
-        """Bring back what was published."""
-        echoes, self._echoes = self._echoes, []
-        self.deliver(*echoes)
-
-    def _take(self, kind: str, action: MessageAction, message: OutboundMessage) -> str:
-        number = len(self.frames) + 1
-        version = f"{self._newest}~{number:06}"
-        self._names.learn(message)
-        shown: Json = {
-            "kind": kind,
-            "name": message.name,
-            "data": message.data,
-            "extras": message.extras,
-            "serial": message.serial,
-        }
-        self.frames.append({key: value for key, value in shown.items() if value is not None})
-        first = self._stored.setdefault(
-            message.serial or version,
-            InboundMessage(name=message.name, serial=version, timestamp=number, client_id="agent"),
-        )
-        echo = replace(first, action=action, version=version, data=message.data, extras=message.extras)
-        self._echoes.append(echo)
-        return version
-
-
-def _answer(result: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - serials, or one
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    future.set_result(result)
-    return future
 
 
 class AgentPlayer:
     """An agent session that is taken through a script, step by step."""
 
-    def __init__(self, session: UIAgentSession, channel: Channel, names: Names) -> None:
+    def __init__(self, session: UIAgentSession, channel: ScriptedChannel, names: Names) -> None:
         self._names = names
         self._session = session
         self._channel = channel
@@ -129,7 +68,7 @@ class AgentPlayer:
     async def open(cls) -> AsyncGenerator[Self]:
         """Open a session."""
         made_up = Names(names.EVENT_ID, names.CODEC_MESSAGE_ID, names.STEP_ID)
-        channel = Channel(made_up)
+        channel = ScriptedChannel("differential", client_id="agent")
         session = AgentSession(
             ScriptedSource(channel),
             "differential",
@@ -142,7 +81,7 @@ class AgentPlayer:
 
     async def take(self, step: Json) -> Json:
         """Take a step; return what was published, and what there is to see then."""
-        before = len(self._channel.frames)
+        before = len(self._channel.taken)
         raw = self._names.reveal(step)
         error: Json | None = None
         result: object = None
@@ -153,10 +92,14 @@ class AgentPlayer:
         await _settle()
         self._channel.echo()
         await _settle()
+        new = self._channel.taken[before:]
+        for taken in new:
+            for message in taken.messages:
+                self._names.learn(message)
         shown: Json = {
             "error": error,
             "result": result,
-            "frames": self._channel.frames[before:],
+            "frames": [_show_frame(taken.action, message) for taken in new for message in taken.messages],
             "runs": [_show_run(run) for run in self._runs],
             "heard": self._heard,
         }
@@ -165,7 +108,7 @@ class AgentPlayer:
         return concealed
 
     async def _deliver(self, message: Json) -> None:
-        self._channel.bring(message_from_json(message))
+        self._channel.deliver(message_from_json(message))
 
     async def _create(self, inputEventId: str, runId: str, invocationId: str, adopted: bool = False) -> None:  # noqa: N803 - as in the script
         place = len(self._runs)
@@ -223,6 +166,17 @@ async def _stream(chunks: list[Json]) -> AsyncIterator[Any]:
 async def _settle() -> None:
     for _ in range(_TURNS):
         await asyncio.sleep(0)
+
+
+def _show_frame(action: MessageAction, message: OutboundMessage) -> Json:
+    shown: Json = {
+        "kind": _KINDS[action],
+        "name": message.name,
+        "data": message.data,
+        "extras": message.extras,
+        "serial": message.serial,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
 
 
 def _show_run(run: AnyRun) -> Json:

@@ -1,7 +1,7 @@
 """Plays scripts to client sessions of ours."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
@@ -17,7 +17,6 @@ from ably_ai_transport import (
     ClientRun,
     ClientSession,
     CodecMessage,
-    OutboundMessage,
     RunInfo,
     View,
 )
@@ -53,29 +52,10 @@ def said(content: Json) -> VercelInput:
     )
 
 
-class Channel(ScriptedChannel):
-    """A channel that keeps what it has taken only.
-
-    Attributes:
-        refusals: How many of the next messages it refuses.
-    """
-
-    refusals = 0
-
-    def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
-        if not self.refusals:
-            return super().publish(messages)
-        self.refusals -= 1
-        self.answers.appendleft(AITransportError("refused", 50000, 500))
-        refused = super().publish(messages)
-        self.published.pop()
-        return refused
-
-
 class Player:
     """A client session that is taken through a script, step by step."""
 
-    def __init__(self, session: ClientSession[Any, Any, Any, Any], channel: Channel) -> None:
+    def __init__(self, session: ClientSession[Any, Any, Any, Any], channel: ScriptedChannel) -> None:
         self.names = Names(names.EVENT_ID, names.CODEC_MESSAGE_ID)
         self._session = session
         self._channel = channel
@@ -93,7 +73,7 @@ class Player:
     @asynccontextmanager
     async def of(cls, script: Script) -> AsyncGenerator[Self]:
         """Open a session on the channel that a script describes."""
-        channel = Channel("differential", client_id=CLIENT_ID)
+        channel = ScriptedChannel("differential", client_id=CLIENT_ID)
         channel.history_walks.append(script.history)
         session = ClientSession(
             ScriptedSource(channel),
@@ -108,7 +88,7 @@ class Player:
 
     async def take(self, step: Json) -> Json:
         """Take a step; return what there is to see then."""
-        before = len(self._channel.published)
+        before = len(self._channel.taken)
         raw = self.names.reveal(step)
         error: Json | None = None
         result: object = None
@@ -118,14 +98,14 @@ class Player:
             error = {"code": raised.code, "statusCode": raised.status_code}
         for _ in range(_TURNS):
             await asyncio.sleep(0)
-        frames = self._channel.published[before:]
-        for _, frame in frames:
+        frames = [taken.messages for taken in self._channel.taken[before:]]
+        for frame in frames:
             for message in frame:
                 self.names.learn(message)
         shown: Json = {
             "error": error,
             "result": result,
-            "frames": [[frame_to_json(message) for message in frame] for _, frame in frames],
+            "frames": [[frame_to_json(message) for message in frame] for frame in frames],
             "views": [_show_view(view) for view in self._views],
             "sent": [_show_sent(run) for run in self._runs],
             "steers": [await _show_steer(steer) for steer in self._steers],
@@ -154,7 +134,7 @@ class Player:
             self._channel.deliver(message_from_json(message))
 
     async def _refuse(self) -> None:
-        self._channel.refusals += 1
+        self._channel.answers.append(AITransportError("refused", 50000, 500))
 
     async def _send(self, view: int, said: Json, options: Json | None = None) -> None:
         self._runs.append(await self._views[view].send(_said(said), **_snake(options or {})))

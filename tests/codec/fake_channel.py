@@ -1,21 +1,22 @@
-"""A channel in memory: accepts, refuses or loses what is written, answers when told to, and is read back.
+"""A writer with a script: accepts, refuses or loses what is written, acks when told to, and is read back.
 
-It applies what it accepts at once, as Ably does: an append joins the message's text, its extras replace the
-message's, each change makes a version. Followers see the changes live from where they join, first a whole
-message and then what is added to it; history has the latest version of each message.
+What it accepts goes into the log of a channel in memory at once. Followers are played afterwards, from any
+place in the log; the channels of :class:`~ably_ai_transport.testing.MemoryHub` cannot lose an ack, ack within
+the call, or tell what a follower would have received who joined earlier.
 """
 
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, ParamSpec, TypeVar, cast
+from typing import Literal, NamedTuple, ParamSpec, TypeVar, cast
 
 import anyio
 
 from ably_ai_transport.codec.contract import Payload, StreamState
 from ably_ai_transport.codec.decoder import DecoderCore
-from ably_ai_transport.wire import AITransportError, InboundMessage, MessageAction, OutboundMessage
+from ably_ai_transport.testing.memory.log import ChannelLog, Publisher, Serials
+from ably_ai_transport.wire import AITransportError, InboundMessage, OutboundMessage
 from ably_ai_transport.wire.messages import Headers
 
 P = ParamSpec("P")
@@ -24,6 +25,7 @@ Outcome = Literal["ok", "refuse", "lose"]
 """``lose``: the channel takes the message in, and its answer says that it did not."""
 OK: Outcome = "ok"
 Event = tuple[str, str]
+_PUBLISHER = Publisher(client_id=None, connection_id="connection")
 
 
 def _script(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -49,40 +51,16 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@dataclass
-class Stored:
-    """A message as the channel has it."""
+class Frame(NamedTuple):
+    """One change that the channel took.
 
-    serial: str
-    name: str | None
-    data: object
-    extras: dict[str, object]
-    version: str
+    Attributes:
+        change: What a follower receives that has the message's text.
+        whole: What any other follower receives.
+    """
 
-
-@dataclass
-class Frame:
-    """One accepted change, with the message as it was after it."""
-
-    action: MessageAction
-    serial: str
-    version: str
-    name: str | None
-    data: object
-    extras: dict[str, object]
-    whole: object
-
-    def as_change(self) -> InboundMessage:
-        return InboundMessage(
-            self.action, self.name, self.data, self.serial, self.version, extras=self.extras
-        )
-
-    def as_whole(self) -> InboundMessage:
-        if self.action is MessageAction.CREATE:
-            return self.as_change()
-        return InboundMessage(
-            MessageAction.UPDATE, self.name, self.whole, self.serial, self.version, extras=self.extras
-        )
+    change: InboundMessage
+    whole: InboundMessage
 
 
 @dataclass
@@ -103,8 +81,6 @@ class FakeChannel:
     manual: bool = False
     merciful: bool = False
     sent: list[tuple[str, OutboundMessage]] = field(default_factory=list[tuple[str, OutboundMessage]])
-    frames: list[Frame] = field(default_factory=list[Frame])
-    messages: dict[str, Stored] = field(default_factory=dict[str, Stored])
     unanswered: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     futures: list[asyncio.Future[object]] = field(default_factory=list[asyncio.Future[object]])
 
@@ -113,29 +89,23 @@ class FakeChannel:
         self._updates = _script(self.update_outcomes)
         self._publishes = _script(self.publish_outcomes)
         self._failed_updates: set[str] = set()
-        self._clock = 0
+        self._log = ChannelLog(Serials())
+        self._changes: list[InboundMessage] = []
+        self._wholes: list[InboundMessage] = []
+        self._log.attach(self._changes.append)
+        self._newcomer = self._log.attach(self._wholes.append)
 
     def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
         outcome = next(self._publishes)
-        serials: list[str | None] = []
-        for message in messages:
-            self.sent.append(("publish", message))
-            if outcome != "refuse":
-                serial = self._tick()
-                stored = Stored(serial, message.name, message.data, message.extras, serial)
-                self.messages[serial] = stored
-                self._record(MessageAction.CREATE, stored, message.data)
-                serials.append(serial)
+        self.sent.extend(("publish", message) for message in messages)
+        serials = [] if outcome == "refuse" else self._taken(self._log.publish(messages, _PUBLISHER))
         return self._reply(outcome, serials)
 
     def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         outcome = next(self._appends)
         self.sent.append(("append", message))
-        if outcome != "refuse":
-            stored = self._stored(message)
-            stored.data = f"{stored.data}{message.data}"
-            self._change(MessageAction.APPEND, stored, message)
-        return self._reply(outcome, self._latest(), message.data)
+        version = None if outcome == "refuse" else self._taken(self._log.append(message, _PUBLISHER))
+        return self._reply(outcome, version, message.data)
 
     def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         outcome = next(self._updates)
@@ -143,11 +113,8 @@ class FakeChannel:
             outcome = OK
         (self._failed_updates.discard if outcome == "ok" else self._failed_updates.add)(message.serial or "")
         self.sent.append(("update", message))
-        if outcome != "refuse":
-            stored = self._stored(message)
-            stored.data = message.data
-            self._change(MessageAction.UPDATE, stored, message)
-        return self._reply(outcome, self._latest())
+        version = None if outcome == "refuse" else self._taken(self._log.update(message, _PUBLISHER))
+        return self._reply(outcome, version)
 
     def answer(self, count: int | None = None) -> None:
         """Answer the oldest unanswered writes: all of them, or so many."""
@@ -161,41 +128,38 @@ class FakeChannel:
         return [message.data for kind, message in self.sent if kind == operation]
 
     @property
+    def frames(self) -> list[Frame]:
+        """The changes, oldest first."""
+        return [Frame(*pair) for pair in zip(self._changes, self._wholes, strict=True)]
+
+    @property
+    def messages(self) -> dict[str | None, InboundMessage]:
+        """The latest version of each message by serial, oldest first; ephemeral ones too."""
+        return {message.serial: message for message in self._wholes}
+
+    @property
     def history(self) -> list[InboundMessage]:
         """The latest version of each message, oldest first."""
-        latest = {frame.serial: frame.as_whole() for frame in self.frames}
-        return [latest[serial] for serial in self.messages]
+        return self._log.all()
+
+    def history_at(self, count: int) -> list[InboundMessage]:
+        """The history as it was after so many changes."""
+        kept = {message.serial for message in self._log.all()}
+        latest = {message.serial: message for message in self._wholes[:count]}
+        return [message for serial, message in latest.items() if serial in kept]
 
     def seen_from(self, start: int) -> list[InboundMessage]:
         """What a follower sees that joins after so many changes."""
-        seen: set[str] = set()
+        seen: set[str | None] = set()
         deliveries: list[InboundMessage] = []
-        for frame in self.frames[start:]:
-            known = frame.serial in seen
-            seen.add(frame.serial)
-            deliveries.append(frame.as_change() if known else frame.as_whole())
+        for change, whole in self.frames[start:]:
+            deliveries.append(change if change.serial in seen else whole)
+            seen.add(change.serial)
         return deliveries
 
-    def _tick(self) -> str:
-        self._clock += 1
-        return f"{self._clock:06}"
-
-    def _latest(self) -> str | None:
-        return f"{self._clock:06}"
-
-    def _stored(self, message: OutboundMessage) -> Stored:
-        assert message.serial is not None
-        return self.messages[message.serial]
-
-    def _change(self, action: MessageAction, stored: Stored, message: OutboundMessage) -> None:
-        stored.extras = message.extras
-        stored.version = self._tick()
-        self._record(action, stored, message.data)
-
-    def _record(self, action: MessageAction, stored: Stored, data: object) -> None:
-        self.frames.append(
-            Frame(action, stored.serial, stored.version, stored.name, data, stored.extras, stored.data)
-        )
+    def _taken(self, result: R) -> R:
+        self._log.move_to_head(self._newcomer)
+        return result
 
     def _reply(self, outcome: Outcome, result: R, what: object = None) -> asyncio.Future[R]:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()

@@ -98,7 +98,8 @@ async def test_some_events_are_ephemeral() -> None:
 
     channel = await publish(codec, {"type": "ping", "now": True}, {"type": "ping", "now": False})
 
-    assert [m.extras.get("ephemeral") for m in channel.messages.values()] == [True, None]
+    assert [m.extras.get("ephemeral") for _, m in channel.sent] == [True, None]
+    assert [m.codec_headers["now"] for m in channel.history] == ["false"]
 
 
 async def test_hatches_of_an_event() -> None:

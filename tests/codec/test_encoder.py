@@ -10,6 +10,7 @@ from ably_ai_transport.codec.contract import EncoderOptions, Payload, WriteOptio
 from ably_ai_transport.codec.encoder import EncoderCore
 from ably_ai_transport.wire import AITransportError, ErrorCode, OutboundMessage
 from tests.codec.fake_channel import FakeChannel, Reader, timed
+from tests.support.scripted_channel import ScriptedChannel
 
 DEFAULTS = {"role": "assistant", "codec-message-id": "m1", "run-id": "r1"}
 TEXT = {"kind": "text", "id": "t1"}
@@ -44,12 +45,13 @@ async def test_a_streamed_answer_is_written_as_javascript_writes_it() -> None:
     streaming = f'{tier},"stream":"true","status":"streaming",{text}'
     complete = f'{tier},"stream":"true","status":"complete",{text}'
     extras = '"extras":{"ai":{"transport":{'
+    _, serial = channel.messages
     assert [(kind, wire(message)) for kind, message in channel.sent] == [
         ("publish", f'{{"name":"ai-output","data":"",{extras}{discrete}'),
         ("publish", f'{{"name":"ai-output","data":"",{extras}{streaming}'),
-        ("append", f'{{"serial":"000002","data":"Hel",{extras}{streaming}'),
-        ("append", f'{{"serial":"000002","data":"lo",{extras}{streaming}'),
-        ("append", f'{{"serial":"000002","data":"",{extras}{complete}'),
+        ("append", f'{{"serial":"{serial}","data":"Hel",{extras}{streaming}'),
+        ("append", f'{{"serial":"{serial}","data":"lo",{extras}{streaming}'),
+        ("append", f'{{"serial":"{serial}","data":"",{extras}{complete}'),
     ]
 
 
@@ -90,7 +92,8 @@ async def test_a_batch_is_one_publish_of_marked_parts() -> None:
     encoder = EncoderCore(channel)
     payloads = [Payload("ai-input", "a"), Payload("ai-input", {"url": "b"}, {"kind": "file"})]
     serials = await encoder.publish_discrete_batch(payloads, WriteOptions(message_id="m9"))
-    assert serials == ["000001", "000002"]
+    assert len(serials) == 2
+    assert serials == list(channel.messages)
     assert len(channel.futures) == 1
     transport = '{"transport":{"codec-message-id":"m9","stream":"false","discrete":"true"}'
     assert [wire(m) for _, m in channel.sent] == [
@@ -195,13 +198,12 @@ async def test_an_open_stream_cannot_be_started_again() -> None:
     assert caught.value.code == ErrorCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("serial", [None, ""])
 @timed
-async def test_a_start_without_a_serial_is_an_error_and_no_stream() -> None:
-    class Mute(FakeChannel):
-        def _tick(self) -> str:
-            return ""
-
-    encoder = EncoderCore(Mute())
+async def test_a_start_without_a_serial_is_an_error_and_no_stream(serial: str | None) -> None:
+    channel = ScriptedChannel()
+    channel.answers.append([serial])
+    encoder = EncoderCore(channel)
     with pytest.raises(AITransportError, match="no serial returned for stream 't1'") as caught:
         await encoder.start_stream("t1", Payload("ai-output"))
     assert caught.value.code == ErrorCode.INTERNAL_ERROR

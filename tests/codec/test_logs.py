@@ -19,7 +19,8 @@ def field(record: logging.LogRecord, key: str) -> object:
 @timed
 async def test_a_repair_is_told_with_its_run_step_and_serial(caplog: pytest.LogCaptureFixture) -> None:
     headers = {"run-id": "r1", "step-id": "s1"}
-    encoder = EncoderCore(FakeChannel(outcomes=["refuse"]), EncoderOptions(headers=headers))
+    channel = FakeChannel(outcomes=["refuse"])
+    encoder = EncoderCore(channel, EncoderOptions(headers=headers))
     with caplog.at_level(logging.DEBUG, ROOM):
         await encoder.start_stream("t1", Payload("ai-output"))
         await encoder.append_stream("t1", "secret text")
@@ -36,7 +37,7 @@ async def test_a_repair_is_told_with_its_run_step_and_serial(caplog: pytest.LogC
         assert (field(record, "run"), field(record, "step"), field(record, "serial")) == (
             "r1",
             "s1",
-            "000001",
+            channel.history[0].serial,
         )
     assert {record.levelname for record in caplog.records} == {"DEBUG"}
     [closed] = [record for record in caplog.records if record.getMessage().startswith("encoder closed")]

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from ably_ai_transport.channel.contract import (
     Channel,
@@ -38,12 +39,28 @@ class _Page:
         return _Page(self._messages, self._end, self._limit) if self.has_next else None
 
 
+class Taken(NamedTuple):
+    """A publish that the channel did not refuse.
+
+    Attributes:
+        action: What it does.
+        messages: Its messages.
+        serials: Their serials in the ack.
+    """
+
+    action: MessageAction
+    messages: tuple[OutboundMessage, ...]
+    serials: Sequence[str | None]
+
+
 class ScriptedChannel(Channel):
     """A channel in memory: a test delivers messages to it, sets its history and answers what is published.
 
     Attributes:
         published: What was published, in order, with what it does.
-        answers: Answers to what is published next; serials are made up where there are none.
+        taken: The same without what was refused.
+        answers: Answers to what is published next. Without one, serials are made up; they sort after what
+            was delivered.
         history_walks: What the next walks through history bring, newest first; nothing where there is none.
         detached: Whether it has been detached.
         released: Whether it has been released.
@@ -51,6 +68,7 @@ class ScriptedChannel(Channel):
 
     def __init__(self, name: str = "channel", client_id: str | None = None) -> None:
         self.published: list[tuple[MessageAction, tuple[OutboundMessage, ...]]] = []
+        self.taken: list[Taken] = []
         self.answers: deque[Sequence[str | None] | AITransportError] = deque()
         self.history_walks: deque[Sequence[InboundMessage]] = deque()
         self.detached = False
@@ -62,6 +80,10 @@ class ScriptedChannel(Channel):
         self._listeners: list[MessageListener] = []
         self._state_listeners: list[StateListener] = []
         self._minted = 0
+        self._newest = ""
+        self._echoed = 0
+        self._stored: dict[str | None, InboundMessage] = {}
+        self._echo_time = 0
 
     @property
     def name(self) -> str:
@@ -119,10 +141,16 @@ class ScriptedChannel(Channel):
         self.released = True
 
     def deliver(self, *messages: InboundMessage) -> None:
-        """Deliver messages to whoever has subscribed."""
+        """Deliver messages of others to all listeners."""
         for message in messages:
-            for listener in tuple(self._listeners):
-                listener(message)
+            self._newest = message.serial or self._newest
+            self._emit(message)
+
+    def echo(self) -> None:
+        """Deliver what was taken since the last echo to all listeners, as its publisher receives it."""
+        new, self._echoed = self.taken[self._echoed :], len(self.taken)
+        for message in [echo for taken in new for echo in self._echoes_of(taken)]:
+            self._emit(message)
 
     def set_state(
         self, state: ChannelState, *, resumed: bool = False, reason: AITransportError | None = None
@@ -133,9 +161,24 @@ class ScriptedChannel(Channel):
         for listener in tuple(self._state_listeners):
             listener(change)
 
+    def _emit(self, message: InboundMessage) -> None:
+        for listener in tuple(self._listeners):
+            listener(message)
+
+    def _echoes_of(self, taken: Taken) -> Iterator[InboundMessage]:
+        for message, version in zip(taken.messages, taken.serials, strict=True):
+            self._echo_time += 1
+            new = InboundMessage(
+                name=message.name, serial=version, timestamp=self._echo_time, client_id=self._client_id
+            )
+            first = self._stored.setdefault(message.serial or version, new)
+            yield replace(
+                first, action=taken.action, version=version, data=message.data, extras=message.extras
+            )
+
     def _mint(self) -> str:
         self._minted += 1
-        return f"{self._minted:014d}-000@scripted00:000"
+        return f"{self._newest}~{self._minted:06}"
 
     def _answer(
         self,
@@ -151,6 +194,7 @@ class ScriptedChannel(Channel):
             future.set_exception(answer)
             future.exception()  # a refusal that nobody awaits makes no noise
         else:
+            self.taken.append(Taken(action, messages, answer))
             future.set_result(result(answer))
         return future
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
 TEST_SERVER = "async def test_server(ably_server): ...\n"
 TEST_MEMORY = "def test_memory(memory_hub):\n    assert memory_hub.messages('c') == []\n"
@@ -45,6 +46,20 @@ def test_the_plugin_needs_no_line_in_a_conftest(tmp_path: Path) -> None:
 def test_a_conftest_may_still_name_it(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["ably_ai_transport.testing.plugin"]\n')
     (tmp_path / "test_it.py").write_text(TEST_MEMORY, encoding="utf-8")
+    assert "1 passed" in run_pytest(tmp_path)
+
+
+def test_a_run_that_does_not_use_it_does_not_import_the_library(tmp_path: Path) -> None:
+    test = """
+    import sys
+
+    def test_memory_comes_when_it_is_used(request):
+        assert request.config.pluginmanager.has_plugin("ably_ai_transport.testing.plugin")
+        assert "ably_ai_transport" not in sys.modules
+        request.getfixturevalue("memory_hub")
+        assert "ably_ai_transport" in sys.modules
+    """
+    (tmp_path / "test_it.py").write_text(dedent(test), encoding="utf-8")
     assert "1 passed" in run_pytest(tmp_path)
 
 

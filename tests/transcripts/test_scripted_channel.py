@@ -1,5 +1,7 @@
 """The channel that tests script keeps the contract that sessions rely on."""
 
+from dataclasses import replace
+
 import pytest
 
 from ably_ai_transport.channel.contract import ChannelState, ChannelStateChange
@@ -83,3 +85,37 @@ async def test_pages_through_its_history() -> None:
     assert pages == [messages[:2], messages[2:4], messages[4:]]
     assert await page.next() is None
     assert list((await channel.history()).items) == []
+
+
+async def test_serials_that_it_makes_up_come_after_what_was_delivered() -> None:
+    channel = ScriptedChannel()
+    channel.deliver(InboundMessage(serial="0042"))
+
+    (serial,) = await channel.publish([OutboundMessage("a")])
+
+    assert serial is not None
+    assert "0042" < serial < "0043"
+
+
+async def test_echoes_once_what_it_did_not_refuse() -> None:
+    channel = ScriptedChannel(client_id="agent")
+    heard: list[InboundMessage] = []
+    channel.subscribe(heard.append)
+
+    (serial,) = await channel.publish([OutboundMessage("a", "x", {"k": 1})])
+    version = await channel.append(OutboundMessage(data="y", serial=serial))
+    channel.answers.append(AITransportError("no", 40160))
+    with pytest.raises(AITransportError):
+        await channel.publish([OutboundMessage("b")])
+    channel.echo()
+    channel.echo()
+
+    assert [(taken.action, taken.serials) for taken in channel.taken] == [
+        (MessageAction.CREATE, [serial]),
+        (MessageAction.APPEND, [version]),
+    ]
+    first = InboundMessage(
+        MessageAction.CREATE, "a", "x", serial, serial, timestamp=1, client_id="agent", extras={"k": 1}
+    )
+    second = replace(first, action=MessageAction.APPEND, data="y", version=version, extras={})
+    assert [repr(message) for message in heard] == [repr(first), repr(second)]

@@ -133,8 +133,8 @@ async def test_a_start_without_id_takes_the_encoders() -> None:
 async def test_transient_data_stays_out_of_history() -> None:
     channel = await publish([chunk(type="data-x", data=1, transient=True), chunk(type="data-x", data=1)])
 
-    extras = [channel.messages[serial].extras for serial in channel.messages]
-    assert [item.get("ephemeral") for item in extras] == [True, None]
+    assert [message.extras.get("ephemeral") for _, message in channel.sent] == [True, None]
+    assert [message.serial for message in channel.history] == list(channel.messages)[1:]
 
 
 async def test_an_unknown_finish_reason_reads_as_stop() -> None:

@@ -91,7 +91,9 @@ async def test_live_alone_shows_no_content_outside_a_step(start: int) -> None:
 async def test_what_is_made_up_looks_like_the_real_thing() -> None:
     channel = await published()
     at_text = next(
-        i for i, frame in enumerate(channel.frames) if frame.name == "ai-output" and frame.data == "It "
+        i
+        for i, frame in enumerate(channel.frames)
+        if frame.change.name == "ai-output" and frame.change.data == "It "
     )
 
     outputs = Follower().read(channel.seen_from(at_text)).outputs
