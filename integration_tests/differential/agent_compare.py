@@ -33,6 +33,8 @@ def unexplained(
             _drop_kept_stamps(here, there)
         run_ids = [run["runId"] for run in there["runs"]]
         if len(set(run_ids)) < len(run_ids):
+            if _is_cancelled_on_each_handle(step, here, there):
+                return
             _drop_owners(here, there)
         for shown in (here, there):
             for run in shown["runs"]:
@@ -51,6 +53,14 @@ def _is_started_though_cancelled(step: Json, ours: Json, theirs: Json) -> bool:
 def _is_cancelled_early(step: Json, ours: Json, theirs: Json) -> bool:
     """A cancel that came before there was a run to cancel is honoured here when the run starts."""
     return step["op"] == "start" and any(
+        here["aborted"] and not there["aborted"]
+        for here, there in zip(ours["runs"], theirs["runs"], strict=True)
+    )
+
+
+def _is_cancelled_on_each_handle(step: Json, ours: Json, theirs: Json) -> bool:
+    """A cancel reaches each handle on a run here, and only the newest one in the npm package."""
+    return step["op"] == "deliver" and any(
         here["aborted"] and not there["aborted"]
         for here, there in zip(ours["runs"], theirs["runs"], strict=True)
     )

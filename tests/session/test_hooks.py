@@ -69,3 +69,19 @@ async def test_cancelling_twice_is_cancelling_once(hub: MemoryHub) -> None:
         assert await asked.ended == "cancelled"
         assert [info.status for info in alice.view.runs()] == ["cancelled"]
         assert texts(alice.view.messages) == ["hi"]
+
+
+async def test_a_cancel_reaches_each_handle_on_a_run(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        asked = await alice.view.send(said("hi"))
+        first = session.create_run(asked.to_invocation())
+        await first.start()
+        second = session.adopt_run(asked.to_invocation(), run_id=first.run_id, invocation_id="second")
+        await second.load()
+        third = session.adopt_run(asked.to_invocation(), run_id=first.run_id, invocation_id="third")
+        await third.load()
+        await third.suspend()
+        await asked.cancel()
+        await hub.settle()
+        assert first.abort_signal.aborted
+        assert second.abort_signal.aborted
