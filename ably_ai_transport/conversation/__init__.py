@@ -1,6 +1,6 @@
 """The conversation: a tree of inputs and runs built from channel messages, and windows on its branches."""
 
-from ably_ai_transport.conversation.branches import Branches, BranchHandle, Navigable
+from ably_ai_transport.conversation.branches import Branches, BranchHandle, Move, Navigable
 from ably_ai_transport.conversation.folding import Delivery
 from ably_ai_transport.conversation.lifecycle import TERMINAL, RunStatus, StepInfo
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
@@ -23,6 +23,7 @@ __all__ = [
     "ConversationNode",
     "Delivery",
     "InputNode",
+    "Move",
     "Navigable",
     "OutputFolded",
     "Pinned",

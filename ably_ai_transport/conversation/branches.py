@@ -17,12 +17,16 @@ MessagesOf: TypeAlias = Callable[[ConversationNode[ProjT]], Sequence[CodecMessag
 """Reads the messages of a node."""
 
 
+Move: TypeAlias = Literal["chosen", "expected"]
+"""Another branch is shown from now on, or as soon as its run starts."""
+
+
 class Branches(Protocol[ProjT, MsgT]):
     """Chooses the branch that a view shows."""
 
     @property
-    def moved(self) -> Listeners[None]:
-        """Called when another branch is chosen."""
+    def moved(self) -> Listeners[Move]:
+        """Called when another branch is chosen or expected."""
         ...
 
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
@@ -121,7 +125,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
     """
 
     def __init__(self, tree: Tree[InT, OutT, ProjT, MsgT]) -> None:
-        self.moved = Listeners[None]()
+        self.moved = Listeners[Move]()
         self._tree = tree
         self._index = tree.index
         self._edits: dict[str, _Selection] = {}
@@ -230,7 +234,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             return False
         member = point.members[max(0, min(index, len(point.members) - 1))]
         point.selections[point.group] = _Selection("user", member.key)
-        self.moved.emit(None)
+        self.moved.emit("chosen")
         return True
 
     def follow_edit(self, codec_message_id: str) -> None:
@@ -240,7 +244,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
             codec_message_id: The new input.
         """
         self._edits[self._index.group_root(codec_message_id)] = _Selection("auto", codec_message_id)
-        self.moved.emit(None)
+        self.moved.emit("chosen")
 
     def follow_regeneration(self, codec_message_id: str) -> bool:
         """Show the new reply of a regeneration as soon as it starts.
@@ -260,7 +264,7 @@ class Navigable(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._inner[codec_message_id] = _Selection("pending")
         self.on_structure_changed(())
-        self.moved.emit(None)
+        self.moved.emit("expected")
         return True
 
     def _chosen_of(self, root: str, group: Sequence[ConversationNode[ProjT]]) -> str:

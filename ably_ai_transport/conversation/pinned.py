@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation.branches import MessagesOf
+from ably_ai_transport.conversation.branches import MessagesOf, Move
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
 from ably_ai_transport.wire.listeners import Listeners
@@ -27,7 +27,7 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
     def __init__(
         self, tree: Tree[InT, OutT, ProjT, MsgT], is_unanswered: Callable[[str], bool] = lambda _: False
     ) -> None:
-        self.moved = Listeners[None]()
+        self.moved = Listeners[Move]()
         self._tree = tree
         self._is_unanswered = is_unanswered
         self._run_id: str | None = None
@@ -45,7 +45,7 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         self._run_id = run_id
         self._anchor = anchor
         self._regenerates = regenerates
-        self.moved.emit(None)
+        self.moved.emit("chosen")
 
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
         """List the nodes of the branch, from its root."""

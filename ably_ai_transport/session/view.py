@@ -9,6 +9,7 @@ import anyio
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import (
     Branches,
+    Move,
     OutputFolded,
     RunInfo,
     TreeUpdated,
@@ -300,10 +301,15 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         if isinstance(message, InboundMessage):
             self._raw.emit(message)
 
-    def _on_branches_moved(self, _: None) -> None:
-        if not self.closed:
+    def _on_branches_moved(self, move: Move) -> None:
+        if self.closed:
+            return
+        if move == "chosen":
+            self._window.recompute()
+        else:
+            # A run that was announced on the branch is still followed.
             self._window.recompute_if_changed()
-            self._notify()
+        self._notify()
 
     def _notify(self) -> None:
         if self._quiet or self._closed.is_set():

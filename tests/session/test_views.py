@@ -6,7 +6,7 @@ from ably_ai_transport_vercel import UIAgentSession, UIClientSession
 
 from ably_ai_transport import AITransportError
 from ably_ai_transport.testing import MemoryHub
-from tests.session.stage import agent, answer, client, reply, said, stream, texts
+from tests.session.stage import NAME, agent, answer, client, reply, said, stream, texts
 
 
 @pytest.fixture
@@ -188,3 +188,36 @@ async def test_steering(hub: MemoryHub) -> None:
         assert (outcome.consumed, outcome.run_terminal_reason) == (True, "complete")
         assert passes == [["hi"], ["hi", "pass 1", "shorter"]]
         assert texts(alice.view.messages) == ["hi", "pass 1", "shorter", "pass 2"]
+
+
+async def test_editing_and_regenerating_take_the_role_and_the_run_that_is_superseded(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        await turns(hub, alice, session, 1)
+        question, answer_id = (message.codec_message_id for message in alice.view.messages)
+        run_id = alice.view.runs()[0].run_id
+        await alice.view.regenerate(answer_id, role="assistant", supersedes=run_id)
+        await alice.view.edit(question, said("better"), supersedes=run_id)
+        await hub.settle()
+        sent = [m.transport_headers for m in hub.messages(NAME) if m.name == "ai-input"][-2:]
+        assert [(headers["role"], headers["supersedes"]) for headers in sent] == [
+            ("assistant", run_id),
+            ("user", run_id),
+        ]
+
+
+async def test_a_view_that_moved_to_another_branch_hears_nothing_more_of_the_old_one(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        await turns(hub, alice, session, 1)
+        question = alice.view.messages[0].codec_message_id
+        edit = await alice.view.edit(question, said("better"))
+        heard: list[str] = []
+        alice.view.on_run(lambda event: heard.append(event.type))
+        run = session.create_run(edit.to_invocation())
+        await run.start()
+        await hub.settle()
+        assert heard == ["start"]
+        alice.view.branch_selection(edit.input_codec_message_id).select(0)
+        await run.end()
+        await hub.settle()
+        assert heard == ["start"]
+        assert await edit.ended == "complete"

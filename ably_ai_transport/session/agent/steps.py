@@ -131,6 +131,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             self.cancelled = True
             steps.core.tasks.finish_later(self._abandon(pipe))
             raise
+        # Kept for a rewrite of the attempt, until it ends: joined, since a reply has thousands of deltas.
+        message.outputs[:] = steps.core.codec.compact_outputs(message.outputs)
         self.failed = self.failed or result.reason == "error"
         self.cancelled = self.cancelled or result.reason == "cancelled"
         steps.note_result(result, report=report)

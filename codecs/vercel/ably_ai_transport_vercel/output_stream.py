@@ -19,7 +19,7 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
     """The live chunks of the run that an input of this client started.
 
     It ends with the first ``finish``, ``error`` or ``abort``, even if the run is only suspended, or with the
-    run. An error that the session reports meanwhile is raised.
+    run. An error that the session reports meanwhile, or that :meth:`error` is given, is raised.
 
     Attributes:
         closed: Whether no more chunks will arrive. Chunks that wait are still read.
@@ -28,11 +28,11 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
     def __init__(self, session: UIClientSession, run: UIClientRun) -> None:
         self.closed = False
         self._run = run
-        self._chunks: asyncio.Queue[UIMessageChunk | AITransportError | None] = asyncio.Queue()
+        self._chunks: asyncio.Queue[UIMessageChunk | Exception | None] = asyncio.Queue()
         self._offs = [
             session.tree.on_output(self._take),
             session.tree.on_run(self._take_run),
-            session.on_error(self._fail),
+            session.on_error(self.error),
         ]
 
     def close(self) -> None:
@@ -43,6 +43,25 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
             for off in self._offs:
                 off()
 
+    def error(self, error: Exception) -> None:
+        """Fail the stream: its reader gets the chunks so far, and then the error.
+
+        For a request to the agent that failed: nobody will answer the run then. A stream that is closed stays
+        as it is.
+
+        Args:
+            error: The error to raise.
+
+        Example:
+            >>> try:  # doctest: +SKIP
+            ...     (await http.post("/api/chat", json=run.to_invocation().to_json())).raise_for_status()
+            ... except httpx.HTTPError as error:
+            ...     chunks.error(error)
+        """
+        if not self.closed:
+            self._chunks.put_nowait(error)
+            self.close()
+
     def __aiter__(self) -> Self:
         return self
 
@@ -50,7 +69,7 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
         chunk = None if self.closed and self._chunks.empty() else await self._chunks.get()
         if chunk is None:
             raise StopAsyncIteration
-        if isinstance(chunk, AITransportError):
+        if isinstance(chunk, Exception):
             raise chunk
         return chunk
 
@@ -69,7 +88,7 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
             if self.closed:
                 return
             if self._chunks.qsize() >= KEPT:
-                self._fail(
+                self.error(
                     AITransportError(
                         f"unable to continue stream; {KEPT} chunks wait for its reader",
                         ErrorCode.STREAM_ERROR,
@@ -82,11 +101,6 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
 
     def _take_run(self, event: RunLifecycleEvent) -> None:
         if isinstance(event, RunEnd) and event.run_id == self._run.run_id:
-            self.close()
-
-    def _fail(self, error: AITransportError) -> None:
-        if not self.closed:
-            self._chunks.put_nowait(error)
             self.close()
 
 

@@ -65,3 +65,19 @@ async def test_closing_ends_the_stream(hub: MemoryHub) -> None:
         chunks.close()
         chunks.close()
         assert [chunk async for chunk in chunks] == []
+
+
+async def test_a_request_that_failed_fails_the_stream_after_the_chunks_so_far(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        run = await alice.view.send(said("hi"))
+        chunks = create_run_output_stream(alice, run)
+        async with session.create_run(run.to_invocation()) as work:
+            await work.pipe(stream(reply("half")[:2]))
+            await hub.settle()
+            chunks.error(ConnectionError("502 Bad Gateway"))
+            chunks.error(ConnectionError("too late"))
+        assert [(await anext(chunks))["type"] for _ in range(2)] == ["start", "start-step"]
+        with pytest.raises(ConnectionError, match="502"):
+            await anext(chunks)
+        with pytest.raises(StopAsyncIteration):
+            await anext(chunks)
