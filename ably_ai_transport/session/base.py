@@ -59,7 +59,6 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         session_name: The conversation, which is the name of its channel.
         codec: The vocabulary of the conversation.
         options: As the caller gave them.
-        coalesce: Whether echoes of tokens may be applied together while nobody watches closely.
         on_continuity_lost: Called when messages may have been missed.
 
     Raises:
@@ -73,7 +72,6 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
         *,
-        coalesce: bool,
         on_continuity_lost: Callable[[ChannelStateChange], None],
     ) -> None:
         _check(codec, options)
@@ -92,7 +90,6 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             codec,
             page_size=options.get("history_page_size", HISTORY_PAGE_SIZE),
             reorder_window_ms=options.get("reorder_window_ms", REORDER_WINDOW_MS),
-            coalesce=coalesce,
             report=self.report,
             log=self.log,
         )
@@ -210,15 +207,12 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
         session_name: str,
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
-        *,
-        coalesce: bool,
     ) -> None:
         self._core = SessionCore(
             client,
             session_name,
             codec,
             options,
-            coalesce=coalesce,
             on_continuity_lost=self._on_continuity_lost,
         )
         self._tree = SessionTree(

@@ -1,7 +1,8 @@
 """The conversation of one session: one door for live messages and for history."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -70,8 +71,6 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         codec: The codec.
         page_size: Messages a page of history.
         reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
-        coalesce: Whether echoes of one stream's tokens are applied together, up to a tenth of a second later,
-            as long as nobody watches closely.
         report: Called with what could not be processed, and with what a subscriber raised.
         log: Gets debug records.
     """
@@ -83,7 +82,6 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         *,
         page_size: int,
         reorder_window_ms: int,
-        coalesce: bool,
         report: Callable[[AITransportError], None],
         log: SessionLog,
     ) -> None:
@@ -96,7 +94,9 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self._subscribers = {
             kind: Listeners[Change[InT, OutT]](self._on_listener_exception, logger=LOGGER) for kind in KINDS
         }
-        self._echoes = _Echoes() if coalesce else None
+        self._echoes = _Echoes()
+        self._pipes = 0
+        self._watched = False
         self._flushing: asyncio.Handle | None = None
         self._news: anyio.Event | None = None
         self._channel = channel
@@ -140,8 +140,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             message: The message. One that cannot be processed is reported, and changes nothing.
             live: Whether the channel delivered it now.
         """
-        if self._echoes is not None:
-            if live and self._hold(self._echoes, message):
+        if self._pipes:
+            if live and not self._watched and self._hold(message):
                 return
             self.flush_echoes()
         self._apply(message, live=live)
@@ -151,13 +151,24 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        if self._echoes is not None and (message := self._echoes.release()) is not None:
+        message = self._echoes.release()
+        if message is not None:
             self._apply(message, live=True)
+
+    @contextmanager
+    def holding_echoes(self) -> Generator[None]:
+        """Apply the echoes of tokens together while a pipe runs; whatever comes later is applied at once."""
+        self._pipes += 1
+        try:
+            yield
+        finally:
+            self._pipes -= 1
+            self.flush_echoes()
 
     def watch_closely(self) -> None:
         """Hold no echoes back from now on: a listener wants each token."""
         self.flush_echoes()
-        self._echoes = None
+        self._watched = True
 
     def publish(
         self,
@@ -241,18 +252,15 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             await self.read_history(lambda: self._gap is None)
 
     def close(self) -> None:
-        """Remove all subscribers; echoes that are held back are dropped."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
-        self._echoes = None
+        """Remove all subscribers."""
         for subscribers in self._subscribers.values():
             subscribers.clear()
+        self.flush_echoes()
 
-    def _hold(self, echoes: "_Echoes", message: InboundMessage) -> bool:
-        if not echoes.hold(message):
+    def _hold(self, message: InboundMessage) -> bool:
+        if not self._echoes.hold(message):
             self.flush_echoes()
-            if not echoes.hold(message):
+            if not self._echoes.hold(message):
                 return False
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_ECHO_SECONDS, self.flush_echoes)
@@ -339,8 +347,8 @@ class _NoPage:
 class _Echoes:
     """Appends to one open stream, joined while they are held back.
 
-    An agent receives the echo of every token that it publishes. As long as no listener wants each of them,
-    they are decoded and folded together.
+    An agent receives the echo of every token that it publishes. While it pipes, and no listener wants each of
+    them, they are decoded and folded together, up to a tenth of a second later.
     """
 
     __slots__ = ("_latest", "_texts")

@@ -89,7 +89,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         window = options.pop("append_window", APPEND_WINDOW)
         check_int("open session", "append_window", window, 1)
         self._limits = WriteLimits(window, options.pop("merge_appends", True))
-        super().__init__(client, session_name, codec, options, coalesce=True)
+        super().__init__(client, session_name, codec, options)
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
         self._early_cancels = EarlyCancels()
         self._interrupted = Listeners[AITransportError](logger=LOGGER)

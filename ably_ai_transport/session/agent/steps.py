@@ -123,7 +123,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         message = _Written[InT, OutT]([])
         pipe = Pipe(partial(self._begin, message), message.outputs)
         try:
-            result = await pipe.run(source, steps.signal, self._write_cancelled)
+            with steps.core.conversation.holding_echoes():
+                result = await pipe.run(source, steps.signal, self._write_cancelled)
             await self._close_gaps()
         except AITransportError as error:
             result = StreamResult("error", error)

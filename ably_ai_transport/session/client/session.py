@@ -57,7 +57,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         codec: Codec[InT, OutT, ProjT, MsgT],
         **options: Unpack[SessionOptions],
     ) -> None:
-        super().__init__(client, session_name, codec, options, coalesce=False)
+        super().__init__(client, session_name, codec, options)
         conversation = self._core.conversation
         self._latches = RunLatches(conversation)
         self._writer = InputWriter(self._core, self._latches)
