@@ -132,8 +132,6 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             self.cancelled = True
             steps.core.tasks.finish_later(self._abandon(pipe))
             raise
-        # Kept for a rewrite of the attempt, until it ends: joined, since a reply has thousands of deltas.
-        message.outputs[:] = steps.core.codec.compact_outputs(message.outputs)
         self.failed = self.failed or result.reason == "error"
         self.cancelled = self.cancelled or result.reason == "cancelled"
         steps.note_result(result, report=report)
@@ -183,6 +181,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
                     await self._steps.writer.end_step(self.attempt, reason)
                 finally:
                     self._move("ended")
+                    # The outputs were kept for a rewrite, which an attempt that has ended never needs.
+                    self._written.clear()
 
     async def _settle_and_tell(self, reason: StepEndReason, settled: Latch[None]) -> None:
         try:
