@@ -32,15 +32,29 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.AS
 
 
 @dataclass(frozen=True, slots=True)
-class RunStart:
-    """An agent started a run."""
+class _RunEvent:
+    """The fields of every event of a run.
 
-    type: ClassVar[Literal["start"]] = "start"
+    Attributes:
+        run_id: The run.
+        client_id: The client whose input the run answers, as the agent wrote it.
+        invocation_id: The invocation under which the agent published.
+        serial: The message's place in the channel's order.
+        timestamp: When the server took it, in milliseconds since 1970.
+    """
+
     run_id: str
     client_id: str = ""
     invocation_id: str = ""
     serial: str | None = None
     timestamp: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart(_RunEvent):
+    """An agent started a run."""
+
+    type: ClassVar[Literal["start"]] = "start"
     parent: str | None = None
     fork_of: str | None = None
     regenerates: str | None = None
@@ -48,39 +62,24 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
-class RunSuspend:
+class RunSuspend(_RunEvent):
     """A run paused until somebody answers it."""
 
     type: ClassVar[Literal["suspend"]] = "suspend"
-    run_id: str
-    client_id: str = ""
-    invocation_id: str = ""
-    serial: str | None = None
-    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RunResume:
+class RunResume(_RunEvent):
     """A later invocation went on with a suspended run."""
 
     type: ClassVar[Literal["resume"]] = "resume"
-    run_id: str
-    client_id: str = ""
-    invocation_id: str = ""
-    serial: str | None = None
-    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(_RunEvent):
     """A run ended, for good."""
 
     type: ClassVar[Literal["end"]] = "end"
-    run_id: str
-    client_id: str = ""
-    invocation_id: str = ""
-    serial: str | None = None
-    timestamp: int | None = None
     reason: RunEndReason = "complete"
     error: AITransportError | None = None
 
@@ -89,10 +88,20 @@ RunLifecycleEvent: TypeAlias = RunStart | RunSuspend | RunResume | RunEnd
 
 
 @dataclass(frozen=True, slots=True)
-class StepStart:
-    """An attempt of a step began. Its own serial is the identity of the attempt."""
+class _StepEvent:
+    """The fields of every event of a step.
 
-    type: ClassVar[Literal["step-start"]] = "step-start"
+    Attributes:
+        run_id: The run.
+        step_id: The step; each attempt of it has the same id.
+        invocation_id: The invocation under which the agent published.
+        run_client_id: The client that began the run, as the agent wrote it.
+        input_client_id: The client whose input the step answers, as the agent wrote it.
+        step_client_id: The client whose input shapes this attempt, as the agent wrote it.
+        serial: The message's place in the channel's order.
+        timestamp: When the server took it, in milliseconds since 1970.
+    """
+
     run_id: str
     step_id: str
     invocation_id: str = ""
@@ -104,19 +113,18 @@ class StepStart:
 
 
 @dataclass(frozen=True, slots=True)
-class StepEnd:
+class StepStart(_StepEvent):
+    """An attempt of a step began. Its own serial is the identity of the attempt."""
+
+    type: ClassVar[Literal["step-start"]] = "step-start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnd(_StepEvent):
     """An attempt of a step ended."""
 
     type: ClassVar[Literal["step-end"]] = "step-end"
-    run_id: str
-    step_id: str
     step_start_serial: str
-    invocation_id: str = ""
-    run_client_id: str = ""
-    input_client_id: str = ""
-    step_client_id: str = ""
-    serial: str | None = None
-    timestamp: int | None = None
     reason: StepEndReason = "complete"
 
 
@@ -213,5 +221,13 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
     start_serial = headers.get(names.STEP_START_SERIAL)
     if message.name == names.STEP_END and start_serial:
         reason = STEP_REASONS.get(headers.get(names.STEP_REASON, "complete"), UNKNOWN_STEP_REASON)
-        return StepEnd(run_id, step_id, start_serial, *scopes, message.serial, message.timestamp, reason)
+        return StepEnd(
+            run_id,
+            step_id,
+            *scopes,
+            message.serial,
+            message.timestamp,
+            step_start_serial=start_serial,
+            reason=reason,
+        )
     return None

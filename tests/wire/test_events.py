@@ -116,7 +116,7 @@ def test_steps_round_trip() -> None:
     )
     scopes = ("i1", "c1", "c2", "c3")
     assert read_step_lifecycle(message("ai-step-end", headers)) == StepEnd(
-        "r1", "x", "s0", *scopes, "s1", 7, "failed"
+        "r1", "x", *scopes, "s1", 7, step_start_serial="s0", reason="failed"
     )
     assert read_step_lifecycle(message("ai-step-start", headers)) == StepStart("r1", "x", *scopes, "s1", 7)
 

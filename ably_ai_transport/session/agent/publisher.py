@@ -258,11 +258,11 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             StepEnd(
                 facts.run_id,
                 attempt.step_id,
-                attempt.start_serial,
                 facts.invocation_id,
                 facts.run_client_id or "",
                 facts.input_client_id or "",
                 attempt.client_id,
+                step_start_serial=attempt.start_serial,
                 reason=reason,
             )
         )
