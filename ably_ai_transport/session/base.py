@@ -37,11 +37,13 @@ class SessionOptions(TypedDict, total=False):
 
     Attributes:
         channel_modes: Channel modes to ask for beyond the default ones.
-        history_page_size: Messages a page of history, 1 to 1000.
-        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
+        history_page_size: Messages a page of history, 1 to 1000; 100 by default.
+        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time; 120,000
+            by default.
         close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
-            seconds.
-        logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra.
+            seconds; 10 by default.
+        logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra;
+            ``ably_ai_transport.session`` by default.
     """
 
     channel_modes: Sequence[str]

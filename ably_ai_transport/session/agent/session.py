@@ -35,12 +35,12 @@ APPEND_WINDOW = 32
 
 
 class AgentSessionOptions(SessionOptions, total=False):
-    """The options of an agent's session.
+    """The options of an agent's session, beyond those of :class:`SessionOptions`.
 
     Attributes:
-        append_window: How many appended tokens may wait for their ack at once.
-        merge_appends: Whether tokens that arrive while the window is full are merged into the next append;
-            otherwise the pipe waits.
+        append_window: How many appended tokens may wait for their ack at once; 32 by default.
+        merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
+            which is the default; otherwise the pipe waits.
     """
 
     append_window: int
@@ -58,16 +58,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             :class:`~ably_ai_transport.channel.ChannelSource`.
         session_name: The conversation, which is the name of its channel.
         codec: The vocabulary of the conversation: an instance of a codec.
-        channel_modes: Channel modes to ask for beyond the default ones.
-        history_page_size: Messages a page of history, 1 to 1000; 100 by default.
-        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time; 120,000
-            by default.
-        close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
-            seconds; 10 by default.
-        logger: Gets the session's log records; ``ably_ai_transport.session`` by default.
-        append_window: How many appended tokens may wait for their ack at once; 32 by default.
-        merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
-            which is the default; otherwise the pipe waits.
+        **options: Keyword arguments as in :class:`~ably_ai_transport.AgentSessionOptions`.
 
     Raises:
         InvalidArgumentError: An argument is out of bounds (40003).

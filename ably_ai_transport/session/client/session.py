@@ -31,13 +31,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
             :class:`~ably_ai_transport.channel.ChannelSource`.
         session_name: The conversation, which is the name of its channel.
         codec: The vocabulary of the conversation: an instance of a codec.
-        channel_modes: Channel modes to ask for beyond the default ones.
-        history_page_size: Messages a page of history, 1 to 1000; 100 by default.
-        reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time; 120,000
-            by default.
-        close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
-            seconds; 10 by default.
-        logger: Gets the session's log records; ``ably_ai_transport.session`` by default.
+        **options: Keyword arguments as in :class:`~ably_ai_transport.SessionOptions`.
 
     Raises:
         InvalidArgumentError: An argument is out of bounds (40003).
