@@ -3,8 +3,8 @@
 An agent publishes *runs* into a *session*, which is one Ably channel; any client that opens the session,
 now or later, sees the same conversation and can take part in it.
 
-What is below is the public API. Its further rooms are :mod:`ably_ai_transport.codec` for those who write a
-codec, :mod:`ably_ai_transport.conversation` for those who want the conversation without a channel, and
+The names below are the public API. Other public modules are :mod:`ably_ai_transport.codec` to write a codec,
+:mod:`ably_ai_transport.conversation` to use the conversation without a channel, and
 :mod:`ably_ai_transport.local` for the embedded server.
 """
 

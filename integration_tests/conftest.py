@@ -37,7 +37,7 @@ def server(ably_server: LocalServer) -> LocalServer:
 
 @pytest.fixture(params=PAIRINGS, ids=str)
 def pairing(request: pytest.FixtureRequest) -> Pairing:
-    """Who is written in which language."""
+    """The language of each participant."""
     return request.param
 
 

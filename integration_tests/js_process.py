@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream, Process
 from integration_tests import node
 
 JsonValue: TypeAlias = Any
-"""What the other side answered; a test knows what it asked for."""
+"""An answer of the other side, untyped: the test knows its shape."""
 Json: TypeAlias = dict[str, JsonValue]
 
 RETRY_MS = 50

@@ -1,4 +1,4 @@
-"""What a scenario needs of its participants, in whichever language they are written."""
+"""Protocols of a scenario's participants, the same for both languages."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType

@@ -71,7 +71,7 @@ async def play(script: Script, gates: Gates, signal: AbortSignal) -> AsyncGenera
 
 @dataclass(slots=True)
 class State:
-    """What earlier steps of a program left behind."""
+    """The state that earlier steps of a program leave for later ones."""
 
     outcome: StreamResult | None = None
     conversation: list[Json] | None = None

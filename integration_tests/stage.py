@@ -1,4 +1,4 @@
-"""Who plays in a scenario: one server, one channel, participants in the languages of the pairing."""
+"""The setting of a scenario: one server, one channel, participants in the languages of the pairing."""
 
 import uuid
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ Language: TypeAlias = Literal["js", "python"]
 
 @dataclass(frozen=True)
 class Pairing:
-    """Who is written in which language.
+    """The language of each participant.
 
     Attributes:
         agent: The agent.
         client: The client that speaks.
-        other: Everybody who looks on.
+        other: All other participants.
     """
 
     agent: Language

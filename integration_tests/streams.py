@@ -13,7 +13,7 @@ from integration_tests import node
 from integration_tests.js_process import Json
 
 SHARED: Final = Path(os.environ.get("AIT_SHARED") or node.HERE.parent.parent / "shared")
-"""Where recordings of real models are, on machines that have them."""
+"""The directory with recordings of real models, on machines that have them."""
 
 MADE_UP: Final = "made-up"
 RECORDINGS: Final = (

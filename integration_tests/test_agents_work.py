@@ -1,4 +1,4 @@
-"""How agents work within a run: steering, steps that are tried again, runs that change hands."""
+"""Tests of work within a run: steering, retried steps, runs that another process continues."""
 
 from integration_tests import streams
 from integration_tests.js_process import Json

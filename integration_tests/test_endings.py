@@ -1,4 +1,4 @@
-"""How runs end that do not end well."""
+"""Tests of runs that are cancelled or fail."""
 
 from integration_tests import streams
 from integration_tests.stage import Stage, agree, texts

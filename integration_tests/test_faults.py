@@ -61,7 +61,7 @@ async def test_answers_that_get_lost_double_nothing(stage: Stage) -> None:
 
 
 async def test_a_refused_append_is_repaired(stage: Stage) -> None:
-    """Who comes later reads the whole text, and so do followers in Python; those in JS keep a hole."""
+    """Late joiners and followers in Python read the whole text; followers in JS keep a gap."""
     script, text = interrupted()
     stage.server.faults.nack(stage.channel, action="append", skip=5, count=2)
     languages = (stage.pairing.client, stage.pairing.other)
@@ -83,7 +83,7 @@ async def test_a_refused_append_is_repaired(stage: Stage) -> None:
             await carol.load_all()
             assert texts(await carol.messages()) == ["hi", text]
             if stage.pairing.agent == "python":
-                # Those who followed live have no hole either, in whichever language.
+                # Live followers have no gap either, in both languages.
                 assert texts(await alice.messages()) == ["hi", text]
 
 

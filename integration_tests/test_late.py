@@ -1,4 +1,4 @@
-"""Who comes later sees the same: in the middle of a reply, and long after it."""
+"""Late joiners see the same conversation, whether they join during a reply or long after it."""
 
 from integration_tests import streams
 from integration_tests.js_process import Json

@@ -29,14 +29,14 @@ class Acks:
         self._count_down()
 
     def refuse(self, ack: asyncio.Future[Any], error: AITransportError) -> None:
-        """Refuse a publish. A refusal that nobody awaits makes no noise."""
+        """Refuse a publish. A refusal that is never awaited is not logged."""
         if not ack.done():
             ack.set_exception(error)
             ack.exception()
         self._count_down()
 
     async def drained(self) -> None:
-        """Return when no publish is without its ack. An ack whose caller was cancelled counts, too."""
+        """Return when every publish has its ack, even those of cancelled callers."""
         if self._waiting:
             drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drained.append(drained)
@@ -52,7 +52,7 @@ class Acks:
 
 
 def refused(error: AITransportError) -> asyncio.Future[Any]:
-    """Return a future that has failed, and that makes no noise if nobody awaits it."""
+    """Return a failed future, which is not logged if it is never awaited."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     future.set_exception(error)
     future.exception()

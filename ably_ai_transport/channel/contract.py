@@ -134,8 +134,8 @@ class Channel(Protocol):
     """One channel, as one session uses it.
 
     ``publish``, ``append`` and ``update`` enqueue at once, in the order of the calls, and return a future
-    for the ack. A refused publish fails it with an :class:`AITransportError`. A future that nobody awaits
-    makes no noise.
+    for the ack. A refused publish fails it with an :class:`AITransportError`. A failure that is
+    never awaited is not logged.
     """
 
     @property

@@ -118,7 +118,7 @@ def _extras_size(extras: Mapping[str, object]) -> int:
         try:
             size = 0
             for name, headers in cast("Mapping[str, Mapping[str, str]]", tiers).items():
-                # Joining fails on whatever is not text, and asks once for a whole tier whether it is ASCII.
+                # Joining fails on a value that is not text, and checks a whole tier for ASCII at once.
                 text = "".join(headers) + "".join(headers.values())
                 if not (text.isascii() and name.isascii()):
                     return len(_json(extras).encode())

@@ -10,7 +10,7 @@ from ably import AblyRealtime
 from ably_ai_transport.cli.problems import CliError
 
 PATIENCE_SECONDS: Final = 15.0
-"""How long a first connection may take."""
+"""Timeout of the first connection, in seconds."""
 
 
 @asynccontextmanager

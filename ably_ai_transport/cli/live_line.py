@@ -21,7 +21,7 @@ async def live_line(stats: Stats, console: Console) -> AsyncGenerator[None]:
 
     Args:
         stats: The server's counters.
-        console: Where to write.
+        console: The console to write to.
     """
     if not console.is_terminal:
         yield

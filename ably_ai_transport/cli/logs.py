@@ -1,4 +1,4 @@
-"""The log of a command: the library's own records, and of the Ably SDK only what is wrong."""
+"""The log of a command: the library's own records, and only the warnings of the Ably SDK."""
 
 import copy
 import logging

@@ -21,7 +21,7 @@ class CliError(Exception):
     """The command cannot go on, and says why.
 
     Attributes:
-        message: The failure, and what to do about it; empty if nobody reads it.
+        message: The failure, and what to do about it; empty if the output has no reader.
         exit_code: The process's exit code.
     """
 
@@ -62,7 +62,7 @@ def explained() -> Generator[None]:
     """
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # an interrupt is explained, too, and so is a group that holds one
         failure = explain(error)
         if failure is None:
             raise

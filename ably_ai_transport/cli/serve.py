@@ -54,7 +54,7 @@ async def serve_until_stopped(options: ServeOptions, console: Console | None = N
 
     Args:
         options: The options of the command.
-        console: Where to write; standard output by default.
+        console: The console to write to; standard output by default.
 
     Returns:
         The exit code.

@@ -29,7 +29,7 @@ T = TypeVar("T")
 EndStatus: TypeAlias = Literal["complete", "cancelled"]
 
 MAX_BUFFER: Final = 256 * 1024
-"""How many bytes of a stream's text may wait for room before its writer waits too."""
+"""Bytes of a stream's text that may wait for the window; beyond that the writer waits too."""
 REPAIR_ATTEMPTS: Final = 2
 
 logger = logging.getLogger("ably_ai_transport.codec")
@@ -75,7 +75,7 @@ def split_text(text: str, limit: int) -> list[str]:
         limit: At least 4, the longest character there is.
 
     Returns:
-        The pieces, whose concatenation is the text; one piece, even an empty one, where it fits.
+        The pieces, which concatenate to the text; a single piece, possibly empty, if the text fits.
     """
     if len(text) * 4 <= limit:
         return [text]
@@ -188,7 +188,7 @@ class OutgoingStream:
         transport: Transport headers that every append repeats.
         codec: Codec headers that every append repeats.
         sent: All text handed to the channel, accepted or not. A repair needs the whole text.
-        phase: Where it stands.
+        phase: Its phase.
         serial: Serial of the message; empty until the start is acked.
         extras: Extras of its appends, one object for all of them unless a message hook may change them.
         buffer: Text that waits for room.
@@ -236,7 +236,7 @@ class OutgoingStream:
 
     @property
     def over(self) -> bool:
-        """Whether no more of it will be sent."""
+        """Whether the stream is closed or dead."""
         return self.phase is StreamPhase.CLOSED or self.phase is StreamPhase.DEAD
 
     @property
@@ -246,7 +246,7 @@ class OutgoingStream:
 
     @property
     def idle(self) -> bool:
-        """Whether none of it is unacked or waits in the buffer."""
+        """Whether none of its text is unacked or buffered."""
         if self.phase is StreamPhase.OPEN:
             return not (self.in_flight or self.buffer or self.ending)
         return self.over
@@ -297,12 +297,12 @@ class AppendPipeline:
     # For the encoder
 
     def hook(self, message: OutboundMessage) -> OutboundMessage:
-        """Call the message hook. What it raises is logged; the message goes out as it is then."""
+        """Call the message hook. An exception in it is logged; the message is sent as the hook left it."""
         if self._on_message is not None:
             try:
                 self._on_message(message)
-            except Exception:
-                logger.exception("message hook raised; the message goes out as it is")
+            except Exception:  # a user's code
+                logger.exception("message hook raised; the message is sent as the hook left it")
         return message
 
     def add(self, stream: OutgoingStream) -> None:

@@ -374,7 +374,7 @@ class Codec(ABC, Generic[InT, OutT, ProjT, MsgT]):
 
 
 def check_codec(codec: object) -> None:
-    """Refuse what is not a codec object, such as a codec's class.
+    """Refuse a value that is not a codec object, such as a codec's class.
 
     Args:
         codec: The argument of a session.

@@ -81,7 +81,7 @@ class DecoderCore(Decoder[InT, OutT]):
     def decode(self, message: InboundMessage) -> Decoded[InT, OutT]:
         """Decode one delivery.
 
-        Never raises for what others put on the channel: an unreadable message decodes to nothing.
+        Never raises for messages of other publishers: an unreadable message decodes to nothing.
 
         Args:
             message: The delivery.
@@ -101,7 +101,7 @@ class DecoderCore(Decoder[InT, OutT]):
                     return self._delete(message)
                 case _:
                     return _NOTHING
-        except Exception:
+        except Exception:  # a malformed message of another publisher must not stop the reader
             logger.exception("message %r cannot be decoded", message.serial, extra={"serial": message.serial})
             return _NOTHING
 
@@ -134,7 +134,7 @@ class DecoderCore(Decoder[InT, OutT]):
             stream.chunks.append(delta)
             try:
                 events = self._hooks.build_delta_events(stream, delta)
-            except Exception:
+            except Exception:  # a codec's hook may be a user's code
                 logger.exception(_RAISED, extra={"serial": serial})
         if message.transport_headers.get(names.STATUS) != "streaming":
             events = [*events, *self._end(message, serial, stream)]
@@ -182,7 +182,7 @@ class DecoderCore(Decoder[InT, OutT]):
         if self._on_stream_delete is not None:
             try:
                 self._on_stream_delete(serial, stream)
-            except Exception:
+            except Exception:  # a user's code
                 logger.exception("delete callback raised")
         if stream is not None:
             self._bury(serial, stream, deleted=True)
@@ -266,7 +266,7 @@ def _decoded(name: str | None, events: Sequence[InT | OutT], *, replaces: bool =
 def _call(hook: Callable[[], Sequence[EventT_co]]) -> Sequence[EventT_co]:
     try:
         return hook()
-    except Exception:
+    except Exception:  # a codec's hook may be a user's code
         logger.exception(_RAISED)
         return ()
 

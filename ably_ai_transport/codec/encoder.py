@@ -294,7 +294,7 @@ class EncoderCore:
         ack.add_done_callback(lambda _: answered.set())
         try:
             await answered.wait()
-        except BaseException:
+        except BaseException:  # a cancelled caller leaves an ack that nothing else reads
             ack.add_done_callback(_log_abandoned)
             raise
 

@@ -148,7 +148,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
         for event in events:
             try:
                 node.projection = self._codec.fold(node.projection, event, meta)
-            except Exception:
+            except Exception:  # a codec's code may be a user's
                 logger.exception(
                     "The codec could not fold an event; the event is left out",
                     extra={"run": node.key, "serial": meta.serial},
@@ -161,7 +161,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             return
         try:
             logged.events[:] = map(OutputEvent, self._codec.compact_outputs(outputs))
-        except Exception:
+        except Exception:  # a codec's code may be a user's
             logger.exception("The codec could not compact a stream", extra={"serial": logged.serial})
 
     def refold(self, entry: Entry[InT, OutT, ProjT]) -> None:

@@ -45,7 +45,7 @@ logger = logging.getLogger("ably_ai_transport.conversation")
 
 _MAX_UNKNOWN_KINDS = 100
 REORDER_WINDOW_MS = 120_000
-"""How long a finished run's log is kept, so that late messages can still be put in order, in milliseconds."""
+"""Milliseconds for which the log of a finished run is kept, to put late messages in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +354,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     def _apply_append(
         self, route: _Route[InT, OutT, ProjT], decoded: Decoded[InT, OutT], message: InboundMessage
     ) -> list[TreeEvent[InT, OutT]]:
-        """Take in an append of a message whose route is known."""
+        """Apply an append of a message whose route is known."""
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
         if timestamp is not None and timestamp > entry.last_activity:
             self._folding.touch(entry, timestamp)

@@ -27,7 +27,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
     """A window on the branch that a :class:`Branches` chooses.
 
     The window reaches from some message to the newest. Messages before it are either *withheld* (whole nodes
-    that history brought and nobody requested) or *hidden* (the oldest messages of the nodes that are not
+    from history that were not requested) or *hidden* (the oldest messages of the nodes that are not
     withheld).
 
     Args:

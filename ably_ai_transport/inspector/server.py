@@ -191,7 +191,7 @@ def _nothing(channel: str, why: str) -> Json:
 
 
 def _read(event: Mapping[str, Any]) -> Json:
-    """Parse what a page sends; anything malformed becomes an empty object."""
+    """Parse a message of the page; a malformed one becomes an empty object."""
     if event["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(event.get("code", 1000))
     try:

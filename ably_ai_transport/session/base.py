@@ -85,7 +85,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         )
         self.tasks = TaskOwner(self._on_task_exception)
         self._closed: Latch[None] | None = None
-        # What a listener of errors raises is only logged: telling the same listeners again would not end.
+        # An exception in a listener of errors is only logged: reporting it to the same listeners would loop.
         self.errors = Listeners[AITransportError](spawn=self.tasks.start, logger=LOGGER)
         self.conversation = LiveConversation(
             self.channel,
@@ -134,14 +134,14 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             self.log.error("%s", error, exc_info=error)
 
     def report_listener(self, error: Exception) -> None:
-        """Report what a listener raised."""
+        """Report an exception in a listener."""
         self.report(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
 
     async def close_once(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Close the session in a task of its own; later calls wait for the first one.
 
         Args:
-            close: Closes it. It goes on where the caller is cancelled.
+            close: Closes it. It continues if the caller is cancelled.
         """
         if self._closed is None:
             self._closed = Latch[None]()
@@ -157,7 +157,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             close: Closes the session.
-            error: What ended the block.
+            error: The exception that ended the block.
         """
         if error is None:
             try:

@@ -1,4 +1,4 @@
-"""A session's hold on its channel: attach, subscribe, notice lost continuity, let go."""
+"""A session's connection to its channel: attach, subscribe, notice lost continuity, release."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -70,12 +70,12 @@ class SessionConnection:
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
+        """The state of the session's connection."""
         return self._state
 
     @property
     def closed(self) -> bool:
-        """Whether the session has let go of the channel."""
+        """Whether the session has released the channel."""
         return self._state == "closed"
 
     def check_open(self, action: str) -> None:
@@ -113,7 +113,7 @@ class SessionConnection:
                 )
                 self._move("refused")
                 raise self._failure from error
-            except BaseException:
+            except BaseException:  # a cancelled attach can be tried again
                 self._move("interrupted")
                 raise
             self._was_attached = True
@@ -140,7 +140,7 @@ class SessionConnection:
         raise InvalidArgumentError(f"unable to {action}; connect() must be called first")
 
     async def close(self) -> None:
-        """Let go of the channel and detach from it, as far as the connection allows."""
+        """Detach from the channel if the connection allows, and release it."""
         if self.closed:
             return
         self._move("close")
@@ -171,11 +171,11 @@ class SessionConnection:
 
 
 def continuity_lost_error(change: ChannelStateChange, action: str) -> AITransportError:
-    """Describe a gap in what a channel delivered.
+    """Describe a gap in a channel's deliveries.
 
     Args:
         change: The change of state that opened the gap.
-        action: What cannot be done any more.
+        action: The operation that has become impossible.
 
     Returns:
         An error with code 104006.
@@ -193,7 +193,7 @@ def publish_error(action: str, error: BaseException, code: ErrorCode) -> AITrans
     """Describe a publish that the channel refused.
 
     Args:
-        action: What could not be done.
+        action: The operation that failed.
         error: The refusal.
         code: The code, unless the credentials are the reason.
 

@@ -51,8 +51,8 @@ class Change(NamedTuple, Generic[InT, OutT]):
 
     Attributes:
         event: The change.
-        live: Whether it came from the channel now, and not out of history.
-        message: The message that brought it; None for a preview of what this session publishes.
+        live: Whether it is a live message of the channel, not one of its history.
+        message: The message that brought it; None for a preview of a message that this session publishes.
     """
 
     event: TreeEvent[InT, OutT]
@@ -61,7 +61,7 @@ class Change(NamedTuple, Generic[InT, OutT]):
 
 
 class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
-    """A tree, those who subscribe to its changes, and the walk back through the channel's history.
+    """A tree, the subscribers to its changes, and the walk back through the channel's history.
 
     Everything that arrives goes through :meth:`receive`: it is applied to the tree, and then published to the
     subscribers. Run latches, steering, cancel routing and views are subscribers like any other.
@@ -71,7 +71,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         codec: The codec.
         page_size: Messages a page of history.
         reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
-        report: Called with what could not be processed, and with what a subscriber raised.
+        report: Called with errors of processing and of subscribers.
         log: Gets debug records.
     """
 
@@ -88,7 +88,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
         """The conversation as it has been applied."""
         self.history_error: AITransportError | None = None
-        """Why the last attempt to read history failed; None when it did not."""
+        """The error of the last attempt to read history; None if it succeeded."""
         self._report = report
         self._log = log
         self._subscribers = {
@@ -119,7 +119,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         """Call a plain function with each change.
 
         Args:
-            subscriber: The function. What it raises is logged and reported, and stops nothing.
+            subscriber: The function. An exception in it is logged and reported, and stops nothing.
             kinds: The classes of events that it wants; all of them by default.
 
         Returns:
@@ -157,7 +157,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
 
     @contextmanager
     def holding_echoes(self) -> Generator[None]:
-        """Apply the echoes of tokens together while a pipe runs; whatever comes later is applied at once."""
+        """Apply echoes of tokens in batches while a pipe runs; after it each echo is applied at once."""
         self._pipes += 1
         try:
             yield
@@ -289,7 +289,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         error = AITransportError(
             f"unable to read message; {type(self.tree.codec).__name__} does not know the event"
             f" {message.codec_headers.get('kind') or message.codec_headers.get('type')!r} that"
-            f" {message.client_id or 'somebody'} published (does everybody use the same codec?)",
+            f" {message.client_id or 'an unnamed client'} published (do all clients use the same codec?)",
             ErrorCode.BAD_REQUEST,
         )
         if self._unknown_told == 0:
@@ -358,10 +358,10 @@ class _Echoes:
         self._texts: list[str] = []
 
     def hold(self, message: InboundMessage) -> bool:
-        """Hold a message back, if it continues what is held.
+        """Hold a message back, if it continues the held ones.
 
         Returns:
-            Whether it is held. If not, what is held must be applied first, and then the message.
+            Whether it is held. If not, the held messages must be applied first, and then the message.
         """
         latest, text = self._latest, message.data
         if (
@@ -379,7 +379,7 @@ class _Echoes:
         return True
 
     def release(self) -> InboundMessage | None:
-        """Return what is held as one message; None when nothing is held."""
+        """Return the held messages as one; None if there are none."""
         latest = self._latest
         if latest is None:
             return None
@@ -390,8 +390,8 @@ class _Echoes:
 class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
     """The whole conversation that a session has seen: every branch, read-only, with its events.
 
-    A listener is a plain function or a coroutine function; what it raises is logged and reported through the
-    session's ``on_error``. Each ``on_…`` method returns a function that removes the listener.
+    A listener is a plain function or a coroutine function; an exception in it is logged and reported through
+    the session's ``on_error``. Each ``on_…`` method returns a function that removes the listener.
 
     Example:
         >>> session.tree.on_run(lambda event: print(event.type, event.run_id))  # doctest: +SKIP
@@ -416,7 +416,7 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
 
     @property
     def nodes(self) -> list[ConversationNode[ProjT]]:
-        """All inputs and runs that have been seen, on whatever branch, in the order of the channel."""
+        """All inputs and runs that have been seen, on any branch, in the order of the channel."""
         return list(self._conversation.tree.index)
 
     def get_run_node(self, run_id: str) -> RunNode[ProjT] | None:
@@ -440,7 +440,7 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
         return self._listen(self._updates, lambda _: listener())
 
     def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
-        """Call a function with each channel message, after what it changed."""
+        """Call a function with each channel message, after the events of its changes."""
         return self._listen(self._messages, listener)
 
     def on_run(self, listener: Callable[[RunLifecycleEvent], object]) -> Callable[[], None]:
@@ -448,7 +448,7 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
         return self._listen(self._runs, listener)
 
     def on_output(self, listener: Callable[[OutputFolded[InT, OutT]], object]) -> Callable[[], None]:
-        """Call a function with what is folded into a node, and how it is routed."""
+        """Call a function with the events that are folded into a node, and their routing."""
         return self._listen(self._outputs, listener)
 
     def _listen(self, listeners: Listeners[E], listener: Callable[[E], object]) -> Callable[[], None]:

@@ -15,7 +15,7 @@ class SessionLog(logging.LoggerAdapter[Any]):
 
     Args:
         logger: Gets the records.
-        context: What each record carries, such as ``session`` and ``run``.
+        context: The fields of each record, such as ``session`` and ``run``.
     """
 
     def __init__(self, logger: AnyLogger, context: dict[str, object]) -> None:

@@ -32,13 +32,13 @@ class BaseRun(Generic[InT, OutT, ProjT, MsgT]):
 
     @property
     def status(self) -> RunStatus:
-        """Where the run stands; ``active`` until something else is known."""
+        """The status of the run; ``active`` until another status is known."""
         node = self._tree.get_run_node(self.run_id)
         return "active" if node is None else node.status
 
     @property
     def error(self) -> AITransportError | None:
-        """Why the run failed; None unless its status is ``error``."""
+        """The error of a failed run; None unless its status is ``error``."""
         node = self._tree.get_run_node(self.run_id)
         return None if node is None else node.error
 

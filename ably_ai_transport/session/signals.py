@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Latch(Generic[T]):
     """A value or an error that becomes known once. Await it as often as you like.
 
-    Unlike a future, it survives the cancellation of a waiter, and an error that nobody awaits is silent.
+    Unlike a future, it survives the cancellation of a waiter, and an error that is never awaited is silent.
 
     Example:
         >>> await run.started  # doctest: +SKIP
@@ -110,7 +110,7 @@ class AbortSignal:
         """Call a plain function when the signal is set; at once if it is set already.
 
         Args:
-            listener: The function. What it raises is logged.
+            listener: The function. An exception in it is logged.
 
         Returns:
             A function that removes the listener.

@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class TaskOwner:
-    """Starts tasks, and awaits every one of them before it lets go.
+    """Starts tasks, and awaits all of them before it closes.
 
     A task group would bind a session to the task that entered it, but ``connect`` and ``close`` may be
     called from different tasks.
 
     Args:
-        on_exception: Called with what a task raised and no caller received.
+        on_exception: Called with an exception of a task that no caller received.
     """
 
     __slots__ = ("_on_exception", "_started", "_to_finish")
@@ -47,17 +47,17 @@ class TaskOwner:
             work: The coroutine.
 
         Returns:
-            What the work returned.
+            The result of the work.
 
         Raises:
-            BaseException: What the work raised.
+            BaseException: The exception of the work.
             SessionClosedError: The owner closed before the work was done (104004).
         """
         task = asyncio.get_running_loop().create_task(work)
         self._to_finish.add(task)
         try:
             await asyncio.wait((task,))
-        except BaseException:
+        except BaseException:  # the caller was cancelled; the owner now reports the task's failure
             task.add_done_callback(self._on_done)
             raise
         self._to_finish.discard(task)
@@ -66,7 +66,7 @@ class TaskOwner:
         return task.result()
 
     async def close(self, grace: float | None = 0) -> None:
-        """Cancel what was started, and wait for what is to be finished.
+        """Wait for the tasks that must finish, and cancel the others.
 
         Args:
             grace: How long to wait, in seconds, before the rest is cancelled; None waits for ever.

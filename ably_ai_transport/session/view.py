@@ -33,8 +33,8 @@ from ably_ai_transport.wire.listeners import Listeners
 class View(Generic[InT, OutT, ProjT, MsgT]):
     """A window on one branch of a conversation.
 
-    What happens from now on appears by itself; what happened before is revealed by :meth:`load_older`,
-    :meth:`load_until` or :meth:`load_all`.
+    New messages appear by themselves. :meth:`load_older`, :meth:`load_until` and :meth:`load_all` reveal
+    earlier ones.
 
     Example:
         >>> async for messages in view.updates():  # doctest: +SKIP
@@ -61,7 +61,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         self._raw = Listeners[InboundMessage](report, spawn=spawn, logger=LOGGER)
         self._loading = anyio.Lock()
         self._quiet = 0
-        # Raw messages come with each token: subscribed to when somebody listens to them.
+        # Raw messages come with each token, so the view subscribes to them with the first listener.
         kinds = (TreeUpdated, OutputFolded, RunStart, RunSuspend, RunResume, RunEnd)
         self._subscriptions = [self._conversation.subscribe(self._on_change, *kinds)]
         branches.moved.add(self._on_branches_moved)
@@ -155,7 +155,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         return remove
 
     def on_message(self, listener: Callable[[InboundMessage], object]) -> Callable[[], None]:
-        """Call a function with each channel message that concerns what is visible.
+        """Call a function with each channel message that concerns visible nodes.
 
         Args:
             listener: A plain function or a coroutine function.
@@ -192,14 +192,14 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
     async def load_until(self, predicate: Callable[[CodecMessage[MsgT]], bool]) -> list[CodecMessage[MsgT]]:
         """Reveal older messages back to a *seam*: the newest message that an application has stored already.
 
-        The seam itself and everything before it stay out of the window, so that what was stored and what is
-        returned make up the conversation without a gap and without a duplicate.
+        The seam itself and everything before it stay out of the window. The stored messages and the returned
+        ones make up the conversation without a gap and without a duplicate.
 
         Args:
             predicate: Tells the seam.
 
         Returns:
-            The messages after the seam, oldest first; all messages where there is no seam.
+            The messages after the seam, oldest first; all messages if there is no seam.
 
         Raises:
             ChannelRefusedError: History could not be read (104011).
@@ -272,7 +272,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
                     await self._fetch(missing)
                     if self.closed:
                         return []
-        except BaseException:
+        except BaseException:  # a cancelled load reveals nothing
             state.reveal_before(oldest, 0)
             raise
         revealed = state.reveal_before(oldest, limit)

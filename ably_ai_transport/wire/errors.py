@@ -11,7 +11,7 @@ from typing import Final
 
 
 class ErrorCode(IntEnum):
-    """What went wrong, as a number that JavaScript peers and Ably's dashboards share."""
+    """The kind of an error, as a number that JavaScript peers and Ably's dashboards share."""
 
     BAD_REQUEST = 40000
     """The request was invalid."""
@@ -65,8 +65,8 @@ class AITransportError(Exception):
     The subclasses are the failures that callers treat differently. Catch this class for all of them.
 
     Attributes:
-        message: What could not be done, and why. It is safe to show to other participants: it never holds the
-            text of a foreign exception, which may hold secrets.
+        message: The operation that failed, and the reason. It is safe to show to other participants:
+            it never holds the text of a foreign exception, which may hold secrets.
         code: An Ably code, or one of :class:`ErrorCode`.
         status_code: The HTTP status that belongs to the code.
         cause: The error underneath, if there is one.
@@ -106,14 +106,14 @@ class AITransportError(Exception):
         """Describe a failure underneath as the failure of an operation.
 
         Args:
-            action: What could not be done, such as ``"send"``.
+            action: The operation that failed, such as ``"send"``.
             error: The failure underneath; becomes the ``cause``.
             code: The code of the new error.
 
         Returns:
             An error whose message is ``unable to <action>; <reason>``. The reason is the message of an
-            :class:`AITransportError`, and only the type of any other exception. The class is that of a cause
-            that was refused for its rate or capability, and otherwise the one that belongs to the code.
+            :class:`AITransportError`, and only the type of any other exception. The class is that of the
+            cause if its rate or capability was refused; otherwise the code decides.
         """
         reason = error.message if isinstance(error, AITransportError) else type(error).__name__
         message = f"unable to {action}; {reason}"
@@ -149,7 +149,7 @@ class SessionClosedError(AITransportError):
 
 
 class NotFoundInTimeError(AITransportError, TimeoutError):
-    """What an operation waits for was not seen on the channel in time."""
+    """An operation timed out before the message it needs was seen on the channel."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ def error_of(
     """Build an error of the class that belongs to its code.
 
     Args:
-        message: What could not be done, and why.
+        message: The operation that failed, and the reason.
         code: An Ably code, or one of :class:`ErrorCode`.
         status_code: The HTTP status; None derives it from the code.
         cause: The error underneath, if there is one.

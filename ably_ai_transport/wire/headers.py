@@ -173,7 +173,7 @@ def build_cancel_headers(
     Args:
         event_id: Id of this request.
         run_id: The run to cancel, once it is known.
-        input_codec_message_id: The input whose run is to be cancelled, while the run is not known.
+        input_codec_message_id: The input that triggered the run, if the run id is not known.
 
     Returns:
         The transport tier.

@@ -21,13 +21,13 @@ class Listeners(Generic[E]):
     """A set of listeners for one kind of event.
 
     A listener is a plain function or a coroutine function. Plain functions run at once, in the order in which
-    they were added. Each call of a coroutine function runs in a task of its own. What a listener raises is
-    logged with its traceback.
+    they were added. Each call of a coroutine function runs in a task of its own. An exception in a listener
+    is logged with its traceback.
 
     Args:
-        on_exception: Called with what a listener raised, after it was logged.
+        on_exception: Called with each exception in a listener, after it was logged.
         spawn: Runs the coroutines of listeners. Without it, coroutine functions are refused.
-        logger: Logs what a listener raises; the library's own logger where none is given.
+        logger: Logs exceptions in listeners; the library's own logger by default.
     """
 
     __slots__ = ("_calls", "_logger", "_on_exception", "_spawn")
@@ -51,7 +51,7 @@ class Listeners(Generic[E]):
         """Add a listener. A function that is added twice is called twice.
 
         Args:
-            listener: A function, or a coroutine function, of one event. What it returns is ignored.
+            listener: A function, or a coroutine function, of one event. Its result is ignored.
 
         Returns:
             A function that removes the listener again.
@@ -96,7 +96,7 @@ class Listeners(Generic[E]):
         run = self._run(call)
         try:
             self._spawn(run)
-        except BaseException:
+        except BaseException:  # Python warns of coroutines that are never awaited, so any failure closes them
             run.close()
             call.close()
             raise

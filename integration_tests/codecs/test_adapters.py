@@ -1,4 +1,4 @@
-"""What our adapters make of a model's stream is what the AI SDK makes of it, in all that a person sees."""
+"""Our adapters and the AI SDK turn a model's stream into the same visible reply."""
 
 import asyncio
 import itertools

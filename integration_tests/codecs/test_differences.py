@@ -1,4 +1,4 @@
-"""Where the codecs of the two packages differ on purpose: see ``docs/differences.md``."""
+"""Tests of the deliberate differences between the two packages' codecs: see ``docs/differences.md``."""
 
 import asyncio
 from collections.abc import Sequence

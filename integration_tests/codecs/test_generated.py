@@ -1,4 +1,4 @@
-"""What nobody has streamed is the same on the wire, and to readers who come at any time.
+"""Generated streams are the same on the wire in both languages, and to readers who join at any time.
 
 ``make differential`` tries many more of them than ``make test`` does.
 """
@@ -19,7 +19,7 @@ from integration_tests.codecs.writing import Case, script
 from integration_tests.differential.script import Json
 
 CASES: Final = int(os.environ.get("AIT_CASES", "0"))
-"""How many sequences of each kind to try; a few, and always the same ones, where it is not set."""
+"""Number of sequences of each kind to try; if unset, a few fixed ones."""
 
 given_more = settings(
     max_examples=CASES or 60,
@@ -69,7 +69,7 @@ def test_what_clients_say(writers: Writers, codec: str, seed: int) -> None:
 @given_more
 @given(seeds, lengths)
 def test_what_is_only_there_in_part(writers: Writers, codec: str, seed: int, length: int) -> None:
-    """Messages are missing here and there, as they are to who has not read all of the past."""
+    """Some messages are missing, as for a client that has not read all of history."""
     case = Case(codec, compose(codec, seed, length))
     [(_, written)] = writers.compare_writing([case])
     random = Random(seed)  # noqa: S311

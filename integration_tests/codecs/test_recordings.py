@@ -1,4 +1,4 @@
-"""What models have really streamed is the same on the wire, and to readers who come at any time."""
+"""Recorded streams are the same on the wire in both languages, and to readers who join at any time."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from integration_tests.codecs.comparing import Writers, joins
 from integration_tests.codecs.writing import Case, Written, script
 
 EVERY_JOIN: Final = "AIT_CASES" in os.environ
-"""Whether a reader comes after every write; after some of them where it is not set."""
+"""Whether a reader joins after every write; otherwise readers join after some writes."""
 SOME_JOINS: Final = 6
 
 

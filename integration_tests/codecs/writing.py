@@ -1,4 +1,4 @@
-"""What a codec of ours writes, and what that is to who reads it from wherever on."""
+"""The messages that our codec writes, and scripts for readers who join at any point."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -37,10 +37,10 @@ class Case:
 
     Attributes:
         codec: ``vercel`` or ``openai``.
-        outputs: What an agent puts out.
-        inputs: What clients say, as JSON with a ``kind``.
+        outputs: The outputs of an agent.
+        inputs: The inputs of clients, as JSON with a ``kind``.
         headers: Transport headers of every message.
-        message_id: What the codec may fall back on.
+        message_id: The fallback id for messages.
         closes: Whether streams that are open in the end are cancelled.
     """
 
@@ -65,7 +65,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """The result of writing a case.
 
     Attributes:
         frames: The writes, as the other language tells them.
@@ -137,16 +137,16 @@ def _frame(op: str, message: OutboundMessage, serial: str | None) -> Json:
 
 
 def script(case: Case, written: Written, join: int | None = None, chunk: int = 1) -> Script:
-    """Have a client read what was written.
+    """Compose a script in which a client reads the messages of a case.
 
     Args:
-        case: What was written.
-        written: What became of it.
-        join: After how many writes the client comes; it reads the past first. None for who was there.
-        chunk: After how many deliveries to look.
+        case: The case.
+        written: The result of writing it.
+        join: Number of writes before the client joins and reads history; None for a client from the start.
+        chunk: Number of deliveries between two looks.
 
     Returns:
-        The script, with the run around what was written.
+        The script, with the run around the messages.
     """
     start = 0 if join is None else join
     run = {key: value for key, value in case.headers.items() if key in _OF_RUN}

@@ -1,4 +1,4 @@
-"""Tells what two agent sessions did apart, but for what is meant (``docs/differences.md``)."""
+"""Lists differences between two agent sessions, except the deliberate ones (``docs/differences.md``)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -89,7 +89,7 @@ def _drop_kept_stamps(ours: Json, theirs: Json) -> None:
 
 
 def _drop_owners(ours: Json, theirs: Json) -> None:
-    """With two handles on one run, the npm package forgets whose run it is when one of them lets go of it."""
+    """With two handles on one run, the npm package forgets the run's owner when one of them is released."""
     for mine, other in zip(ours["frames"], theirs["frames"], strict=False):
         if not other["extras"]["ai"]["transport"].get(names.RUN_CLIENT_ID):
             mine["extras"]["ai"]["transport"].pop(names.RUN_CLIENT_ID, None)

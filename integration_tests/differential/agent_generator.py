@@ -1,4 +1,4 @@
-"""What agents do, in any order: right and wrong."""
+"""Generates operations of agents in any order, valid and invalid."""
 
 from collections.abc import Callable
 from random import Random
@@ -67,7 +67,7 @@ class AgentComposer:
         run = self._runs
         event_id = self._random.choice(self._triggers)
         if self._answers.get(event_id) in self._open:
-            return []  # two handles on one run: nobody knows which of them is meant
+            return []  # two handles on one run: it is unclear which one it means
         self._runs += 1
         if event_id not in self._answers:
             self._open.add(run)

@@ -63,7 +63,7 @@ def unexplained(steps: Sequence[Json], ours: Sequence[Json], theirs: Sequence[Js
 
 
 def unexplained_at_the_end(ours: Sequence[Json], theirs: Sequence[Json]) -> Iterator[str]:
-    """Name what two sides show differently when all has arrived, whatever the way that it came.
+    """List differences between two sides after the last message, for any order of arrival.
 
     Args:
         ours: What our side showed after each of its steps.
@@ -111,7 +111,7 @@ def _name_run_of_cancel(ours: Json, theirs: Json) -> None:
 
 
 def _reveals_as_many_as_asked(step: Json, ours: Json, theirs: Json) -> bool:
-    """The npm package counts messages that a regeneration hides: it reveals more or less than asked for."""
+    """The npm package counts messages that a regeneration hides, so it misses the limit."""
     mine, other = (shown["views"][step["view"]] for shown in (ours, theirs))
     fewer, more = sorted((mine["messages"], other["messages"]), key=len)
     if more[len(more) - len(fewer) :] != fewer:
@@ -121,7 +121,7 @@ def _reveals_as_many_as_asked(step: Json, ours: Json, theirs: Json) -> bool:
 
 
 def _lags_behind(view: Json) -> bool:
-    """The npm package goes on showing a message that it has deselected, or whose run is superseded."""
+    """The npm package still shows a message that it has deselected, or whose run is superseded."""
     on_branch = {run["runId"] for run in view["runs"]}
     before: str | None = None
     for entry, branch, run_id in zip(view["messages"], view["branches"], view["runOf"], strict=True):
@@ -145,7 +145,7 @@ def _shows_through(ours: Json, theirs: Json) -> bool:
 
 
 def _start_steps_once(ours: Json, theirs: Json) -> None:
-    """The npm package may show the start of a step twice to who joins in the middle of it."""
+    """The npm package may show the start of a step twice to a client that joins during the step."""
     start: Json = {"type": "step-start"}
     for mine, other in zip(ours["views"], theirs["views"], strict=True):
         for here, there in zip(mine["messages"], other["messages"], strict=False):

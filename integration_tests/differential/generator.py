@@ -1,4 +1,4 @@
-"""Conversations that nobody thought of, as one client lives through them.
+"""Generated conversations, from the point of view of one client.
 
 Other people and agents speak through the channel; the client does what a person does with its views. The
 channel delivers in the order of each publisher, later or sooner, and now and then twice.
@@ -53,7 +53,7 @@ class Scene:
 
 @dataclass
 class Plan:
-    """What a generated conversation may hold.
+    """Limits and features of a generated conversation.
 
     Attributes:
         past_turns: Things that happened before the client came.

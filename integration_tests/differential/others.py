@@ -1,4 +1,4 @@
-"""What people and agents other than the client do in a generated conversation."""
+"""The people and agents other than the client in a generated conversation."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Others:
 
     @property
     def deeds(self) -> Sequence[Deed]:
-        """What can be done now; the likelier, the more often."""
+        """The deeds that are possible now; a likely one is listed several times."""
         talk = self._talk
         self._talk.speaker = self._random.choice(PEOPLE)
         done: list[Deed] = [self._say]

@@ -46,12 +46,12 @@ _TOKEN = re.compile(r"~\d+~")
 
 @dataclass
 class Script:
-    """What happens to a client session.
+    """The events in the life of a client session.
 
     Attributes:
-        history: What the channel held when the session attached, newest first.
+        history: The channel's messages when the session attached, newest first.
         page_size: Messages a page of history.
-        steps: What happens then.
+        steps: The events after that.
         codec: The codec that all speak: ``vercel`` or ``openai``.
     """
 

@@ -1,4 +1,4 @@
-"""Whatever an agent does, right or wrong, is published and shown the same on either side."""
+"""Any operations of an agent, valid or not, are published and shown the same by both packages."""
 
 import asyncio
 import os

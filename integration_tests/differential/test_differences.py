@@ -1,4 +1,4 @@
-"""Where the two packages differ on purpose, they do: ``docs/differences.md`` tells no tales."""
+"""Tests of the deliberate differences between the two packages that ``docs/differences.md`` lists."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Conversations that nobody thought of look the same on either side, after every step.
+"""Generated conversations look the same on either side, after every step.
 
 ``make differential`` tries many more of them than ``make test`` does.
 """
@@ -16,7 +16,7 @@ from integration_tests.differential.generator import Composer, Plan, Scene
 from integration_tests.differential.theirs import Theirs
 
 CASES: Final = int(os.environ.get("AIT_CASES", "0"))
-"""How many conversations of each kind to try; a few, and always the same ones, where it is not set."""
+"""Number of conversations of each kind to try; if unset, a few fixed ones."""
 
 given_more = settings(
     max_examples=CASES or 40,

@@ -1,4 +1,4 @@
-"""What ably-js makes of connections that break, and of refusals."""
+"""Tests of ably-js on broken connections and on refusals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What ably-js reads of the past."""
+"""Tests of history and rewind as ably-js reads them."""
 
 from ably_ai_transport.local import LocalServer
 from integration_tests.local_server.js_ably import JsAbly

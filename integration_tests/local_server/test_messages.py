@@ -1,4 +1,4 @@
-"""What ably-js publishes arrives, in every format and in order, and can be changed afterwards."""
+"""Messages of ably-js arrive in every format and in order, and can be changed afterwards."""
 
 import base64
 from collections.abc import AsyncGenerator

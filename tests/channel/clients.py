@@ -23,8 +23,8 @@ _open: set[AblyRealtime] = set()
 async def realtime(options: dict[str, Any]) -> AsyncGenerator[AblyRealtime]:
     """Make a client and close it; nothing that the channel room started may be left then.
 
-    The SDK itself leaves tasks behind when it is closed (timers, and whoever waits for an answer that does
-    not come). They are cancelled here, so that they cannot disturb the tests that follow.
+    The SDK itself leaves tasks behind when it is closed (timers, and callers that wait in vain). They are
+    cancelled here, so that they cannot disturb later tests.
     """
     before = asyncio.all_tasks()
     client = AblyRealtime(**options)
@@ -55,7 +55,7 @@ def sdk(client: AblyRealtime) -> Any:  # noqa: ANN401
 
 
 class Seen:
-    """What a channel delivered and reported."""
+    """Records the messages and the state changes of a channel."""
 
     def __init__(self, channel: Channel) -> None:
         self.messages: list[InboundMessage] = []

@@ -77,7 +77,7 @@ class FakeAbly:
     Attributes:
         links: All connections, oldest first.
         holds_acks: Whether publishes stay unanswered.
-        forgets: Whether the next connection is a new one, whatever the client asks to resume.
+        forgets: Whether the next connection is a new one, even if the client asks to resume.
         refuses_upgrades: Whether websockets are refused.
         upgrade_status: The HTTP status that refuses them.
         attempts: Upgrades that were asked for.

@@ -1,4 +1,4 @@
-"""What sessions may expect of a channel, whoever provides it."""
+"""Tests of the channel contract, on every implementation."""
 
 from __future__ import annotations
 

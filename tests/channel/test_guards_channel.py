@@ -1,4 +1,4 @@
-"""What the SDK does to channels and to what they deliver."""
+"""Tests of the guards against the SDK's faults in attaching, detaching and delivery."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TestDelivery:
             assert [one.data for one in await seen.first(2)] == ["a", "b"]
 
     async def test_nothing_is_delivered_after_a_detach(self, ably: FakeAbly) -> None:
-        """The SDK delivers whatever the state of the channel."""
+        """The SDK delivers in any state of the channel."""
         async with realtime(ably.options()) as client:
             channel, other = open_channel(client, "c"), open_channel(client, "other")
             seen, seen_other = Seen(channel), Seen(other)

@@ -1,4 +1,4 @@
-"""What the SDK does when connections fail, move or are renewed."""
+"""Tests of the guards against the SDK's faults when a connection fails or its token is renewed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = {"code": 40101, "statusCode": 401, "message": "invalid key"}
 
 
 def jwt(number: int, **claims: object) -> str:
-    """Make a token that nobody verifies; the number makes it one of its own."""
+    """Make a token that is not verified; the number makes it unique."""
 
     def part(value: Mapping[str, object]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
@@ -33,7 +33,7 @@ def jwt(number: int, **claims: object) -> str:
 
 
 class TestFailedConnection:
-    """After an ERROR from the server channels stay as they are, and whoever waits waits for ever."""
+    """In the SDK, an ERROR from the server leaves channels unchanged, and waiters wait for ever."""
 
     async def test_everybody_who_waits_learns_of_it(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:

@@ -1,4 +1,4 @@
-"""What the SDK does to messages when the connection goes, and that it is undone."""
+"""Tests of the guards against the SDK's faults in publishing, above all when the connection is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def publish(channel: Channel, *data: str) -> list[asyncio.Future[list[str | None
 
 
 class TestDisconnectedWhilePublishing:
-    """After DISCONNECTED the SDK forgets what is unanswered, and answers cross over to later messages."""
+    """After DISCONNECTED the SDK forgets unacked messages, and their acks go to later messages."""
 
     async def test_unanswered_messages_are_sent_again_and_get_their_own_answers(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -97,7 +97,7 @@ class TestDisconnectedWhilePublishing:
             assert await answers[0] == ["a"]
 
     async def test_it_reconnects_with_fallback_hosts(self, ably: FakeAbly) -> None:
-        """With fallback hosts the SDK changes over while CONNECTED, and forgets what is unanswered."""
+        """With fallback hosts the SDK changes hosts while CONNECTED, and forgets unacked messages."""
         async with realtime(ably.options(fallback_hosts=[f"127.0.0.1:{ably.port}/"])) as client:
             channel = open_channel(client, "c")
             await channel.attach()
@@ -113,7 +113,7 @@ class TestDisconnectedWhilePublishing:
 
 
 class TestPublishingWhileDisconnected:
-    """What is published without a connection is sent twice after a failed attempt."""
+    """Without the guard, a message published while disconnected is sent twice after a failed attempt."""
 
     async def test_each_message_is_sent_once_and_in_order(self, ably: FakeAbly) -> None:
         async with realtime(ably.options(disconnected_retry_timeout=20)) as client:
@@ -161,7 +161,7 @@ class TestPublishingWhileDisconnected:
 
 
 class TestNewConnection:
-    """Where the connection cannot be resumed the server counts from 0, and the SDK goes on counting."""
+    """After a failed resume the server counts from 0 again, but the SDK continues its count."""
 
     async def test_messages_are_numbered_anew(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -184,7 +184,7 @@ class TestNewConnection:
     async def test_a_message_published_in_the_moment_of_the_reconnection_goes_last(
         self, ably: FakeAbly
     ) -> None:
-        """The SDK sends what runs first, which is not what was published first."""
+        """The SDK sends in the order in which its tasks run, not in the order of the calls."""
         async with realtime(ably.options()) as client:
             channel = open_channel(client, "c")
             await channel.attach()
@@ -208,7 +208,7 @@ class TestNewConnection:
 
 
 class TestDyingSocket:
-    """A publish that meets a dying socket fails for its caller, and is sent again all the same."""
+    """In the SDK, a publish on a dying socket fails for its caller, but is sent again."""
 
     async def test_the_caller_gets_the_answer_to_what_was_sent_again(self, ably: FakeAbly) -> None:
         async with realtime(ably.options()) as client:
@@ -228,7 +228,7 @@ class TestDyingSocket:
 
 
 class TestUnencodable:
-    """What cannot be encoded stays among the unanswered as a ghost, and takes the next answer."""
+    """In the SDK, a message that cannot be encoded stays pending and takes the ack of the next one."""
 
     @pytest.mark.parametrize(
         ("message", "what"),

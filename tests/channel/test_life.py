@@ -1,4 +1,4 @@
-"""How long the channel room's tasks live, and what it logs."""
+"""Tests of the lifetime of the channel's tasks, and of its logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reply's chunks must look like."""
+"""Checks of the chunks of a reply."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What the commands log: the library's own records, and never a key or a token."""
+"""Tests of the commands' logs: they hold the library's records, and never a key or a token."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def test_a_demo_that_owns_the_screen_has_no_other_place_for_its_log() -> None:
 
 @pytest.mark.parametrize("command", ["serve", "demo", "haip-gateway"])
 def test_every_command_quiets_the_sdk(command: str) -> None:
-    """Whatever level the environment gave it: the SDK logs URLs with access tokens at INFO."""
+    """The SDK logs URLs with access tokens at INFO, so its level is raised in any environment."""
     code = """
 import json, logging, sys
 from typer.testing import CliRunner

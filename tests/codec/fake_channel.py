@@ -1,8 +1,8 @@
-"""A writer with a script: accepts, refuses or loses what is written, acks when told to, and is read back.
+"""A scripted writer: it accepts, refuses or loses messages, acks when told to, and can be read back.
 
 What it accepts goes into the log of a channel in memory at once. Followers are played afterwards, from any
 place in the log; the channels of :class:`~ably_ai_transport.testing.MemoryHub` cannot lose an ack, ack within
-the call, or tell what a follower would have received who joined earlier.
+the call, or return the deliveries to a follower that joined earlier.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Frame(NamedTuple):
     """One change that the channel took.
 
     Attributes:
-        change: What a follower receives that has the message's text.
+        change: The delivery to a follower that has the message's text.
         whole: What any other follower receives.
     """
 
@@ -68,7 +68,7 @@ class FakeChannel:
     """Satisfies ``ChannelWriter``.
 
     Attributes:
-        outcomes: What becomes of each append, in order; all further ones are accepted.
+        outcomes: The outcome of each append, in order; all further ones are accepted.
         update_outcomes: The same for updates.
         publish_outcomes: The same for publishes.
         manual: Whether answers wait for :meth:`answer`.
@@ -143,13 +143,13 @@ class FakeChannel:
         return self._log.all()
 
     def history_at(self, count: int) -> list[InboundMessage]:
-        """The history as it was after so many changes."""
+        """The history after this many changes."""
         kept = {message.serial for message in self._log.all()}
         latest = {message.serial: message for message in self._wholes[:count]}
         return [message for serial, message in latest.items() if serial in kept]
 
     def seen_from(self, start: int) -> list[InboundMessage]:
-        """What a follower sees that joins after so many changes."""
+        """Return the deliveries to a follower that joins after so many changes."""
         seen: set[str | None] = set()
         deliveries: list[InboundMessage] = []
         for change, whole in self.frames[start:]:

@@ -1,4 +1,4 @@
-"""What enters the codec room is refused at once where it cannot work."""
+"""Invalid codecs and options are refused at once."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""What a decoder reads: streams from any point of their life on, each piece of text once."""
+"""Tests of the decoder: it reads streams from any point on, and each piece of text once."""
 
 import logging
 from collections.abc import Sequence
@@ -210,7 +210,7 @@ def test_a_strangers_append_is_ignored(decoder: Core) -> None:
 
 
 def test_stream_headers_in_the_codec_tier_are_read_too(decoder: Core) -> None:
-    """Where an earlier release may have put them."""
+    """An earlier release may have put them there."""
 
     def old(action: MessageAction, version: str, data: str, status: str) -> InboundMessage:
         codec = {"type": "text", "stream": "true", "status": status, "stream-id": "t1"}

@@ -1,4 +1,4 @@
-"""A vocabulary from scratch: what a codec of one's own takes."""
+"""A codec for a new vocabulary, from scratch."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -28,7 +28,7 @@ Note: TypeAlias = dict[str, str]
 
 @dataclass
 class Lines:
-    """What was said, by message."""
+    """Text by message id."""
 
     texts: dict[str, str] = field(default_factory=dict[str, str])
 

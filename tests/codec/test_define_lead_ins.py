@@ -1,4 +1,4 @@
-"""Lead-ins: what comes before content is made up for those who missed it."""
+"""Lead-ins: late joiners get generated events that must precede content."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What each kind of row does, in both directions."""
+"""Tests of each kind of row, in both directions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

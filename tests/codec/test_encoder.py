@@ -1,4 +1,4 @@
-"""What an encoder writes: frames as the npm package writes them, in the order of the calls."""
+"""Tests of the encoder: it writes the npm package's frames, in the order of the calls."""
 
 import json
 import logging
@@ -131,7 +131,7 @@ async def test_narrower_headers_override_wider_ones() -> None:
 
 @timed
 async def test_the_closing_append_adds_to_the_headers_of_the_start() -> None:
-    """And the defaults count again, over what the start overrode: so does the npm package write it."""
+    """The closing append carries the encoder's defaults again, even those that the start overrode."""
     channel = FakeChannel()
     encoder = EncoderCore(channel, EncoderOptions(headers={"a": "default", "d": "default"}))
     await encoder.start_stream(

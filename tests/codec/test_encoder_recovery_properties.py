@@ -1,4 +1,4 @@
-"""Whatever is refused, lost, delayed or cancelled: everybody ends with the whole text."""
+"""Property tests: every reader ends with the whole text after any refusal, loss, delay or cancel."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ STEPS = st.lists(
 
 @dataclass
 class Written:
-    """What was handed to the encoder for one stream."""
+    """The text of one stream that was passed to the encoder."""
 
     text: str = ""
     closed: bool = False
@@ -184,7 +184,7 @@ def test_all_readers_agree_on_the_whole_text(
 def test_with_a_window_of_one_no_follower_ever_sees_text_rewritten(
     texts: list[str], outcomes: list[Outcome], batches: list[int], merge: bool
 ) -> None:
-    """Nothing is accepted after what was refused, so a repair only adds: JavaScript reads it too."""
+    """No append is accepted after a refused one, so a repair only adds text: JavaScript reads it too."""
 
     async def scenario() -> None:
         channel = FakeChannel(outcomes, manual=True)

@@ -1,4 +1,4 @@
-"""Appends in flight: how many, what happens to text meanwhile, and who waits."""
+"""Tests of appends in flight: their number, text that arrives meanwhile, and writers that wait."""
 
 import asyncio
 from itertools import pairwise

@@ -16,8 +16,8 @@ class Recorded:
     """The same conversation twice.
 
     Attributes:
-        live: As somebody received it who was there from the beginning.
-        history: As it stands in the history afterwards, oldest first.
+        live: The deliveries to a client that was there from the beginning.
+        history: The history afterwards, oldest first.
     """
 
     live: list[InboundMessage]
@@ -85,7 +85,7 @@ class Reader:
         return ViewState(self.tree, Navigable(self.tree))
 
     def shows(self) -> object:
-        """What there is to see, on every branch."""
+        """Return the messages, runs and branches that a view shows."""
         view = self.view
         branches = {
             node.key: (

@@ -36,7 +36,7 @@ class Call:
 
 @dataclass(eq=False)
 class Run:
-    """A run, and what it hangs under.
+    """A run, and its parent.
 
     Attributes:
         run_id: The run.
@@ -44,7 +44,7 @@ class Run:
         follows: The message that its outputs follow.
         parent: The message that the run follows.
         regenerates: The message that it replaces.
-        messages: What it has put out, and what was said into it.
+        messages: Its outputs, and the messages that were sent into it.
         attempts: Steps that were tried, by id.
         calls: Tools that it asked for.
         client_id: Whose input it replies to.
@@ -74,7 +74,7 @@ class Run:
 
 
 class Talk:
-    """Says things, in the order of the channel, and keeps what was delivered to who was there.
+    """Says things, in the order of the channel, and keeps the deliveries to live clients.
 
     Ids are counted: ``m1``, ``r2`` and so on.
 

@@ -72,7 +72,7 @@ def test_joining_anywhere_gives_the_whole(talk: Talk, data: st.DataObject) -> No
 
 
 def split(live: Sequence[InboundMessage], joined: int) -> tuple[list[InboundMessage], list[InboundMessage]]:
-    """Tell what history holds for somebody who joins, and what they receive from then on."""
+    """Return the history for a client that joins, and its deliveries after that."""
     text: dict[str | None, str] = {}
     past: dict[str | None, InboundMessage] = {}
     received: list[InboundMessage] = []

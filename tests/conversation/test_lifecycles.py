@@ -84,7 +84,7 @@ def test_a_step_lives_as_its_table_says(triggers: list[str], random: Random, dat
             ended.add(attempt.serial)
             talk.end_step(attempt, trigger)
             if attempt is not attempts[-1]:
-                continue  # an attempt that counts no more
+                continue  # a superseded attempt
         status = STEP_TRANSITIONS[status, trigger]  # type: ignore[index]
     messages = list(talk.live)
     for order in (messages, random.sample(messages, len(messages))):

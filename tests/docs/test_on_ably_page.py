@@ -1,4 +1,4 @@
-"""The page on Ably is right about what happens without the channel rule."""
+"""The page on Ably describes the failure without the channel rule correctly."""
 
 import re
 

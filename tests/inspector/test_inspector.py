@@ -1,4 +1,4 @@
-"""The inspector: what its page is told of channels, frames and conversations, and who may read it."""
+"""Tests of the inspector: the channels, frames and conversations on its page, and access to it."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -28,7 +28,7 @@ async def page(ably_server: LocalServer) -> AsyncIterator[Inspector]:
 
 
 class Page:
-    """What the page knows: the news so far, newer over older, and the frames one after the other."""
+    """The state of the page: the news, merged so that newer values win, and the frames in order."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket

@@ -1,4 +1,4 @@
-"""A channel resumed by channelSerial: continuity, backlog, and what happens without."""
+"""A channel resumed by channelSerial: continuity, backlog, and resumes that fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens on the way: folding what arrives gives what history holds."""
+"""A subscriber that folds its deliveries gets the text in history, however often it is cut off."""
 
 from __future__ import annotations
 

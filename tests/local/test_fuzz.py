@@ -1,4 +1,4 @@
-"""Whatever comes in is answered or refused, and the server goes on."""
+"""Fuzz tests: the server answers or refuses any input, and continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is too much is refused, and nothing else suffers."""
+"""Tests of limits: the server refuses only the request that exceeds one."""
 
 from __future__ import annotations
 

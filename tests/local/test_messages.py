@@ -1,4 +1,4 @@
-"""What every message and frame carries, and what later versions carry forward."""
+"""Tests of the fields of messages and frames, and of the fields that later versions keep."""
 
 from __future__ import annotations
 

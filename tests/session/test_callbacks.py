@@ -1,4 +1,4 @@
-"""Hooks and listeners: plain functions and coroutine functions, and what they raise."""
+"""Hooks and listeners: plain functions, coroutine functions, and their exceptions."""
 
 import logging
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""How agents begin and end, whatever happens meanwhile."""
+"""Tests of starts and ends of runs that are cancelled or refused."""
 
 import anyio
 import pytest

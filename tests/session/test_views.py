@@ -1,4 +1,4 @@
-"""Views: what they show, what they tell, and how they go back in time."""
+"""Tests of views: messages, events, and loading history."""
 
 import anyio
 import pytest

@@ -57,11 +57,11 @@ class ScriptedChannel(Channel):
     """A channel in memory: a test delivers messages to it, sets its history and answers what is published.
 
     Attributes:
-        published: What was published, in order, with what it does.
-        taken: The same without what was refused.
-        answers: Answers to what is published next. Without one, serials are made up; they sort after what
-            was delivered.
-        history_walks: What the next walks through history bring, newest first; nothing where there is none.
+        published: The published messages, in order, with their actions.
+        taken: The same without the refused ones.
+        answers: Answers to the next publishes. Without one, serials are made up; they sort after all
+            deliveries.
+        history_walks: The messages of the next walks through history, newest first; without any, it is empty.
         detached: Whether it has been detached.
         released: Whether it has been released.
     """

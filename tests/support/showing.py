@@ -1,4 +1,4 @@
-"""What a session shows, in the words in which the JS package prints it."""
+"""Prints a session's messages and runs as the JS package does."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias

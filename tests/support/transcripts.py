@@ -130,7 +130,7 @@ class Participant:
 
     @property
     def client_id(self) -> str | None:
-        """Who it was on the channel."""
+        """The participant's client ID on the channel."""
         return next((event.client_id for event in self.events if isinstance(event, Connected)), None)
 
     def walks(self) -> list[list[InboundMessage]]:

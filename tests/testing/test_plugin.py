@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
 def test_the_page(tmp_path: Path) -> None:
-    """What the page says to write is written, and run by a pytest of its own."""
+    """The page's files are written out, and a separate pytest runs them."""
     for block in re.findall(r"```python\n(# (\S+\.py)\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         code, name = block
         (tmp_path / name).write_text(code, encoding="utf-8")

@@ -33,13 +33,13 @@ def _ends_suspended(message: InboundMessage) -> bool:
 UNTIL: Final[Mapping[tuple[str, str], Callable[[InboundMessage], bool]]] = {
     ("ait-tool", "client_suspended"): _ends_suspended
 }
-"""Where something was shown before the end."""
+"""For participants that showed something before the end: a test for their last message."""
 
 SELECTED: Final[Mapping[tuple[str, str], tuple[int, int]]] = {("ait-edit", "client"): (2, 1)}
-"""Where the participant chose a branch: at which message, and which one. Who edits goes to the edit."""
+"""For a participant that chose a branch: the message and the index. An editor moves to the edit."""
 
 SHOWN_INSTEAD: Final[Mapping[tuple[str, str], str]] = {("ait-nack", "client"): "late"}
-"""Where ours shows more. After a refused append the JS package's followers keep a text with a hole."""
+"""For participants that show more in ours. After a refused append JS followers keep a gap in the text."""
 
 
 def _without_doubled_step_starts(messages: list[Json]) -> list[Json]:
@@ -59,7 +59,7 @@ def _without_doubled_step_starts(messages: list[Json]) -> list[Json]:
 def _expected_messages(transcript: transcripts.Transcript, shown: str) -> list[Json]:
     """Return what is to be shown.
 
-    The JS package may show a ``step-start`` twice to who joins late; ours shows what is seen live.
+    The JS package may show a ``step-start`` twice to a late joiner; ours shows the same as to live clients.
     """
     messages: list[Json] = transcript.expected[shown]["messages"]
     live: list[Json] = transcript.expected["client"]["messages"]

@@ -1,7 +1,8 @@
 """Tokens as strings, which the Ably SDK for Python 3.1.4 takes once and cannot renew.
 
-The SDK reads the client id of a token from its details, and takes a bare string for a token of nobody: the
-next one is then refused for changing the client id to None. Details read from the token itself cure it.
+The SDK reads the client id of a token from its details, and takes a bare string for a token without a client
+id. It then refuses the next one, because the client id would change to None. This module therefore reads the
+details from the token itself.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def _sdk_mode(mode: str) -> ChannelMode:
 
 
 def client_of(realtime: Realtime) -> AblyClient:
-    """Return what the sessions on an Ably client share.
+    """Return the state that the sessions on an Ably client share.
 
     Args:
         realtime: The client.

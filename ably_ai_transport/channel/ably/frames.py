@@ -31,7 +31,7 @@ _BAD_REQUEST: Final = 400
 
 
 class FrameGuard:
-    """Mends the frames from the server before the SDK sees them, and notes what the SDK keeps to itself.
+    """Mends the frames from the server before the SDK sees them, and notes facts that it does not expose.
 
     Args:
         client: The SDK's client.
@@ -66,7 +66,7 @@ class FrameGuard:
         transport.on_protocol_message = on_protocol_message
 
     def _take_channel_frame(self, frame: Frame) -> bool:
-        """Note what the SDK keeps to itself. False for a channel that it has released: it would raise."""
+        """Note facts that the SDK does not expose. False if the channel was released: the SDK would raise."""
         name, action = cast("str", frame.get("channel")), frame["action"]
         if name not in self._channels:
             return False

@@ -69,7 +69,7 @@ class RestHistory:
             following = response.links.get("next")
         except AITransportError:
             raise
-        except Exception as error:
+        except Exception as error:  # the SDK, httpx and the parsing of the body raise their own types
             raise to_error(error, ErrorCode.HISTORY_FETCH_FAILED) from error
         return RestHistoryPage(
             self,
@@ -82,7 +82,7 @@ class RestHistory:
         used = await self._authorization()
         try:
             return await self._request(path, used)
-        except Exception as error:
+        except Exception as error:  # raised again unless its code is one of a token error
             if getattr(error, "code", None) not in _TOKEN_ERRORS:
                 raise
         return await self._request(path, await self._authorization(instead_of=used))

@@ -1,7 +1,7 @@
 """The parts of the Ably SDK that this room touches: types for them, and their values as ours.
 
-The names without an underscore are public in Python's sense, but not documented by the SDK. Whatever changes
-there shows here, and nowhere else.
+The names without an underscore are public in Python's sense, but not documented by the SDK. Only this
+module has to follow changes of theirs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ably_ai_transport.wire import (
 
 
 class PublishResult(Protocol):
-    """What the server answered to a publish."""
+    """The server's answer to a publish."""
 
     @property
     def serials(self) -> list[str | None]: ...
@@ -38,7 +38,7 @@ class SdkError(Protocol):
 
 
 class Answer(Protocol):
-    """What the SDK uses of the future of a message."""
+    """The methods of a message's future that the SDK calls."""
 
     def done(self) -> bool: ...
     def set_result(self, result: PublishResult, /) -> None: ...
@@ -97,7 +97,7 @@ class NotifyState(Protocol):
 
 
 class ConnectionManager(Protocol):
-    """What keeps a connection up, and sends."""
+    """Keeps a connection up and sends messages over it."""
 
     state: str
     connection_id: str | None
@@ -183,7 +183,7 @@ AuthCallback: TypeAlias = Callable[[Mapping[str, object]], object]
 
 
 class Options(Protocol):
-    """What a client was made with."""
+    """The options of a client."""
 
     key_name: str | None
     auth_callback: AuthCallback | None
@@ -202,7 +202,7 @@ class Options(Protocol):
 
 
 class Auth(Protocol):
-    """Who a client is, and how it proves it."""
+    """The identity and the credentials of a client."""
 
     client_id: str | None
     auth_mechanism: str
@@ -230,7 +230,7 @@ class Response(Protocol):
 
 
 class Http(Protocol):
-    """What REST calls are made with."""
+    """Makes REST calls."""
 
     async def make_request(
         self, method: str, path: str, *, headers: Mapping[str, str], skip_auth: bool
@@ -335,4 +335,4 @@ def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> 
 
 
 _WRAPPED: Final = "Unexpected exception"
-"""How the SDK begins the message of an error that holds the text of any exception."""
+"""The SDK's prefix for the message of an error that wraps an arbitrary exception."""

@@ -222,8 +222,8 @@ class SharedChannel:
             await attaching
 
     def _subscribe(self: SharedChannel) -> Awaitable[object]:
-        # Subscribing attaches. A message that is called "error" raises in the SDK's emitter unless somebody
-        # listens to that name.
+        # Subscribing attaches. A message that is called "error" raises in the SDK's emitter unless the name
+        # has a listener.
         return asyncio.gather(
             self.channel.subscribe("error", _ignore), self.channel.subscribe(self._on_message)
         )
@@ -268,7 +268,7 @@ class SharedChannel:
         (Life.FORGOTTEN, Event.LEAVE): (Life.FORGOTTEN, None),
         (Life.FORGOTTEN, Event.UNUSED): (Life.FORGOTTEN, None),
     }
-    """State and event → next state, and what is done. An attach waits for a detach to end."""
+    """State and event → next state and action. An attach waits for a detach to end."""
 
     # Listeners
 

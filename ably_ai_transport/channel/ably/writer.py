@@ -100,9 +100,9 @@ _NO_RESULT = _NoResult()
 class InFlight:
     """Unanswered publishes by their msgSerial; stands in for the SDK's queue of them.
 
-    The queue of ably 3.1.4 counts acks off its head. Whatever is missing there, out of order or left over
-    from another connection shifts the acks of all that follow; and it is searched from end to end for each
-    message. Here an ack belongs to the number that it carries.
+    The queue of ably 3.1.4 counts acks off its head. A message that is missing, out of order or left over
+    from another connection shifts the acks of all later ones, and each message costs a search of the queue.
+    Here an ack belongs to the number that it carries.
 
     Args:
         pending: The publishes that are unanswered already.
@@ -138,7 +138,7 @@ class InFlight:
             del self._by_serial[pending.message["msgSerial"]]
 
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of unanswered publishes."""
         return len(self._by_serial)
 
     def complete_messages(
@@ -248,7 +248,7 @@ class Writer:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ably publishes")
 
     async def _run(self) -> None:
-        """Send what is put, in order, until the connection is lost."""
+        """Send the queued messages, in order, until the connection is lost."""
         manager, written = self._manager, 0
         try:
             while manager.state == "connected":
@@ -275,8 +275,9 @@ class Writer:
                 except (TypeError, ValueError, OverflowError) as error:
                     self._take_back(pending, error)
                 except Exception as error:  # noqa: BLE001
-                    # The socket died under it. Whether it arrived, nobody knows: it is sent again under the
-                    # same number, and the server tells. The SDK fails the caller and sends it all the same.
+                    # Broad: a dying websocket may raise anything. The message may have arrived, so it is sent
+                    # again under the same number, by which the server knows a duplicate. The SDK fails
+                    # the caller, but also sends the message again.
                     logger.debug("A publish waits for the next connection: %s", type(error).__name__)
                 written += 1
                 if not written % _BURST:
@@ -285,7 +286,7 @@ class Writer:
             self._task = self._idle = None
 
     def _take_back(self, pending: Pending, error: Exception) -> None:
-        """Undo the numbering of what cannot be encoded: a gap would confuse the server."""
+        """Undo the numbering of a message that cannot be encoded: a gap would confuse the server."""
         self.in_flight.discard(pending)
         if pending.message.get("msgSerial") == self._manager.msg_serial - 1:
             self._manager.msg_serial -= 1
@@ -319,7 +320,7 @@ def _refusal(error: BaseException, frame: Frame) -> AITransportError:
 
 
 def _tell(event: str, frame: Frame) -> None:
-    """Log what becomes of a publish; never its data."""
+    """Log a publish and its outcome, never its data."""
     messages: list[Frame] = frame.get("messages") or [{}]
     first = messages[0]
     action = _ACTIONS.get(first.get("action", 0), "other")

@@ -89,7 +89,7 @@ class Agent:
             async with session.create_run(invocation, invocation_id=invocation_id) as run:
                 conversation = [message.message for message in await run.view.load_all()]
                 await run.pipe(self._reply(run.run_id, conversation), raise_on_error=True)
-        except Exception:
+        except Exception:  # one failed invocation must not stop the agent
             logger.exception(
                 "invocation %s failed", invocation_id, extra={"session": invocation.session_name}
             )

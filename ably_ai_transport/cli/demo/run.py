@@ -36,7 +36,7 @@ class DemoOptions:
         recordings: A folder of recorded model streams.
         model: The model to ask if there is a key.
         speed: Factor by which known replies play faster.
-        log: Where to write the log; nowhere by default, because the demo draws on the screen.
+        log: The file for the log; none by default, because the demo draws on the screen.
         verbose: Whether the log holds debug records, too.
     """
 

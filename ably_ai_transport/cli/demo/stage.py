@@ -48,7 +48,7 @@ class Stage:
 
     @property
     def bob(self) -> Participant:
-        """The person who looks on."""
+        """The person who watches."""
         return self.people[1]
 
     async def join(self, name: str) -> Participant:

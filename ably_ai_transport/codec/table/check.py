@@ -78,7 +78,7 @@ def _check_stream(row: StreamRow, owner: str, discriminator: str) -> None:
     if row.stream_id == "":
         raise _mistake(f"{owner} has an empty stream_id")
     if row.encode_end is not None and row.decode_end is None:
-        raise _mistake(f"{owner} has encode_end without decode_end: nobody could read what it writes")
+        raise _mistake(f"{owner} has encode_end without decode_end: no reader could decode its end")
 
 
 def check_outputs(rows: Iterable[OutputRow], discriminator: str) -> None:

@@ -2,7 +2,7 @@
 
 A codec built with :func:`ably_ai_transport.codec.define_codec` is a list of these rows. They work on
 *values*, an event's fields by name. An :class:`EventShape` takes events apart into values and puts them
-together. A function, a *hatch*, does what a row cannot express.
+together. A function, a *hatch*, covers a case that a row cannot express.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Attachments: the channels that each connection is attached to, and what it gets from them."""
+"""Attachments: the channels that each connection is attached to, and the deliveries from them."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Attachments:
     # Frames
 
     def attach(self, connection: Connection, frame: Frame) -> None:
-        """Answer ATTACH, in one step: ATTACHED, then the backlog, then what is published."""
+        """Answer ATTACH, in one step: ATTACHED, then the backlog, then new messages."""
         label = _label(frame)
         try:
             self._attach(connection, label, frame)

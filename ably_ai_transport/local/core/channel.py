@@ -256,7 +256,7 @@ class Channel:
             self._remembered.popitem(last=False)
 
     def _recall(self) -> None:
-        """Load what an earlier process stored: the ids of its publishes, and the members present."""
+        """Load the data of an earlier process: the ids of its publishes, and the members present."""
         self.presence.recall(record.event for record in self.storage.presence())
         groups: dict[str, list[StoredMessage]] = {}
         for message in self.storage.messages()[-_REMEMBERED_IDS:]:

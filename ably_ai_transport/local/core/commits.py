@@ -26,8 +26,8 @@ class Commits:
 
     With a storage in memory, effects happen at once. With a durable one, the steps that come in while the
     event loop is busy are committed as one group; their effects follow in order. Code that reads the state
-    of a channel (attach, history, resume) calls `flush` first, so that nobody sees what a crash could still
-    take back.
+    of a channel (attach, history, resume) calls `flush` first, so that no reader sees changes that a crash
+    could still undo.
     """
 
     def __init__(self, storage: Storage) -> None:

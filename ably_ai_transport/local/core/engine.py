@@ -103,7 +103,7 @@ class Engine:
         self.faults = Faults(self.rules, self.connections, self.channels, self.attachments)
 
     def start(self) -> None:
-        """Open the storage and load what an earlier process stored. Needs a running event loop.
+        """Open the storage and load the data of an earlier process. Needs a running event loop.
 
         Raises:
             StorageUnusableError: The storage cannot be opened.

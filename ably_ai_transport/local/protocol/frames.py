@@ -107,7 +107,7 @@ class ErrorInfo(TypedDict, total=False):
 
 
 class WireVersion(TypedDict, total=False):
-    """`Message.version`: the operation in what clients send, the new version in what they get."""
+    """`Message.version`: the operation in messages from clients, the new version in messages to them."""
 
     serial: str
     timestamp: int

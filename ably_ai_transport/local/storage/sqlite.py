@@ -122,7 +122,7 @@ class SqliteStorage:
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             db.close()
             raise self._unusable(error) from error
-        except BaseException:
+        except BaseException:  # an interrupt must not leave the file locked
             db.close()
             raise
         self._failure = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 5.0
 _KEPT_ALIVE_SECONDS = 75
-"""How long a connection waits for its next request. With uvicorn's default of five seconds, a client that
+"""Seconds that a connection waits for its next request. With uvicorn's default of five seconds, a client that
 pauses that long sends its request while the server closes the connection, and the request fails."""
 
 

@@ -199,14 +199,14 @@ class LocalServer:
         )
         try:
             self._engine.start()
-        except BaseException:
+        except BaseException:  # an interrupt must not leave the port taken
             web.close()
             self._apps.close()
             raise
         self._web = web
         try:
             await web.start()
-        except BaseException:
+        except BaseException:  # a cancelled start closes the server, too
             await self.__aexit__(None, None, None)
             raise
         logger.info("local server listens on %s", self.url)

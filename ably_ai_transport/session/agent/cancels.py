@@ -12,7 +12,7 @@ def cancel_target(message: InboundMessage) -> tuple[str | None, str | None]:
         message: The request.
 
     Returns:
-        The run, and the input whose run is meant; either may be missing.
+        The run id, and the id of the input that triggered the run; either may be missing.
     """
     headers = message.transport_headers
     return headers.get(names.RUN_ID), headers.get(names.INPUT_CODEC_MESSAGE_ID)

@@ -32,8 +32,8 @@ class CancelRequest:
 class RunHooks(Generic[OutT]):
     """Callbacks of one run: plain functions or coroutine functions.
 
-    What a hook raises is logged with its traceback, and reported to ``on_error``. It never ends the run or
-    the session.
+    An exception in a hook is logged with its traceback, and reported to ``on_error``. It never ends the run
+    or the session.
 
     Attributes:
         on_cancel: Decides about a cancel request: True allows it. Without the hook, each request is allowed.
@@ -115,12 +115,12 @@ class HookCaller(Generic[InT, OutT, ProjT, MsgT]):
             result = self._hooks.on_error(error)
             if inspect.isawaitable(result):
                 self._core.tasks.start(self._await_on_error(result, error))
-        except Exception:
+        except Exception:  # a user's code
             self._core.log.exception("on_error raised")
             self._core.report(error)
 
     def report_listener(self, error: Exception) -> None:
-        """Report what a listener of the run's view raised."""
+        """Report an exception in a listener of the run's view."""
         self.report(AITransportError.wrap("call listener", error, ErrorCode.SESSION_SUBSCRIPTION_ERROR))
 
     def _notify(self, name: str, hook: Callable[[], object], action: str) -> None:
@@ -141,7 +141,7 @@ class HookCaller(Generic[InT, OutT, ProjT, MsgT]):
     async def _await_on_error(self, result: Awaitable[object], error: AITransportError) -> None:
         try:
             await result
-        except Exception:
+        except Exception:  # a user's code
             self._core.log.exception("on_error raised")
             self._core.report(error)
 
@@ -151,7 +151,7 @@ class HookCaller(Generic[InT, OutT, ProjT, MsgT]):
 
 
 def public_error(error: Exception | None) -> AITransportError | None:
-    """Describe a failure for the clients of a conversation, without what may be secret.
+    """Describe a failure for the clients of a conversation, without text that may be secret.
 
     Args:
         error: The failure.

@@ -28,11 +28,11 @@ OnCancelled: TypeAlias = Callable[[Write[OutT]], Awaitable[None] | None]
 
 @dataclass(frozen=True, slots=True)
 class StreamResult:
-    """How a pipe ended.
+    """The result of a pipe.
 
     Attributes:
         reason: ``complete``, ``cancelled`` or ``error``.
-        error: What the source or the channel raised, where the reason is ``error``.
+        error: The exception of the source or the channel if the reason is ``error``.
     """
 
     reason: RunEndReason
@@ -47,8 +47,8 @@ class _Closeable(Protocol):
 class Pipe(Generic[InT, OutT]):
     """One stream on its way to the channel.
 
-    A cancel request interrupts the source while the pipe waits for it, and never a write: what has been taken
-    from the source is published.
+    A cancel request interrupts the source while the pipe waits for it, but never a write: each output that
+    was taken from the source is published.
 
     Args:
         open_encoder: Called when the first output is there.
@@ -77,7 +77,7 @@ class Pipe(Generic[InT, OutT]):
             on_cancelled: May write last outputs when the signal has stopped the pipe.
 
         Returns:
-            How it ended. What the source or the channel raises is in the result, not raised.
+            The result, with the exception of the source or the channel; it is not raised.
         """
         try:
             stopped = await self._drain(source, signal)

@@ -57,8 +57,8 @@ class RunFacts:
     Attributes:
         run_id: The run.
         invocation_id: The agent's invocation.
-        run_client_id: Who owns the run; None until known.
-        input_client_id: Who published the triggering input.
+        run_client_id: Client ID of the run's owner; None until known.
+        input_client_id: Client ID of the publisher of the triggering input.
         input_codec_message_id: The triggering input.
         run_parent: The input that the run hangs under.
         output_parent: The message that outputs follow.
@@ -85,7 +85,7 @@ class Attempt:
 
     Attributes:
         step_id: The step.
-        client_id: Whose input shapes it; empty when unknown.
+        client_id: Client ID of the sender whose input shapes it; empty when unknown.
         start_serial: The serial of its start, which identifies the attempt.
     """
 
@@ -96,10 +96,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class WriteLimits:
-    """How appends are published.
+    """Limits on publishing appends.
 
     Attributes:
-        append_window: How many appends may wait for their ack at once.
+        append_window: Maximum number of appends that wait for their ack at once.
         merge_appends: Whether text that arrives meanwhile is merged into the next append.
     """
 
@@ -110,12 +110,12 @@ class WriteLimits:
 class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
     """Publishes one run: every header and every lifecycle message of it comes from here.
 
-    What the channel has taken is applied to the session's own conversation at once.
+    Each acked message is applied to the session's own conversation at once.
 
     Args:
         core: The session's parts.
         facts: The run; read at each write.
-        limits: How appends are published.
+        limits: Limits on publishing appends.
         on_message: Called with each output message before it is published.
     """
 
@@ -198,7 +198,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             reason: Why.
-            error: What clients are told, where the reason is ``error``.
+            error: The error to publish if the reason is ``error``.
 
         Raises:
             ChannelRefusedError: The channel refused (104003).
@@ -210,7 +210,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             step_id: The step.
-            client_id: Whose input shapes it.
+            client_id: Client ID of the sender whose input shapes it.
 
         Returns:
             The attempt.

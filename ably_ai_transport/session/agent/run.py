@@ -124,7 +124,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     @property
     def phase(self) -> RunPhase:
-        """How far this process is with the run, whatever the conversation says of it."""
+        """The phase of the run in this process; the conversation may show another status."""
         return self._writer.phase
 
     async def start(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
@@ -183,16 +183,15 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     async def pipe(self, source: AsyncIterable[OutT], *, raise_on_error: bool = False) -> StreamResult:
         """Write a stream of outputs, in a step of its own that is opened with the first of them.
 
-        A failure is reported to ``on_error``, or logged with its traceback where nobody listens.
+        A failure is reported to ``on_error``, or logged with its traceback if there is no listener.
 
         Args:
             source: The outputs, such as an asynchronous generator; closed in any case.
-            raise_on_error: Whether to raise what the source or the channel raised, after the step was ended,
-                instead of reporting it.
+            raise_on_error: Whether to raise the failure after the end of the step, instead of reporting it.
 
         Returns:
-            How it ended: ``complete``, ``cancelled`` by a client, or ``error`` with what the source or the
-            channel raised.
+            The result: ``complete``, ``cancelled`` by a client, or ``error`` with the exception of the source
+            or the channel.
 
         Raises:
             InvalidArgumentError: The run has not been started or has ended, a step is active, or the source
@@ -211,7 +210,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         Args:
             step_id: The step. The same id as before makes another attempt, in this process or in another;
                 None goes on with the last step that failed, or makes up a new id.
-            step_client_id: Whose input shapes it; None keeps that of the step before.
+            step_client_id: Client ID of the sender whose input shapes it; None keeps that of the step before.
 
         Returns:
             The step, not started yet.
@@ -219,7 +218,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         return self._steps.create(step_id, step_client_id)
 
     async def suspend(self) -> None:
-        """Publish that the run waits for an answer, and let go of it. Another invocation goes on with it.
+        """Publish that the run waits for an answer, and release the run. Another invocation resumes it.
 
         Raises:
             InvalidArgumentError: The run has not been started, or a step is active (40003).
@@ -237,14 +236,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     async def end(self, reason: RunEndReason = "complete", *, error: Exception | None = None) -> None:
         """Publish that the run ended. An open step is ended before. Ending twice is fine.
 
-        Where the caller is cancelled, the end is published all the same, in a task of the session. A run
-        whose end the channel refuses stays open: the end can be retried, and the session retries it once more
-        when it ends.
+        If the caller is cancelled, a task of the session still publishes the end. If the channel refuses the
+        end, the run stays open: the end can be retried, and the session retries it once more when it ends.
 
         Args:
             reason: ``complete``, ``cancelled`` or ``error``.
-            error: What clients are told, where the reason is ``error``: the code and text of an
-                :class:`AITransportError`; only the type of any other exception, whose text may hold secrets.
+            error: The error to publish if the reason is ``error``. Clients see the code and text of an
+                :class:`AITransportError`; of any other exception only the type, as the text may hold secrets.
 
         Raises:
             InvalidArgumentError: The reason is none of these, the session is not connected, or the run has
@@ -287,7 +285,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 else:
                     await self.end("cancelled")
             except AITransportError as failure:
-                # What the body raised matters more; the session retries the end.
+                # The exception of the body matters more; the session retries the end.
                 self._hooks.report(failure)
 
     async def _open_once(self, action: str, open_run: Callable[[], Awaitable[None]]) -> None:
@@ -299,7 +297,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._writer.move("open")
         try:
             await open_run()
-        except BaseException as error:
+        except BaseException as error:  # a cancelled start must fail the callers that wait for it
             self._opened.reject(
                 error
                 if isinstance(error, Exception)
@@ -364,7 +362,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         )
 
     async def _close_once(self, publish: Callable[[], Awaitable[None]]) -> None:
-        """Publish how the run closes, in a task of the session; later calls wait for the first one."""
+        """Publish the run's close in a task of the session; later calls wait for the first one."""
         if self._writer.phase == "closed":
             return
         if self._writer.phase == "closing":
@@ -382,7 +380,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             self._writer.move("refused")
             closed.reject(error)
             raise
-        except BaseException:
+        except BaseException:  # the session cancels this task when it closes
             failure = SessionClosedError(
                 f"unable to end run {self.run_id}; the session closed before the channel acked its end"
             )
@@ -474,7 +472,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     def _release(self, event: RunEvent) -> None:
         if self.phase == "opening" and self._start_published:
-            # Clients should not wait for a run that nobody works on.
+            # Clients should not wait for a run without an agent.
             self._core.tasks.finish_later(self._writer.end("cancelled"))
         self._writer.move(event)
         for release in self._releases:

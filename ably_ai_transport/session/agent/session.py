@@ -125,7 +125,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         try:
             await session.connect()
             yield session
-        except BaseException as raised:
+        except BaseException as raised:  # a cancelled block, too, leaves within the close timeout
             error = raised
             raise
         finally:

@@ -25,10 +25,10 @@ class SteerTracker:
         return bool(self._pending)
 
     def observe(self, event: OutputFolded[object, object], run_id: str) -> bool:
-        """Look at what was folded into the conversation.
+        """Note a folded event if it is a steering message or an answer to one.
 
         Args:
-            event: What was folded.
+            event: The folded event.
             run_id: The run.
 
         Returns:

@@ -46,7 +46,7 @@ TRANSITIONS: Final[Mapping[tuple[StepState, StepEvent], StepState]] = MappingPro
 """
 
 _REWRITES = 3
-"""How often a step is published again before a hole is left to the repair."""
+"""Times that a step is published again before a gap is left to the repair."""
 
 _STEP_REASON: Final[Mapping[RunEndReason, StepEndReason]] = MappingProxyType(
     {"complete": "complete", "cancelled": "cancelled", "error": "failed"}
@@ -54,13 +54,13 @@ _STEP_REASON: Final[Mapping[RunEndReason, StepEndReason]] = MappingProxyType(
 
 
 def step_reason_of(reason: RunEndReason) -> StepEndReason:
-    """Translate how a run or a pipe ended into how its step ended."""
+    """Translate the end reason of a run or a pipe to that of its step."""
     return _STEP_REASON[reason]
 
 
 @dataclass(slots=True)
 class _Written(Generic[InT, OutT]):
-    """One message of an attempt, with what is needed to publish it again.
+    """One message of an attempt, with the data to publish it again.
 
     Attributes:
         outputs: The outputs that were written.
@@ -78,13 +78,13 @@ class _Written(Generic[InT, OutT]):
 class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
     """One attempt of a step, on its way to the channel.
 
-    Whatever it publishes goes through tasks of the session. A caller who is cancelled is free at once, and
-    the publishes that are on their way are seen through, in order.
+    All its publishes run in tasks of the session. A cancelled caller returns at once, and the publishes under
+    way are completed in order.
 
     Args:
         steps: The steps of the run.
         step_id: The step.
-        client_id: Whose input shapes it.
+        client_id: Client ID of the sender whose input shapes it.
     """
 
     def __init__(self, steps: "RunSteps[InT, OutT, ProjT, MsgT]", step_id: str, client_id: str) -> None:
@@ -97,7 +97,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         self._written: list[_Written[InT, OutT]] = []
 
     def derive_reason(self) -> StepEndReason:
-        """Tell how the attempt ended, from what happened in it."""
+        """Derive the end reason of the attempt from the events in it."""
         if self.cancelled or self._steps.signal.aborted:
             return "cancelled"
         return "failed" if self.failed else "complete"
@@ -128,7 +128,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             await self._close_gaps()
         except AITransportError as error:
             result = StreamResult("error", error)
-        except BaseException:
+        except BaseException:  # a cancelled pipe still closes its message, in a task of the session
             self.cancelled = True
             steps.core.tasks.finish_later(self._abandon(pipe))
             raise
@@ -146,7 +146,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             await encoder.publish_output(output)
             await encoder.close()
             await self._close_gaps()
-        except BaseException:
+        except BaseException:  # a cancelled write, too, leaves the step incomplete
             self.failed = True
             raise
 
@@ -158,7 +158,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
             self._steps.active = self
             try:
                 await self._publish_start()
-            except BaseException:
+            except BaseException:  # the session may cancel this task; the step must not stay "opening"
                 self._move("refused")
                 self._steps.active = None
                 raise
@@ -209,14 +209,14 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         return message.encoder
 
     async def _close_gaps(self) -> None:
-        """Publish the attempt again if a follower may have read it with a hole.
+        """Publish the attempt again if a follower may have read it with a gap.
 
-        Where the channel refused some text and took what followed, the repair reaches history, late joiners
-        and our own followers; a live follower of the npm package keeps the hole. A new attempt of the same
-        step replaces what was put out before, for everybody.
+        If the channel refused some text but took later text, the repair reaches history, late joiners and our
+        own followers; a live follower of the npm package keeps the gap. A new attempt of the same step
+        replaces the earlier output for all of them.
 
         Raises:
-            AITransportError: The channel refused (104003), or what it refused could not be repaired (104000).
+            AITransportError: The channel refused (104003), or refused text could not be repaired (104000).
         """
         for _ in range(_REWRITES):
             if not any(message.encoder is not None and message.encoder.has_gaps for message in self._written):
@@ -244,8 +244,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
 class RunStep(Generic[InT, OutT, ProjT, MsgT]):
     """One attempt of a step of a run.
 
-    A step is the unit of a retry: a new attempt under the same id takes the place of what the earlier one put
-    out. Enter it as a context, or call :meth:`start` and :meth:`end`.
+    A step is the unit of a retry: a new attempt under the same id replaces the output of the earlier one.
+    Enter it as a context, or call :meth:`start` and :meth:`end`.
 
     Example:
         >>> async with run.create_step(step_id="plan") as step:  # doctest: +SKIP
@@ -270,7 +270,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
     @property
     def step_client_id(self) -> str:
-        """Whose input shapes the step; empty when unknown."""
+        """Client ID of the sender whose input shapes the step; empty when unknown."""
         return self._attempt.attempt.client_id
 
     @property
@@ -296,10 +296,10 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             source: The outputs, such as an asynchronous generator; closed in any case.
-            raise_on_error: Whether to raise what the source or the channel raised, instead of reporting it.
+            raise_on_error: Whether to raise a failure of the source or the channel, instead of reporting it.
 
         Returns:
-            How it ended. What the source or the channel raised is in the result.
+            The result, with the exception of the source or the channel.
 
         Raises:
             InvalidArgumentError: The step is not active, or the source is no asynchronous iterable (40003).
@@ -358,7 +358,7 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
                 try:
                     await self.end("failed")
                 except AITransportError as failure:
-                    # What the body raised matters more.
+                    # The exception of the body matters more.
                     self._steps.hooks.report(failure)
         else:
             self._attempt.settle_later("cancelled")
@@ -395,7 +395,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         self.steers = steers
         self.signal = signal
         self.last_result: StreamResult | None = None
-        """How the last pipe ended."""
+        """The result of the last pipe."""
         self.has_output = False
         """Whether outputs were written, or a pipe was begun."""
         self.active: StepAttempt[InT, OutT, ProjT, MsgT] | None = None
@@ -417,7 +417,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             step_id: The step; None goes on with the last failed one, or makes up a new id.
-            step_client_id: Whose input shapes it; None keeps that of the step before.
+            step_client_id: Client ID of the sender whose input shapes it; None keeps that of the step before.
 
         Returns:
             The step, not started yet.
@@ -435,7 +435,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             report: Whether to report a failure.
 
         Returns:
-            How it ended.
+            The result.
 
         Raises:
             InvalidArgumentError: A step is open already, the run cannot be written to, or the source is no
@@ -449,7 +449,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             self.check_writable("pipe stream")
             try:
                 result = await attempt.write(source, report=report)
-            except BaseException:
+            except BaseException:  # the step of a cancelled pipe still ends, in a task of the session
                 attempt.settle_later("cancelled")
                 raise
             if attempt.state != "initialized":
@@ -484,7 +484,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         """Keep other steps from being opened meanwhile.
 
         Args:
-            action: What is to be done.
+            action: The operation, for the error's message.
 
         Raises:
             InvalidArgumentError: A step is open already (40003).
@@ -500,7 +500,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
             self._opening = False
 
     def note_result(self, result: StreamResult, *, report: bool) -> None:
-        """Note how a pipe ended, and report its failure if nobody else is told of it."""
+        """Note the result of a pipe, and report its failure if asked to."""
         self.last_result = result
         if result.error is not None and report:
             action = f"pipe response for run {self.writer.facts.run_id}"

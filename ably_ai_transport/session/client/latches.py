@@ -21,7 +21,7 @@ _TERMINAL: dict[str, RunEndReason] = {"complete": "complete", "cancelled": "canc
 
 @dataclass(slots=True, eq=False)
 class RunProgress:
-    """How far a run has come that a client asked for.
+    """The progress of a run that a client requested.
 
     Attributes:
         input_codec_message_id: The message that triggers it.
@@ -29,7 +29,7 @@ class RunProgress:
         asked_run_id: The run that the input goes on with, if it names one.
         run_id: The run; empty until an agent has taken it up.
         started: Settles when an agent has taken the run up.
-        ended: Settles with how the run ended.
+        ended: Settles with the reason for the end of the run.
     """
 
     input_codec_message_id: str

@@ -41,7 +41,7 @@ class SendOptions:
         parent: The message before it; None lets the view choose its newest.
         fork_of: The message that it replaces.
         run_id: The run that it goes on with.
-        role: Who speaks.
+        role: The role of the sender.
         supersedes: The suspended run that it answers in a branch of its own.
     """
 
@@ -57,7 +57,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
 
     Args:
         core: The session's parts.
-        latches: Learns of runs that are asked for.
+        latches: Gets the runs that are requested.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
             async with self._sending:
                 for event, write in writes:
                     await self._encoder.publish_input(event, write)
-        except BaseException as error:
+        except BaseException as error:  # a cancelled send is undone, too
             self._unsend(progress, previewed)
             if not isinstance(error, Exception):
                 raise
@@ -155,7 +155,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             run_id: The run.
-            input_codec_message_id: The input whose run is meant.
+            input_codec_message_id: The input that triggered the run.
 
         Raises:
             AITransportError: The session is not connected (40003) or closed (104004), or the channel refused.
@@ -178,7 +178,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
             self._core.log.warning("The last inputs could not be flushed", exc_info=True)
 
     def _unsend(self, progress: RunProgress, previewed: str | None) -> None:
-        """Undo a failed send; what did reach the channel comes back from there."""
+        """Undo a failed send; inputs that did reach the channel come back as echoes."""
         self._latches.withdraw(progress)
         if previewed is not None:
             conversation = self._core.conversation
@@ -186,7 +186,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
 
 
 def _amends(route: RoutedInput) -> bool:
-    """Tell whether an input changes what is there rather than adding a message."""
+    """Tell whether an input changes an existing message rather than adding one."""
     return route.kind != "user-message" and (route.kind == "regenerate" or route.codec_message_id is not None)
 
 

@@ -81,7 +81,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         return view
 
     async def cancel(self, run_id: str) -> None:
-        """Ask the agent to stop a run, whoever sent its input.
+        """Ask the agent to stop a run, even one with the input of another client.
 
         Args:
             run_id: The run.
@@ -94,7 +94,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
     async def close(self) -> None:
         """Leave the conversation: views end, and latches that are not settled fail with 104004.
 
-        May be repeated. Where the caller is cancelled, the session goes on closing in a task of its own.
+        May be repeated. If the caller is cancelled, the session continues to close in a task of its own.
         """
         await self._core.close_once(self._close)
 
@@ -136,7 +136,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
             self._core.tasks.start(self._backfill())
 
     async def _backfill(self) -> None:
-        """Read what was missed, since somebody waits for a run that may have ended meanwhile."""
+        """Read missed messages: a caller waits for a run that may have ended meanwhile."""
         try:
             await self._core.conversation.fill_gap()
         except AITransportError as error:

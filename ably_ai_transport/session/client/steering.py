@@ -31,7 +31,7 @@ class SteerOutcome:
 
     Attributes:
         consumed: Whether an output responded to it.
-        run_terminal_reason: How the run ended; None where it was only suspended.
+        run_terminal_reason: The end reason of the run; None if it was only suspended.
     """
 
     consumed: bool
@@ -104,7 +104,7 @@ class ClientSteering(Generic[InT, OutT, ProjT, MsgT]):
         return result
 
     def drain(self, error: AITransportError) -> None:
-        """Fail what was published and is still open: messages may have been missed."""
+        """Fail all open messages that were published: their outcome may have been missed."""
         for run in self._runs.values():
             for result in (*run.sent.values(), *run.echoed.values()):
                 result.published.resolve(None)

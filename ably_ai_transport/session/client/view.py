@@ -43,14 +43,14 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
     ) -> ClientRun[InT, OutT, ProjT, MsgT]:
         """Publish the inputs of one turn.
 
-        A new message is shown at once, and replaced by what the channel brings back.
+        A new message is shown at once, and replaced by its echo from the channel.
 
         Args:
             inputs: One input, or several: at most one new message, and any number that amend others.
             parent: The message to follow; the newest visible one by default.
             fork_of: The message that this one replaces.
             run_id: The run to go on with.
-            role: Who speaks.
+            role: The role of the sender.
             supersedes: The suspended run that is answered in a branch of its own.
 
         Returns:
@@ -78,7 +78,7 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
         Args:
             codec_message_id: The message to replace.
             run_id: The run to go on with.
-            role: Who asks.
+            role: The role of the sender.
             supersedes: The suspended run that is answered in a branch of its own.
 
         Returns:
@@ -127,9 +127,9 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
 
         Args:
             codec_message_id: The message to replace.
-            inputs: What to say instead.
+            inputs: The replacement: one input, or several.
             run_id: The run to go on with.
-            role: Who speaks.
+            role: The role of the sender.
             supersedes: The suspended run that is answered in a branch of its own.
 
         Returns:
@@ -178,7 +178,7 @@ class ClientView(View[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
             ids = [message.codec_message_id for message in messages]
             if codec_message_id in ids[1:]:
                 return ids[ids.index(codec_message_id) - 1]
-        # The first one in the window, or on another branch: what it follows need not have been loaded.
+        # The first one in the window, or on another branch: its parent may not be loaded.
         return node.parent_codec_message_id
 
     def _check_open(self, action: str) -> None:

@@ -182,7 +182,7 @@ class MemoryChannel:
         return self._states.add(listener)
 
     async def history(self, *, limit: int = 100) -> "MemoryHistoryPage":
-        """Fetch what was published up to the attach, newest first.
+        """Fetch the messages published before the attach, newest first.
 
         Raises:
             AITransportError: The channel is not attached, or a fault.
@@ -230,7 +230,7 @@ class MemoryChannel:
         self._turns.add(happen)
 
     def reattach(self, *, resumed: bool) -> None:
-        """Attach anew, with or without what was missed."""
+        """Attach anew, with or without the missed messages."""
 
         def happen() -> None:
             if self._attachment is None:
@@ -247,7 +247,7 @@ class MemoryChannel:
         self._turns.add(happen)
 
     def release_held(self) -> None:
-        """Deliver what was held back, unless there is still a reason to hold it."""
+        """Deliver the held messages, unless there is still a reason to hold them."""
         for _ in self._inbox:
             self._turns.add(self._deliver_next)
 

@@ -76,14 +76,14 @@ class MemoryFaults:
         self._refuse(frozenset({"history"}), channel, count, skip, error_of(message, code))
 
     def hold_acks(self) -> None:
-        """Keep acks back. What was published is on the channel all the same."""
+        """Keep acks back. The published messages are on the channel nevertheless."""
         self._plan.hold_acks()
 
     def release_acks(self, count: int | None = None) -> None:
         """Send the acks that were held.
 
         Args:
-            count: Only that many, oldest first, and keep holding; all of them, and no longer, when left out.
+            count: Send only this many, oldest first, and keep holding. Without it, send all and stop holding.
         """
         self._plan.release_acks(count)
 
@@ -92,7 +92,7 @@ class MemoryFaults:
         self._plan.holds_deliveries = True
 
     def release_deliveries(self) -> None:
-        """Deliver what was held back, in order."""
+        """Deliver the held messages, in order."""
         self._plan.holds_deliveries = False
         for channel in self._channels:
             channel.release_held()
@@ -112,7 +112,7 @@ class MemoryFaults:
         Args:
             channel: Name of the channel.
             client_id: Name of the client.
-            resumed: Whether what was published meanwhile is delivered.
+            resumed: Whether messages that were published meanwhile are delivered.
         """
         for one in self._named(channel, client_id):
             one.reattach(resumed=resumed)
@@ -146,7 +146,7 @@ class MemoryFaults:
         self._interrupt(channel, client_id, ChannelState.FAILED, error_of(message, code))
 
     def reset(self) -> None:
-        """Switch all faults off and let go of what they hold back."""
+        """Switch all faults off, and release held acks and messages."""
         self._plan.refusals.clear()
         self.release_acks()
         self.release_deliveries()

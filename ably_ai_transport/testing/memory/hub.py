@@ -38,16 +38,16 @@ class MemoryHub:
     async def settle(self) -> None:
         """Return when everything is acked and delivered, and the reactions to it are over.
 
-        What the fault switch holds back stays where it is.
+        Acks and messages that the fault switch holds stay held.
         """
         await self._turns.settle()
 
     def messages(self, channel: str) -> list[InboundMessage]:
-        """Return what a channel's history holds, in latest versions, oldest first."""
+        """Return the messages in a channel's history, in their latest versions, oldest first."""
         return self._log(channel).all()
 
     def inject(self, channel: str, message: InboundMessage) -> None:
-        """Deliver a message that no server would send, as it is and past the log."""
+        """Deliver a message that no server would send, unchanged and past the log."""
         for attachment in self._log(channel).attachments:
             attachment.deliver(message)
 

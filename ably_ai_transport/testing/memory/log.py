@@ -218,7 +218,7 @@ class ChannelLog:
         return stored
 
     def _change(self, stored: Stored, message: OutboundMessage, publisher: Publisher) -> None:
-        """Give a message its next version; name and extras stay what they are where none are given."""
+        """Give a message its next version; name and extras stay unless new ones are given."""
         self._head = self._serials.mint()
         self._frame(publisher)
         stored.version = f"{self._head}:000"

@@ -77,7 +77,7 @@ class FaultPlan:
             self._held_acks = []
 
     def release_acks(self, count: int | None = None) -> None:
-        """Give the acks that were held back: so many, oldest first, or all and hold no more."""
+        """Give this many held acks, oldest first; without a count, give all and stop holding."""
         held = self._held_acks or []
         for ack in held[:count]:
             self._turns.add(ack)

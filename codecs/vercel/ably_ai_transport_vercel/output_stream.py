@@ -12,7 +12,7 @@ from ably_ai_transport_vercel.sessions import UIClientRun, UIClientSession
 
 _LAST: Final = frozenset({"finish", "error", "abort"})
 KEPT: Final = 10_000
-"""How many chunks a slow reader may leave waiting."""
+"""Maximum number of chunks that wait for a slow reader; beyond it the stream fails."""
 
 
 class RunOutputStream(AsyncIterator[UIMessageChunk]):
@@ -46,8 +46,8 @@ class RunOutputStream(AsyncIterator[UIMessageChunk]):
     def error(self, error: Exception) -> None:
         """Fail the stream: its reader gets the chunks so far, and then the error.
 
-        For a request to the agent that failed: nobody will answer the run then. A stream that is closed stays
-        as it is.
+        Call it if the request to the agent failed, since the run then gets no reply. A closed stream does not
+        change.
 
         Args:
             error: The error to raise.

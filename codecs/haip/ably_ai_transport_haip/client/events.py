@@ -14,7 +14,7 @@ class Emitter:
     """The listeners of a fixed set of events.
 
     A listener is a plain function or a coroutine function. Plain functions run at once, in order. Each call
-    of a coroutine function runs in a task of its own. What a listener raises is logged with its traceback.
+    of a coroutine function runs in a task of its own. Exceptions in listeners are logged with a traceback.
 
     Args:
         events: The names of the events.

@@ -182,7 +182,7 @@ def _authorization(token: str) -> dict[str, str]:
 
 
 def _split(url: str, **params: str) -> tuple[str, dict[str, bytes]]:
-    """Return an address without its query, and the extension of httpx that sends the query all the same.
+    """Return an address without its query, and the extension of httpx that still sends the query.
 
     httpx logs the address of each request, and the query holds the token.
     """

@@ -153,7 +153,7 @@ class Link:
         self._task = asyncio.get_running_loop().create_task(self._run())
         try:
             await self.ready()
-        except BaseException:
+        except BaseException:  # a cancelled caller, too, leaves no connection behind
             await self.close()
             raise
 

@@ -104,7 +104,7 @@ class CreditAwareQueue:
             except HaipFlowControlError:
                 await more.wait()
                 continue
-            except Exception as error:
+            except Exception as error:  # a send is a user's code; one that fails must not stop the queue
                 logger.exception("Unable to make a queued send on channel %s", channel)
                 await self._report(error)
             if queue and queue[0] is send:
@@ -115,7 +115,7 @@ class CreditAwareQueue:
             return
         try:
             await call(self._on_error, error)
-        except Exception:
+        except Exception:  # a user's code
             logger.exception("The on_error function of a queue raised")
 
     def _wake(self, channel: str) -> None:

@@ -248,7 +248,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         try:
             await call(self._invoke, asked.to_invocation())
-        except Exception as error:
+        except Exception as error:  # `invoke` is a user's code
             logger.exception("Unable to call the agent for run %s", run.id, extra=self._known(run.id))
             # Only the type is sent: the text of an exception may hold secrets.
             said = f"unable to call the agent ({type(error).__name__})"
@@ -313,7 +313,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         async def guarded() -> None:
             try:
                 await work
-            except Exception:
+            except Exception:  # one that escapes would cancel the participant's task group
                 logger.exception("A task of the gateway failed", extra=self._known(None))
                 self._haip.fail(HaipError("the gateway failed; see its log", HaipErrorCode.SERVER_ERROR))
 

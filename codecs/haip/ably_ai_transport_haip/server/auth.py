@@ -137,6 +137,6 @@ async def identify(authenticate: Authenticate, token: str) -> Principal:
     except HaipAuthenticationError as error:
         logger.info("A client was refused: %s", error.message)
         raise
-    except Exception:
+    except Exception:  # a user's code
         logger.exception("Unable to check a token")
         raise HaipError("unable to check the token; try again later", HaipErrorCode.SERVER_ERROR) from None

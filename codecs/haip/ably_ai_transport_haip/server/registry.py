@@ -121,7 +121,7 @@ class SessionRegistry:
         known = {"haip_session": session.session_id}
         try:
             await call(self._handler, session)
-        except Exception:
+        except Exception:  # a user's code
             logger.exception("The handler of session %s failed", session.session_id, extra=known)
             session.fail(HaipError("the server failed to serve this session", HaipErrorCode.SERVER_ERROR))
         finally:

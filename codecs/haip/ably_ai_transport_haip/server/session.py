@@ -211,7 +211,7 @@ class HaipServerSession(HaipEndpoint):
         await self._send(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
 
     async def end_run(self, run_id: str, status: FinishStatus, thread_id: str | None = None) -> None:
-        """Announce the end of a run, whoever started it. A run that has ended keeps its status.
+        """Announce the end of a run that either side started. A run that has ended keeps its status.
 
         Args:
             run_id: The run.
@@ -224,7 +224,7 @@ class HaipServerSession(HaipEndpoint):
             await self._flush()
 
     async def fail_run(self, run_id: str, error: HaipError, thread_id: str | None = None) -> None:
-        """Announce the failure of a run, whoever started it.
+        """Announce the failure of a run that either side started.
 
         Args:
             run_id: The run.

@@ -227,7 +227,7 @@ class ToolDesk:
             try:
                 result = json.loads(json.dumps(await call_hook(tool.handler, call), allow_nan=False))
                 status = "OK"
-            except Exception as error:
+            except Exception as error:  # a user's code
                 logger.exception("Tool %s failed", tool.name, extra=known)
                 status, result = "ERROR", {"error": type(error).__name__}
         logger.debug("Tool %s: call %s is %s", tool.name, call.id, status, extra=known)
@@ -236,7 +236,7 @@ class ToolDesk:
             await self._session.complete_tool(
                 envelope.channel or "AGENT", call.id, status, result, envelope.run_id, envelope.thread_id
             )
-        except Exception:
+        except Exception:  # the result of this task is never read, so its failure is logged here
             logger.exception("Unable to send the result of tool %s", tool.name, extra=known)
 
 

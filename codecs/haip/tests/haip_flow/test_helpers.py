@@ -39,7 +39,7 @@ def strategies() -> ModuleType:
 
 
 class Listener:
-    """What a server heard."""
+    """Records the text that a server receives."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

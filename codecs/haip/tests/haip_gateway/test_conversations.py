@@ -107,7 +107,7 @@ async def test_a_run_is_cancelled() -> None:
         await alice.send_text_message("USER", "Count")
         await source.reached.wait()
         [started] = [m for m in await heard.until(2, "RUN_STARTED") if m.payload.get("metadata")]
-        # Anybody may cancel, not only who has asked.
+        # Any client may cancel, not only the one that sent the message.
         await bob.cancel_run(str(started.envelope.run_id))
         [finished] = await inbox.until(1, "RUN_FINISHED")
         assert (finished.envelope.run_id, finished.payload["status"]) == (run_id, "CANCELLED")
@@ -259,7 +259,7 @@ async def test_a_client_without_credits_holds_up_nobody_else() -> None:
         await slow.resume_channel("AGENT")
         await deaf.until(1, "RUN_FINISHED")
         assert deaf.texts() == ["Count", "".join(words)]
-        # Who was slow has been told in fewer parts.
+        # The slow client got fewer parts.
         assert len(deaf.of("MESSAGE_PART")) < 10
 
 

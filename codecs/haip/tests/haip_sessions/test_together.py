@@ -228,7 +228,7 @@ async def test_a_paused_channel_is_silent_until_it_is_resumed(stand: Stand, tran
         inbox = Inbox(client)
         await client.pause_channel("AGENT")
         await client.send_text_message("USER", "anybody there?")
-        # What goes over another channel still gets through, and comes after what would have been said.
+        # The result comes later than the reply would have come, so the reply is held back.
         call_id = await client.call_tool("SYSTEM", "add", {"a": 1, "b": 1})
         done = await inbox.until(1, "TOOL_DONE")
         assert done[0].payload["call_id"] == call_id

@@ -1,4 +1,4 @@
-"""How chunks and inputs become messages."""
+"""Tests of folding chunks and inputs into messages."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""What clients say: user messages as batches, regenerates, answers to tool calls."""
+"""Tests of inputs: user messages as batches, regenerates, answers to tool calls."""
 
 from typing import cast
 

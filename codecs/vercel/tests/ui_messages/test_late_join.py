@@ -1,4 +1,4 @@
-"""Late joiners: from whichever message on one listens, the rest reads well and nothing shows twice."""
+"""Late joiners: from any message on, the rest reads well and nothing shows twice."""
 
 from itertools import pairwise
 from typing import cast

@@ -1,4 +1,4 @@
-"""Whatever an agent streams, everyone sees the same."""
+"""Property tests: every reader sees the same, for any stream of an agent."""
 
 import json
 from typing import cast

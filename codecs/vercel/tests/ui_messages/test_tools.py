@@ -1,4 +1,4 @@
-"""Which tool calls are open, how they are answered, and what becomes of their run."""
+"""Tests of tool calls: open calls, answers to them, and the outcome of their run."""
 
 import asyncio
 from typing import Any, cast
