@@ -6,8 +6,8 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ably_ai_transport.local.core.limits import rate_limit
 from ably_ai_transport.local.core.presence import PresenceSet
+from ably_ai_transport.local.core.rates import channel_rate
 from ably_ai_transport.local.core.steps import Delivery, Outcome
 from ably_ai_transport.local.protocol.frames import MessageAction, WireVersion
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.limits import Quota, RateLimit
+    from ably_ai_transport.local.core.limits import Quota
+    from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Publisher
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.frames import Value
@@ -59,7 +60,7 @@ class Channel:
         retention_ms: int,
         max_members: int,
         sweep: Sweep,
-        rate: RateLimit | None = None,
+        rate: RollingRate | None = None,
         origin: str | None = None,
     ) -> None:
         self.name = name
@@ -199,11 +200,8 @@ class Channel:
 
     # Presence
 
-    def enter(self, publisher: Publisher, events: Value) -> tuple[Delivery, int]:
-        """Take presence events.
-
-        Returns:
-            The step for subscribers, and the number of events.
+    def enter(self, publisher: Publisher, events: Value) -> Delivery:
+        """Take presence events and return the step for subscribers.
 
         Raises:
             RefusedError: The events break a rule.
@@ -218,7 +216,7 @@ class Channel:
             presence=taken,
             msg_serials=publisher.msg_serials,
         )
-        return self._announce(entry), len(taken)
+        return self._announce(entry)
 
     def leave(self, connection_id: str) -> Delivery | None:
         """Remove the presence members of a connection; returns the step for subscribers, if there is one."""
@@ -309,7 +307,7 @@ class Channels:
                 retention_ms=options.retention_ms,
                 max_members=limits.max_members,
                 sweep=self._sweep,
-                rate=rate_limit(limits.channel_rate, self._clock, 42913, "channel.maxRate"),
+                rate=channel_rate(limits.channel_rate, self._clock),
                 # Every step of a channel in a durable storage came after the origin of its series.
                 origin=self._minter.origin if self._storage.is_durable else None,
             )
