@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from ably_ai_transport.local.core.idempotency import KnownPublishes, given_ids
 from ably_ai_transport.local.core.presence import PresenceSet
 from ably_ai_transport.local.core.rates import channel_rate
 from ably_ai_transport.local.core.steps import Delivery, Outcome
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
     from ably_ai_transport.local.storage.sweep import Sweep
 
-_REMEMBERED_IDS: Final = 10_000
-
 
 class Channel:
     """One channel. Its methods are synchronous: each is one step for all subscribers.
@@ -56,6 +54,7 @@ class Channel:
         minter: SerialMinter,
         quota: Quota,
         *,
+        clock: Clock,
         mutable: bool,
         retention_ms: int,
         max_members: int,
@@ -75,7 +74,7 @@ class Channel:
         self._mutable = mutable
         self._retention_ms = retention_ms
         self._sweep = sweep
-        self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
+        self._publishes = KnownPublishes(clock)
         self._recall()
 
     # Publishing
@@ -102,9 +101,10 @@ class Channel:
         identity = publisher.identity
         identity.capability.check(self.name, "publish")
         authors = [identity.author(submission.client_id) for submission in submissions]
-        given_id = submissions[0].id
-        if given_id is not None and (known := self._remembered.get(given_id)) is not None:
-            return Outcome(known, None, given_id)
+        ids = given_ids(submissions)
+        known = self._publishes.find(ids)
+        if known is not None:
+            return Outcome(known, None, ids[0])
         self._quota.take(submissions, len(self.storage.messages()))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
@@ -134,8 +134,8 @@ class Channel:
             self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
         self.head = channel_serial
         serials: list[str | None] = [message.serial for message in messages]
-        if given_id is not None:
-            self._remember(given_id, serials)
+        if ids:
+            self._publishes.add(messages)
         wires = [message.wire() for message in messages]
         return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
 
@@ -248,19 +248,10 @@ class Channel:
         self.storage.trim(before=entry.timestamp - self._retention_ms)
         self._sweep.note(self.storage)
 
-    def _remember(self, id_: str, serials: list[str | None]) -> None:
-        self._remembered[id_] = serials
-        if len(self._remembered) > _REMEMBERED_IDS:
-            self._remembered.popitem(last=False)
-
     def _recall(self) -> None:
         """Load the data of an earlier process: the ids of its publishes, and the members present."""
         self.presence.recall(record.event for record in self.storage.presence())
-        groups: dict[str, list[StoredMessage]] = {}
-        for message in self.storage.messages()[-_REMEMBERED_IDS:]:
-            groups.setdefault(message.channel_serial, []).append(message)
-        for group in groups.values():
-            self._remember(group[0].id, [message.serial for message in group])
+        self._publishes.recall(self.storage.messages())
 
 
 class Channels:
@@ -303,6 +294,7 @@ class Channels:
                 self._storage.channel(name),
                 self._minter,
                 self._quota,
+                clock=self._clock,
                 mutable=options.is_mutable(name),
                 retention_ms=options.retention_ms,
                 max_members=limits.max_members,

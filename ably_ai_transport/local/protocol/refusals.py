@@ -80,6 +80,11 @@ def too_fast(code: int, metric: str, permitted: int) -> RefusedError:
     return RefusedError(code, 429, text)
 
 
+def bad_id(reason: str) -> RefusedError:
+    """The client gave messages ids that cannot make the publish idempotent."""
+    return RefusedError(40031, 400, f"Invalid client-specified message id; {reason}")
+
+
 def too_many_connections(limit: int) -> RefusedError:
     """There are too many connections; the client may try again."""
     return RefusedError(80021, 429, f"Connection limit of the local server exceeded (limit {limit})")
