@@ -1,6 +1,7 @@
 """Runs all benchmarks."""
 
 from benchmarks import (
+    account_limits,
     codecs,
     connections,
     conversation,
@@ -22,3 +23,4 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    account_limits.main()
