@@ -16,6 +16,8 @@ from ably_ai_transport.channel.ably.sdk import code_of, word
 from ably_ai_transport.channel.ably.writer import serial_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ably_ai_transport.channel.ably.frames import FrameGuard
     from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
     from ably_ai_transport.channel.ably.writer import Writer
@@ -119,6 +121,7 @@ class ConnectionGuard:
 
     def _on_transport(self, transport: Transport) -> None:
         self._frames.watch(transport)
+        transport.close = partial(_send_close, transport.close)
         # The task is made by the call that follows the event.
         asyncio.get_running_loop().call_soon(self._watch_opening, transport)
 
@@ -135,6 +138,14 @@ class ConnectionGuard:
         if isinstance(error, OSError):
             # The SDK notices a refused connection only when a timer of 10 s has run out.
             transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def _send_close(close: Callable[[], Awaitable[None]]) -> None:
+    """Send CLOSE. On a socket that is dead, or not open yet, the SDK raises in a task that nobody awaits."""
+    try:
+        await close()
+    except Exception as error:  # noqa: BLE001 - a dying websocket may raise anything
+        logger.debug("CLOSE was not sent: %s", type(error).__name__)
 
 
 def _told(reason: Exception) -> str:
