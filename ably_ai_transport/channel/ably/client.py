@@ -9,6 +9,7 @@ from ably_ai_transport.channel.ably.auth import renew_token_strings
 from ably_ai_transport.channel.ably.channel import AblyChannel
 from ably_ai_transport.channel.ably.frames import FrameGuard
 from ably_ai_transport.channel.ably.guard import ConnectionGuard
+from ably_ai_transport.channel.ably.heartbeat import Heartbeat
 from ably_ai_transport.channel.ably.history import RestHistory
 from ably_ai_transport.channel.ably.modes import resolve_channel_modes
 from ably_ai_transport.channel.ably.shared import SharedChannel
@@ -17,7 +18,7 @@ from ably_ai_transport.channel.ably.writer import MAX_FRAME_SIZE, Writer
 from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ably.types.channelmode import ChannelMode
 
@@ -28,7 +29,7 @@ _IN_USE: Final = frozenset({"attached", "attaching"})
 
 
 class AblyClient:
-    """The guards, the writer, the history and the open channels of one ``ably.AblyRealtime``.
+    """The guards, the writer, the heartbeat, the history and the open channels of one Ably client.
 
     It lives as long as the client does, and the client keeps it.
 
@@ -43,10 +44,26 @@ class AblyClient:
         limit: object = getattr(client.options, "max_message_size", None)
         manager = client.connection.connection_manager
         self._writer = Writer(manager, limit if isinstance(limit, int) else MAX_FRAME_SIZE)
-        ConnectionGuard(client, self._writer, FrameGuard(client, self._writer, self._shared))
+        self._heartbeat = Heartbeat(manager)
+        frames = FrameGuard(client, self._writer, self._shared, self._heartbeat)
+        ConnectionGuard(client, self._writer, frames)
         # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
         client.options.transport_params.setdefault("heartbeats", "true")
         renew_token_strings(client)
+
+    @property
+    def channels(self) -> Collection[str]:
+        """The names of the channels that sessions use, or are leaving."""
+        return self._shared.keys()
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return sum(shared.sessions for shared in self._shared.values())
+
+    def choose_heartbeat_interval(self, seconds: float) -> None:
+        """Probe the connection after this much silence."""
+        self._heartbeat.choose_interval(seconds)
 
     def open(self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str]) -> AblyChannel:
         """Open a channel for one session.

@@ -60,14 +60,26 @@ class PendingQueue(Protocol):
 
     @property
     def messages(self) -> Iterable[Pending]: ...
+    def count(self) -> int: ...
+
+
+class WebSocket(Protocol):
+    """The client's end of a websocket."""
+
+    close_timeout: float | None
+
+    @property
+    def transport(self) -> asyncio.WriteTransport: ...
 
 
 class Transport(Protocol):
     """One WebSocket."""
 
     is_disposed: bool
+    websocket: WebSocket | None
     ws_connect_task: asyncio.Task[None] | None
     on_protocol_message: Callable[[Frame], Coroutine[Any, Any, None]]
+    close: Callable[[], Coroutine[Any, Any, None]]
 
     async def send(self, message: Frame) -> None: ...
     async def dispose(self) -> None: ...
@@ -96,6 +108,12 @@ class NotifyState(Protocol):
     ) -> None: ...
 
 
+class ConnectionDetails(Protocol):
+    """The server's terms for a connection."""
+
+    max_idle_interval: int | None
+
+
 class ConnectionManager(Protocol):
     """Keeps a connection up and sends messages over it."""
 
@@ -109,6 +127,8 @@ class ConnectionManager(Protocol):
 
     @property
     def options(self) -> Options: ...
+    @property
+    def connection_details(self) -> ConnectionDetails | None: ...
     def on(self, event: str, listener: Callable[..., object]) -> None: ...
 
     notify_state: NotifyState
@@ -247,6 +267,12 @@ class Realtime(Protocol):
     http: Http
 
     def connect(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def is_ably_client(value: object) -> bool:
+    """Tell whether a value is a realtime client of the Ably SDK."""
+    return hasattr(value, "connection") and hasattr(value, "channels")
 
 
 ACTIONS: Final[Mapping[int, MessageAction]] = {
