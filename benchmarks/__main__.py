@@ -5,6 +5,7 @@ from benchmarks import (
     connections,
     conversation,
     fan_out,
+    half_open,
     import_time,
     latency,
     memory,
@@ -22,3 +23,4 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    half_open.main()
