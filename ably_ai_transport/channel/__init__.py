@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ably_ai_transport.channel.ably.modes import BASE_MODES, OBJECT_MODES, resolve_channel_modes
 from ably_ai_transport.channel.ably.pool import AblyPool
-from ably_ai_transport.channel.ably.sdk import is_ably_client
+from ably_ai_transport.channel.ably.sdk import is_ably_client, sdk
 from ably_ai_transport.channel.contract import (
     Channel,
     ChannelSource,
@@ -24,7 +24,7 @@ from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport.wire.session_name import check_session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ably import AblyRealtime
 
@@ -34,6 +34,18 @@ ChannelClient: TypeAlias = "AblyRealtime | AblyPool | ChannelSource"
 """A client that sessions are opened on: an Ably client, a pool of them, or any other source of channels."""
 
 _MIN_HEARTBEAT_SECONDS: Final = 0.1
+
+
+def make_client(options: Mapping[str, Any]) -> AblyRealtime:
+    """Make an Ably client with the installed SDK: ``ably`` 3 or ``ably-pubsub-server`` 4.
+
+    Args:
+        options: The SDK's keyword arguments.
+
+    Returns:
+        The client, connecting.
+    """
+    return sdk().client(**options)
 
 
 def open_channel(
@@ -126,6 +138,7 @@ __all__ = [
     "PresenceMember",
     "StateListener",
     "Unsubscribe",
+    "make_client",
     "open_channel",
     "resolve_channel_modes",
     "set_heartbeat_interval",

@@ -12,6 +12,7 @@ from ably_ai_transport.channel.ably.guard import ConnectionGuard
 from ably_ai_transport.channel.ably.heartbeat import Heartbeat
 from ably_ai_transport.channel.ably.history import RestHistory
 from ably_ai_transport.channel.ably.modes import resolve_channel_modes
+from ably_ai_transport.channel.ably.sdk import sdk
 from ably_ai_transport.channel.ably.shared import SharedChannel
 from ably_ai_transport.channel.ably.user_agent import agent_string, identify, merged
 from ably_ai_transport.channel.ably.writer import MAX_FRAME_SIZE, Writer
@@ -19,8 +20,6 @@ from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    from ably.types.channelmode import ChannelMode
 
     from ably_ai_transport.channel.ably.sdk import Realtime, RealtimeChannel
 
@@ -90,17 +89,17 @@ class AblyClient:
             shared = self._shared[name] = SharedChannel(self._realtime, channel, self._shared, ours=ours)
         return AblyChannel(self._realtime, shared, self._writer, self._history)
 
-    def _sdk_channel(self, name: str, agent: str, modes: Sequence[ChannelMode]) -> RealtimeChannel:
+    def _sdk_channel(self, name: str, agent: str, modes: Sequence[int]) -> RealtimeChannel:
         """Get the SDK's channel, with the options that the application or other sessions gave it."""
-        from ably.types.channeloptions import ChannelOptions
-
         channels = self._realtime.channels
         if name not in channels:
-            return channels.get(name, ChannelOptions(params={"agent": agent}, modes=list(modes) or None))
+            return channels.get(
+                name, sdk().channel_options(params={"agent": agent}, modes=list(modes) or None)
+            )
         channel = channels.get(name)
         if channel.state in _IN_USE:
             # The SDK refuses options that differ in any way from those of an attached channel.
-            granted = {int(cast("int", mode)) for mode in (channel.options or {}).get("modes") or ()}
+            granted = {int(mode) for mode in (channel.options or {}).get("modes") or ()}
             missing = [mode for mode in modes if int(mode) not in granted]
             if missing:
                 raise AITransportError(
@@ -112,10 +111,10 @@ class AblyClient:
         options = channel.options or {}
         params: dict[str, str] = dict(options.get("params") or {})
         params["agent"] = merged(params.get("agent", ""), agent)
-        known: list[ChannelMode] = options.get("modes") or []
+        known: list[int] = options.get("modes") or []
         return channels.get(
             name,
-            ChannelOptions(
+            sdk().channel_options(
                 cipher=options.get("cipher"),
                 params=params,
                 modes=[*known, *(mode for mode in modes if mode not in known)] or None,
@@ -130,12 +129,10 @@ class _ObjectMode(IntFlag):
     OBJECT_PUBLISH = 1 << 25
 
 
-def _sdk_mode(mode: str) -> ChannelMode:
-    from ably.types.channelmode import ChannelMode
-
-    for known in (ChannelMode, _ObjectMode):
+def _sdk_mode(mode: str) -> int:
+    for known in (sdk().channel_mode, _ObjectMode):
         if mode in known.__members__:
-            return cast("ChannelMode", known[mode])
+            return cast("int", known[mode])
     raise InvalidArgumentError(f"unable to open channel; there is no channel mode {mode!r}")
 
 

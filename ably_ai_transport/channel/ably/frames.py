@@ -7,6 +7,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final, cast
 
+from ably_ai_transport.channel.ably.sdk import failed, sdk
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -92,14 +94,11 @@ class FrameGuard:
 
     async def _fail(self, transport: Transport, frame: Frame) -> None:
         """Fail the connection as a whole: the SDK changes its state and wakes no waiter."""
-        from ably import AblyException
-        from ably.types.connectionstate import ConnectionState
-
         error: Frame = frame.get("error") or {}
         await transport.dispose()
         self._manager.notify_state(
-            ConnectionState.FAILED,
-            AblyException(error.get("message"), error.get("statusCode") or _BAD_REQUEST, error.get("code")),
+            failed(self._manager),
+            sdk().error(error.get("message"), error.get("statusCode") or _BAD_REQUEST, error.get("code")),
         )
 
 

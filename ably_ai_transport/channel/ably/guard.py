@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from ably_ai_transport.channel.ably.sdk import code_of, word
+from ably_ai_transport.channel.ably.sdk import code_of, failed, sdk, word
 from ably_ai_transport.channel.ably.writer import serial_of
 
 if TYPE_CHECKING:
@@ -67,18 +67,14 @@ class ConnectionGuard:
         self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
     ) -> None:
         """Fail the connection where the key is refused: the SDK would retry with it for ever."""
-        from ably.types.connectionstate import ConnectionState
-
         if self._has_key and _refuses_key(reason):
-            state, reason = ConnectionState.FAILED, _key_refused(reason)
+            state, reason = failed(self._manager), _key_refused(reason)
         self._notify_state(state, reason, retry_immediately)
 
     def _on_unauthorized(self, error: Exception) -> None:
         """Fail the connection where the key gets no token: the SDK would retry, and forget the reason."""
-        from ably.types.connectionstate import ConnectionState
-
         if self._has_key and getattr(error, "status_code", None) in _NOT_AUTHORIZED:
-            self._notify(ConnectionState.FAILED, error)
+            self._notify(failed(self._manager), error)
         else:
             self._on_error_from_authorize(error)
 
@@ -158,9 +154,7 @@ def _there_is_a_network() -> bool:
 
 
 def _connection_refused(error: OSError) -> Exception:
-    from ably import AblyException
-
-    return AblyException(f"Error opening websocket connection: {error}", 400, 80003)
+    return sdk().error(f"Error opening websocket connection: {error}", 400, 80003)
 
 
 def _refuses_key(reason: Exception | None) -> bool:
@@ -172,13 +166,10 @@ def _refuses_key(reason: Exception | None) -> bool:
 
 
 def _key_refused(reason: Exception | None) -> Exception:
-    from ably import AblyException
-
     code = None if reason is None else code_of(reason)
-    error = AblyException(
+    return sdk().error(
         "unable to connect; key refused (check the API key that the client was made with)",
         _UNAUTHORIZED,
         code if code in _KEY_REFUSED else _BAD_CREDENTIALS,
         reason,
     )
-    return cast("Exception", error)
