@@ -77,6 +77,7 @@ class RestApi:
         try:
             reply = await self._route(request)
         except RefusedError as refusal:
+            self._apps.default.stats.refuse(refusal.code)
             logger.debug(
                 "%s %s refused: %s",
                 request.method,
