@@ -60,7 +60,7 @@ async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
         client(server, "agent", use_binary_protocol=binary) as agent_ably,
         client(server, "reader", use_binary_protocol=binary) as reader_ably,
         ClientSession(reader_ably, "story", codec=CODEC) as reader,
-        AgentSession(agent_ably, "story", codec=CODEC) as agent,
+        AgentSession(agent_ably, "story", codec=CODEC, append_interval=0) as agent,
     ):
         asked = await reader.view.send(CODEC.create_user_message(text_message("Tell me a story")))
         shown = [""]

@@ -14,8 +14,8 @@ API = {
     "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotFoundInTimeError",
     "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode", "RunStatus",
     "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
-    "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "page_until_located",
-    "with_agent_session", "AblyPool", "set_heartbeat_interval",
+    "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "limit_publish_rate",
+    "page_until_located", "with_agent_session", "AblyPool", "set_heartbeat_interval",
 }  # fmt: skip
 
 METHODS = {

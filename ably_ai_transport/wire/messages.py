@@ -97,12 +97,15 @@ class OutboundMessage:
         data: The payload: text, bytes, or any JSON value.
         extras: The extras; headers live under ``extras["ai"]``.
         serial: The message that an append or an update changes; ``None`` for a new message.
+        id: The id of a new message, by which the server drops a repeat of it; ``None`` lets the channel
+            choose one.
     """
 
     name: str | None = None
     data: object = None
     extras: dict[str, object] = field(default_factory=dict[str, object])
     serial: str | None = None
+    id: str | None = None
 
     @property
     def transport_headers(self) -> dict[str, str]:

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ably_ai_transport import InvalidArgumentError, OutboundMessage, set_heartbeat_interval
+from ably_ai_transport import (
+    InvalidArgumentError,
+    OutboundMessage,
+    limit_publish_rate,
+    set_heartbeat_interval,
+)
 from ably_ai_transport.channel import AblyPool, open_channel
 from ably_ai_transport.channel.ably.heartbeat import Silence, Verdict
 from ably_ai_transport.testing.memory import MemoryHub
@@ -17,6 +22,8 @@ from tests.channel.clients import Seen, realtime, sdk
 from tests.channel.fake_ably import ATTACH, HEARTBEAT, MESSAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ably_ai_transport.local import LocalServer
     from tests.channel.fake_ably import FakeAbly
 
@@ -146,9 +153,10 @@ async def test_a_bad_interval_is_refused(ably: FakeAbly, seconds: object) -> Non
 @pytest.mark.parametrize(
     "client", [MemoryHub().client(), AblyPool(lambda: cast("Any", None), size=1)], ids=["memory", "pool"]
 )
-def test_only_ably_clients_have_heartbeats(client: object) -> None:
+@pytest.mark.parametrize("choose", [set_heartbeat_interval, limit_publish_rate])
+def test_only_ably_clients_have_connections(client: object, choose: Callable[[Any, float], None]) -> None:
     with pytest.raises(InvalidArgumentError, match=r"is no ably\.AblyRealtime"):
-        set_heartbeat_interval(cast("Any", client), 1)
+        choose(client, 1)
 
 
 HEARD = "heard"

@@ -313,10 +313,10 @@ class TestFailures:
 class TestClosing:
     async def test_a_cancelled_exit_closes_the_clients_as_well(self, ably_server: LocalServer) -> None:
         pool = AblyPool(maker(ably_server), size=1)
+        await open_channel(pool, "a").attach()
+        [client] = pool.clients
         with anyio.CancelScope() as scope:
             async with pool:
-                await open_channel(pool, "a").attach()
-                [client] = pool.clients
                 scope.cancel()
                 await anyio.sleep_forever()
         assert sdk(client).connection.state == "closed"

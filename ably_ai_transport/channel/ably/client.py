@@ -64,13 +64,16 @@ class AblyClient:
         """Probe the connection after this much silence."""
         self._heartbeat.choose_interval(seconds)
 
-    def open(self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str]) -> AblyChannel:
+    def open(
+        self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str], *, merge_appends: bool
+    ) -> AblyChannel:
         """Open a channel for one session.
 
         Args:
             name: The channel's name.
             agents: Name and version of each library that uses it.
             modes: Channel modes beyond the default ones.
+            merge_appends: Whether appends that wait are merged.
 
         Returns:
             The channel.
@@ -87,7 +90,11 @@ class AblyClient:
         channel = self._sdk_channel(name, agent, wanted)
         if shared is None:
             shared = self._shared[name] = SharedChannel(self._realtime, channel, self._shared, ours=ours)
-        return AblyChannel(self._realtime, shared, self._writer, self._history)
+        return AblyChannel(self._realtime, shared, self._writer, self._history, merges=merge_appends)
+
+    def choose_rate(self, rate: float) -> None:
+        """Publish at this rate, in messages a second, whatever the server announces."""
+        self._writer.choose_rate(rate)
 
     def _sdk_channel(self, name: str, agent: str, modes: Sequence[int]) -> RealtimeChannel:
         """Get the SDK's channel, with the options that the application or other sessions gave it."""

@@ -38,7 +38,7 @@ class FrameGuard:
 
     Args:
         client: The SDK's client.
-        writer: Learns the server's limit for publishes.
+        writer: Learns the server's limits for publishes.
         shared: The channels by name; each learns how it was attached and detached.
         heartbeat: Learns of each frame.
     """
@@ -67,6 +67,7 @@ class FrameGuard:
             if action == _CONNECTED:
                 details: Frame = frame.get("connectionDetails") or {}
                 self._writer.max_message_size = details.get("maxMessageSize") or self._writer.max_message_size
+                self._writer.set_limit(details.get("maxInboundRate"))
             elif action == _DISCONNECTED:
                 frame["error"] = _plain_error(frame.get("error"))
             await receive(frame)

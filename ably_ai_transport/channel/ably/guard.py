@@ -12,11 +12,13 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ably_ai_transport.channel.ably.publication import Publication
 from ably_ai_transport.channel.ably.sdk import code_of, failed, sdk, word
-from ably_ai_transport.channel.ably.writer import serial_of
+from ably_ai_transport.channel.ably.writer import serial_of, unknown_outcome
+from ably_ai_transport.channel.payload import APPEND
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ably_ai_transport.channel.ably.frames import FrameGuard
     from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
@@ -106,6 +108,7 @@ class ConnectionGuard:
         by_identity = {id(pending): pending for pending in (*self._writer.in_flight, *queued)}
         unanswered = sorted(by_identity.values(), key=lambda pending: serial_of(pending) or 0)
         if self._connection_id is not None and manager.connection_id != self._connection_id:
+            unanswered = self._without_appends(unanswered)
             for serial, pending in enumerate(unanswered):
                 pending.message["msgSerial"] = serial
             manager.msg_serial = len(unanswered)
@@ -114,6 +117,14 @@ class ConnectionGuard:
         for pending in unanswered:
             self._writer.in_flight.push(pending)
         return unanswered
+
+    def _without_appends(self, unanswered: Sequence[Pending]) -> list[Pending]:
+        """Give up the appends: the server does not know any more whether it took them."""
+        appends = [one for one in unanswered if isinstance(one, Publication) and one.action == APPEND]
+        for one in appends:
+            one.set_exception(unknown_outcome())
+        self._writer.give_up_appends({one.target for one in appends if one.target is not None})
+        return [one for one in unanswered if one not in appends]
 
     def _on_transport(self, transport: Transport) -> None:
         self._frames.watch(transport)

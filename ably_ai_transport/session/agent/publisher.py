@@ -1,5 +1,6 @@
 """Everything that one run puts on the channel: its life, its steps, and the encoders of its outputs."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,10 +102,12 @@ class WriteLimits:
     Attributes:
         append_window: Maximum number of appends that wait for their ack at once.
         merge_appends: Whether text that arrives meanwhile is merged into the next append.
+        append_interval: Seconds between two appends of one stream.
     """
 
     append_window: int
     merge_appends: bool
+    append_interval: float
 
 
 class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
@@ -302,6 +305,8 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             message_id=message_id,
             append_window=self._limits.append_window,
             merge_appends=self._limits.merge_appends,
+            append_interval=self._limits.append_interval,
+            scheduler=asyncio.get_running_loop(),
         )
         return self._core.codec.create_encoder(self._core.channel, options)
 

@@ -11,7 +11,7 @@ from ably_ai_transport.session.agent.cancels import EarlyCancels
 from ably_ai_transport.session.agent.hooks import RunHooks
 from ably_ai_transport.session.agent.publisher import WriteLimits
 from ably_ai_transport.session.agent.run import AgentRun
-from ably_ai_transport.session.base import BaseSession, SessionOptions, check_int
+from ably_ai_transport.session.base import BaseSession, SessionOptions, check_int, check_seconds
 from ably_ai_transport.session.connection import continuity_lost_error
 from ably_ai_transport.session.conversation import Change
 from ably_ai_transport.session.logs import LOGGER
@@ -41,10 +41,15 @@ class AgentSessionOptions(SessionOptions, total=False):
         append_window: How many appended tokens may wait for their ack at once; 32 by default.
         merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
             which is the default; otherwise the pipe waits.
+        append_interval: Seconds between two appends of one stream. Tokens in between are merged; the first
+            and the last ones leave at once. The default is the time in which the server joins appends anyway:
+            Ably's roll-up window of 0.04 s, or ``transport_params={"appendRollupWindow": …}`` of the client.
+            0 sends each token as it comes, as does ``merge_appends=False``.
     """
 
     append_window: int
     merge_appends: bool
+    append_interval: float
 
 
 class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -79,8 +84,13 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
     ) -> None:
         window = options.pop("append_window", APPEND_WINDOW)
         check_int("open session", "append_window", window, 1)
-        self._limits = WriteLimits(window, options.pop("merge_appends", True))
-        super().__init__(client, session_name, codec, options)
+        merge = options.pop("merge_appends", True)
+        interval = options.pop("append_interval", None)
+        check_seconds("open session", "append_interval", interval)
+        super().__init__(client, session_name, codec, options, merge_appends=merge)
+        if interval is None:
+            interval = self._core.channel.append_interval
+        self._limits = WriteLimits(window, merge, interval if merge else 0.0)
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
         self._early_cancels = EarlyCancels()
         self._interrupted = Listeners[AITransportError](logger=LOGGER)
