@@ -1,6 +1,7 @@
 """Runs all benchmarks."""
 
 from benchmarks import (
+    account_limits,
     codecs,
     connections,
     conversation,
@@ -24,3 +25,4 @@ if __name__ == "__main__":
     connections.main()
     reconnects.main()
     half_open.main()
+    account_limits.main()

@@ -106,8 +106,8 @@ def limit_publish_rate(client: AblyRealtime, per_second: float | None) -> None:
         >>> limit_publish_rate(ably, 200)  # an account with a higher limit  # doctest: +SKIP
     """
     _check_ably_client("limit publish rate", client)
-    rate = math.inf if per_second is None else per_second
-    if not (_is_number(rate) and rate > 0):
+    rate: float = math.inf if per_second is None else per_second
+    if type(rate) not in (int, float) or not rate > 0:
         raise InvalidArgumentError(
             f"unable to limit publish rate; it must be a positive number of messages a second, got {rate!r}"
         )

@@ -126,9 +126,20 @@ class Faults:
         count: int = 1,
         skip: int = 0,
         action: FaultAction | None = None,
+        forget: bool = False,
     ) -> None:
-        """Take the next `count` publishes but cut the websocket before their ack; `skip` pass first."""
-        self._rules.cuts.append(Rule(channel, action, count, skip))
+        """Take the next `count` publishes but cut the websocket before their ack.
+
+        Args:
+            channel: The channel; None for all.
+            count: How many publishes lose their ack.
+            skip: How many publishes pass before.
+            action: The kind of publish; None for all.
+            forget: Whether the connection is forgotten, too, as after a long outage: its resume fails with
+                80018.
+        """
+        on_cut = self._connections.forget if forget else None
+        self._rules.cuts.append(Rule(channel, action, count, skip, on_cut=on_cut))
 
     def hold_acks(self) -> None:
         """Hold all ACKs and NACKs back."""
