@@ -6,6 +6,7 @@ from benchmarks import (
     connections,
     conversation,
     fan_out,
+    half_open,
     import_time,
     latency,
     memory,
@@ -23,4 +24,5 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    half_open.main()
     account_limits.main()

@@ -15,8 +15,7 @@ API = {
     "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode", "RunStatus",
     "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
     "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "limit_publish_rate",
-    "page_until_located",
-    "with_agent_session",
+    "page_until_located", "with_agent_session", "AblyPool", "set_heartbeat_interval",
 }  # fmt: skip
 
 METHODS = {

@@ -44,6 +44,15 @@ class Faults:
             if connection.transport is not None:
                 connection.transport.cut_next()
 
+    def black_hole(self, conn: str | None = None) -> None:
+        """Turn websockets into black holes: they stay open, but what either side sends is lost.
+
+        Clients can connect and resume on new websockets.
+        """
+        for connection in self._named(conn):
+            if connection.transport is not None:
+                connection.transport.become_black_hole()
+
     def disconnected(self, conn: str | None = None, code: int = 80003, status: int = 400) -> None:
         """Send DISCONNECTED and close, as Ably does when it moves connections to another server."""
         for connection in self._named(conn):
