@@ -5,14 +5,13 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import cast
 
 from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, VercelInput, text_message
 
-from ably_ai_transport import AgentSession, ClientSession, OutputFolded
+from ably_ai_transport import AblyPool, AgentSession, ClientSession, OutputFolded
 from benchmarks.measure import Address, client, percentile, run_node, say, server_process, table
 
 RUNS = (1, 10, 100)
@@ -51,7 +50,7 @@ async def tokens(sent: list[float]) -> AsyncIterator[UIMessageChunk]:
     yield {"type": "finish"}
 
 
-async def converse(agent: AblyRealtime, asker: AblyRealtime, figures: Figures) -> None:
+async def converse(agent: AblyPool, asker: AblyRealtime, figures: Figures) -> None:
     """Ask one question, and measure its reply."""
     name, codec = f"limits:{uuid.uuid4()}", UIMessageCodec()
     sent: list[float] = []
@@ -80,13 +79,14 @@ async def converse(agent: AblyRealtime, asker: AblyRealtime, figures: Figures) -
 async def ours(server: Address, runs: int, connections: int) -> Figures:
     """Let runs stream side by side on some connections of the agent."""
     figures = Figures()
-    async with AsyncExitStack() as stack:
-        agents = [await stack.enter_async_context(client(server, "agent")) for _ in range(connections)]
-        asker = await stack.enter_async_context(client(server, "alice"))
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(runs):
-                tasks.create_task(converse(agents[number % connections], asker, figures))
-                await asyncio.sleep(GAP)
+    async with (
+        AblyPool(lambda: AblyRealtime(**server.python_options("agent")), size=connections) as agents,
+        client(server, "alice") as asker,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for _ in range(runs):
+            tasks.create_task(converse(agents, asker, figures))
+            await asyncio.sleep(GAP)
     return figures
 
 
