@@ -17,20 +17,27 @@ from ably_ai_transport.channel import (
     open_channel,
 )
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
-from ably_ai_transport.conversation import REORDER_WINDOW_MS
+from ably_ai_transport.conversation import REORDER_WINDOW_MS, TrustedAgents, TrustFilter
 from ably_ai_transport.session.connection import SessionConnection
 from ably_ai_transport.session.conversation import LiveConversation, SessionTree
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.version import __version__
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    InvalidArgumentError,
+    NotAllowedError,
+)
 from ably_ai_transport.wire.listeners import Listeners
 
 SDK_NAME = "ai-transport-python"
 HISTORY_PAGE_SIZE = 100
 MAX_HISTORY_PAGE_SIZE = 1000
 CLOSE_TIMEOUT_SECONDS = 10.0
+_MAX_STRANGERS = 100
 
 
 class SessionOptions(TypedDict, total=False):
@@ -45,6 +52,10 @@ class SessionOptions(TypedDict, total=False):
             seconds; 10 by default.
         logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra;
             ``ably_ai_transport.session`` by default.
+        trusted_agents: The client ids of the agents, or a plain function of a verified client id and a
+            message. What others publish as an agent is left out of the conversation. It is reported once for
+            each of them (40300). Without this option everybody who may publish is trusted, as in the npm
+            package. An agent's session trusts its own client id as well.
     """
 
     channel_modes: Sequence[str]
@@ -52,6 +63,7 @@ class SessionOptions(TypedDict, total=False):
     reorder_window_ms: int
     close_timeout: float
     logger: AnyLogger
+    trusted_agents: TrustedAgents
 
 
 class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
@@ -64,6 +76,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         options: As the caller gave them.
         merge_appends: Whether appends that wait for the connection's pace are merged.
         on_continuity_lost: Called when messages may have been missed.
+        is_agent: Whether the session is an agent's, which trusts itself.
 
     Raises:
         InvalidArgumentError: An option is out of bounds, or the codec is a class (40003).
@@ -78,6 +91,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         *,
         merge_appends: bool,
         on_continuity_lost: Callable[[ChannelStateChange], None],
+        is_agent: bool,
     ) -> None:
         _check(codec, options)
         self.codec = codec
@@ -102,6 +116,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             report=self.report,
             log=self.log,
         )
+        self._strangers: set[str | None] = set()
+        trusted = options.get("trusted_agents")
+        if trusted is not None:
+            own = (lambda: self.client_id) if is_agent else None
+            self.conversation.gates.append(TrustFilter(trusted, own=own, on_refused=self._on_stranger))
         self.connection = SessionConnection(
             self.channel, self.log, on_message=self._on_message, on_continuity_lost=on_continuity_lost
         )
@@ -197,6 +216,14 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         finally:
             closed.resolve(None)
 
+    def _on_stranger(self, error: NotAllowedError) -> None:
+        """Report the first message of each client that is left out, and log the others."""
+        if error.client_id in self._strangers or len(self._strangers) >= _MAX_STRANGERS:
+            self.log.debug("%s", error)
+            return
+        self._strangers.add(error.client_id)
+        self.report(error)
+
     def _on_message(self, message: InboundMessage) -> None:
         self.conversation.receive(message, live=True)
 
@@ -217,6 +244,7 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
         *,
+        is_agent: bool,
         merge_appends: bool = True,
     ) -> None:
         self._core = SessionCore(
@@ -226,6 +254,7 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
             options,
             merge_appends=merge_appends,
             on_continuity_lost=self._on_continuity_lost,
+            is_agent=is_agent,
         )
         self._tree = SessionTree(
             self._core.conversation, on_exception=self._core.report_listener, spawn=self._core.tasks.start

@@ -217,6 +217,7 @@ class Version(Protocol):
     """The version of a message."""
 
     serial: str | None
+    client_id: str | None
 
 
 class Message(Protocol):
@@ -378,6 +379,7 @@ def inbound(message: Message) -> InboundMessage:
         message.connection_id,
         message.id,
         message.extras,
+        None if version is None else version.client_id,
     )
 
 
