@@ -57,6 +57,7 @@ from ably_ai_transport.wire import (
     NotFoundInTimeError,
     OutboundMessage,
     RateLimitedError,
+    RunLostError,
     SessionClosedError,
     error_is,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "RateLimitedError",
     "RunHooks",
     "RunInfo",
+    "RunLostError",
     "RunNode",
     "RunStatus",
     "RunStep",

@@ -12,19 +12,20 @@ API = {
     "CancelRequest", "CapabilityError", "ChannelClient", "ChannelRefusedError", "ClientRun", "ClientSession",
     "ClientView", "Codec", "CodecMessage", "ConversationNode", "ErrorCode", "InboundMessage", "InputNode",
     "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotFoundInTimeError",
-    "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode", "RunStatus",
-    "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
+    "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunLostError", "RunNode",
+    "RunStatus", "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
     "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "page_until_located",
     "with_agent_session",
 }  # fmt: skip
 
 METHODS = {
     "AgentSession": {
-        "adopt_run", "connect", "create_run", "detach", "end", "name", "object", "on_error", "open",
-        "presence", "tree",
+        "adopt_run", "connect", "create_run", "detach", "end", "end_run", "follow_agents", "name", "object",
+        "on_agent_gone", "on_error", "open", "presence", "reap", "reap_once", "tree",
     },
     "ClientSession": {
-        "cancel", "close", "connect", "create_view", "name", "object", "on_error", "presence", "tree", "view",
+        "cancel", "close", "connect", "create_view", "end_run", "follow_agents", "name", "object",
+        "on_agent_gone", "on_error", "presence", "reap", "reap_once", "tree", "view",
     },
     "AgentRun": {
         "create_step", "end", "error", "has_input", "input_codec_message_id", "invocation_id", "is_open",

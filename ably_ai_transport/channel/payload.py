@@ -44,6 +44,8 @@ def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool
     size = 0
     for message in messages:
         frame: Frame = {} if message.name is None else {"name": message.name}
+        if message.id is not None:
+            frame["id"] = message.id
         size += _write(frame, message, binary=binary)
         frames.append(frame)
     if size > limit:

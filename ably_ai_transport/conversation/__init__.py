@@ -2,7 +2,7 @@
 
 from ably_ai_transport.conversation.branches import Branches, BranchHandle, Move, Navigable
 from ably_ai_transport.conversation.folding import Delivery
-from ably_ai_transport.conversation.lifecycle import TERMINAL, RunStatus, StepInfo
+from ably_ai_transport.conversation.lifecycle import TERMINAL, RunClaim, RunStatus, StepInfo
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
 from ably_ai_transport.conversation.pinned import Pinned
 from ably_ai_transport.conversation.tree import (
@@ -27,6 +27,7 @@ __all__ = [
     "Navigable",
     "OutputFolded",
     "Pinned",
+    "RunClaim",
     "RunInfo",
     "RunNode",
     "RunStatus",

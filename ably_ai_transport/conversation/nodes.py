@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
-from ably_ai_transport.conversation.lifecycle import RunStanding, RunStatus, StepInfo
+from ably_ai_transport.conversation.lifecycle import RunClaim, RunStanding, RunStatus, StepInfo
 from ably_ai_transport.wire import AITransportError
 
 
@@ -56,6 +56,11 @@ class RunNode(Generic[ProjT]):
         error: Why it failed; set exactly when ``status`` is ``error``.
         last_resume_invocation_id: The invocation that last resumed it.
         steps: Its steps, in the order of their first attempts.
+        claim: The newest start or resume of it, or start of one of its steps: that invocation works on it.
+        started_at: When the server took its start; None until that is seen. Times are in milliseconds since
+            the epoch.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -72,6 +77,10 @@ class RunNode(Generic[ProjT]):
     error: AITransportError | None = None
     last_resume_invocation_id: str | None = None
     steps: tuple[StepInfo, ...] = field(default=())
+    claim: RunClaim | None = None
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -96,6 +105,17 @@ class RunNode(Generic[ProjT]):
         self.end_serial = standing.end_serial
         self.error = standing.error
         self.last_resume_invocation_id = standing.resumed_by
+        self.ended_at = standing.ended_at
+
+    def note_claim(self, claim: RunClaim) -> None:
+        """Take in a claim, in any order: the newest one on the channel counts."""
+        if claim.serial is not None and (self.claim is None or (self.claim.serial or "") < claim.serial):
+            self.claim = claim
+
+    def hear(self, timestamp: int | None) -> None:
+        """Take in the time of an agent's message, in any order."""
+        if timestamp is not None and (self.last_heard_at is None or self.last_heard_at < timestamp):
+            self.last_heard_at = timestamp
 
 
 ConversationNode: TypeAlias = InputNode[ProjT] | RunNode[ProjT]
@@ -112,6 +132,12 @@ class RunInfo:
         status: Its status.
         error: Why it failed; set exactly when ``status`` is ``error``.
         steps: Its steps, in the order of their first attempts.
+        started_at: When the server took its start, in milliseconds since the epoch like the times below;
+            None until the start is seen.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
+        agent_present: Whether its agent is present on the channel. None if the run is not active, if agents
+            are not followed, or if its agent did not announce its runs.
     """
 
     run_id: str
@@ -120,8 +146,28 @@ class RunInfo:
     status: RunStatus
     error: AITransportError | None = None
     steps: tuple[StepInfo, ...] = ()
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
+    agent_present: bool | None = None
 
 
-def run_info(node: RunNode[ProjT]) -> RunInfo:
-    """Describe a run node without its projection."""
-    return RunInfo(node.run_id, node.client_id, node.invocation_id, node.status, node.error, node.steps)
+def run_info(node: RunNode[ProjT], *, agent_present: bool | None = None) -> RunInfo:
+    """Describe a run node without its projection.
+
+    Args:
+        node: The node.
+        agent_present: As in :class:`RunInfo`.
+    """
+    return RunInfo(
+        node.run_id,
+        node.client_id,
+        node.invocation_id,
+        node.status,
+        node.error,
+        node.steps,
+        node.started_at,
+        node.last_heard_at,
+        node.ended_at,
+        agent_present,
+    )

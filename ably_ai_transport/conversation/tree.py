@@ -28,11 +28,12 @@ from ably_ai_transport.conversation.folding import Delivery, Folding
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import LogEntry
-from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
+from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
 from ably_ai_transport.wire import (
     Headers,
     InboundMessage,
     RunLifecycleEvent,
+    RunResume,
     RunStart,
     StepEnd,
     StepLifecycleEvent,
@@ -97,6 +98,7 @@ class _Route(Generic[InT, OutT, ProjT]):
     Attributes:
         headers: The transport headers that the route was derived from.
         entry: The run that the message belongs to.
+        run: Its node.
         key: The key of that run.
         logged: The message's entry in the log of that run.
         superseded: Whether the attempt that published it is not canonical.
@@ -105,6 +107,7 @@ class _Route(Generic[InT, OutT, ProjT]):
 
     headers: Headers
     entry: Entry[InT, OutT, ProjT]
+    run: RunNode[ProjT]
     key: str
     logged: LogEntry[InT, OutT]
     superseded: bool
@@ -131,6 +134,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self.unknown_kinds: set[str] = set()
         """Event kinds of session messages that the codec does not know; the first hundred."""
+        self.present_runs: frozenset[str] | None = None
+        """The runs that agents present on the channel work on; None while nobody follows that."""
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
@@ -184,6 +189,26 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """Return the message that carried an event id; None when it has not been seen."""
         return self._message_by_event_id.get(event_id)
 
+    def find_input(self, codec_message_id: str) -> InboundMessage | None:
+        """Return the input that brought a message; None when it has not been seen. Reads all inputs."""
+        for message in self._message_by_event_id.values():
+            headers = message.transport_headers
+            if message.name == names.AI_INPUT and headers.get(names.CODEC_MESSAGE_ID) == codec_message_id:
+                return message
+        return None
+
+    def is_agent_present(self, node: RunNode[ProjT]) -> bool | None:
+        """Tell whether the agent of a run is present; None where that is not known, or needs not be."""
+        if self.present_runs is None or node.status != "active":
+            return None
+        if node.run_id in self.present_runs:
+            return True
+        return False if node.claim is not None and node.claim.announced else None
+
+    def describe(self, node: RunNode[ProjT]) -> RunInfo:
+        """Describe a run."""
+        return run_info(node, agent_present=self.is_agent_present(node))
+
     def apply(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
         """Take in one message of the channel.
 
@@ -213,7 +238,9 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
                 self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
-                delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
+                delivery = Delivery(
+                    decoded, headers, message.serial, message.timestamp, message.version, message.changed_at
+                )
                 events = self.apply_delivery(delivery)
         event_id = headers.get(names.EVENT_ID)
         if event_id is not None:
@@ -271,6 +298,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
                 entry.node.update(entry.life.standing)
+                _note_life(entry.node, event)
                 logger.debug(
                     "A run is %s after its %s",
                     entry.node.status,
@@ -307,9 +335,11 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return []
         self._folding.touch(entry, event.timestamp)
+        node.hear(event.timestamp)
         ledger = entry.steps = entry.steps or StepLedger()
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
+            node.note_claim(event)
             self._drop_routes()
             if ledger.start(event):
                 if entry.log.swept:
@@ -358,6 +388,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
         if timestamp is not None and timestamp > entry.last_activity:
             self._folding.touch(entry, timestamp)
+        route.run.hear(message.changed_at)
         self._folding.grow(entry, route.logged, decoded, message.version, superseded=route.superseded)
         if route.superseded:
             return [message]
@@ -388,8 +419,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         serial, headers = delivery.serial, delivery.headers
         if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
             return
-        logged = entry.log.find(serial)
-        if logged is None:
+        logged, node = entry.log.find(serial), entry.node
+        if logged is None or not isinstance(node, RunNode):
             return
         if self._routed_version != self._index.version:
             self._drop_routes()
@@ -397,7 +428,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._routes.pop(serial, None)
             self._folding.compact(logged)
         else:
-            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
+            self._routes[serial] = _Route(headers, entry, node, node.key, logged, superseded, steered_by)
 
     def _drop_routes(self) -> None:
         self._routes.clear()
@@ -460,6 +491,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._place(entry, serial)
         key = entry.node.key
+        if isinstance(entry.node, RunNode) and delivery.decoded.outputs:
+            entry.node.hear(delivery.changed_at)
         if message_id and self._index.own_message(message_id, key):
             self._drop_routes()
         self._folding.touch(entry, delivery.timestamp)
@@ -519,6 +552,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._index.version += 1
         node.client_id = event.client_id or node.client_id
         node.invocation_id = event.invocation_id or node.invocation_id
+        if event.timestamp is not None:
+            node.started_at = event.timestamp
         entry.start_seen = True
         return entry
 
@@ -537,6 +572,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if life is not None:
             entry.life = life
             node.update(life.standing)
+            for event in life.events:
+                _note_life(node, event)
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps
@@ -571,10 +608,18 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         """Join a fork and its run, which a message without the fork's id has made known before."""
         self._index.merge(fork, run)
+        node.hear(fork_node.last_heard_at)
         self._place(run, fork_node.start_serial)
         if node.parent_codec_message_id is None and fork_node.parent_codec_message_id is not None:
             self._index.set_parent(node, fork_node.parent_codec_message_id)
         self._folding.refold(run)
+
+
+def _note_life(node: RunNode[ProjT], event: RunLifecycleEvent) -> None:
+    """Take in who works on a run, and when it was heard of."""
+    node.hear(event.timestamp)
+    if isinstance(event, RunStart | RunResume):
+        node.note_claim(event)
 
 
 def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:

@@ -59,6 +59,7 @@ class RunStart(_RunEvent):
     fork_of: str | None = None
     regenerates: str | None = None
     input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class RunResume(_RunEvent):
     """A later invocation went on with a suspended run."""
 
     type: ClassVar[Literal["resume"]] = "resume"
+    input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class StepStart(_StepEvent):
     """An attempt of a step began. Its own serial is the identity of the attempt."""
 
     type: ClassVar[Literal["step-start"]] = "step-start"
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +186,20 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
                 fork_of=headers.get(names.FORK_OF),
                 regenerates=headers.get(names.MSG_REGENERATE),
                 input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
             )
         case names.RUN_SUSPEND:
             return RunSuspend(run_id, client_id, invocation_id, serial, timestamp)
         case names.RUN_RESUME:
-            return RunResume(run_id, client_id, invocation_id, serial, timestamp)
+            return RunResume(
+                run_id,
+                client_id,
+                invocation_id,
+                serial,
+                timestamp,
+                input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
+            )
         case names.RUN_END:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
@@ -217,7 +230,8 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
         headers.get(names.STEP_CLIENT_ID, ""),
     )
     if message.name == names.STEP_START:
-        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp)
+        announced = headers.get(names.AGENT_ANNOUNCED) == "true"
+        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp, announced=announced)
     start_serial = headers.get(names.STEP_START_SERIAL)
     if message.name == names.STEP_END and start_serial:
         reason = STEP_REASONS.get(headers.get(names.STEP_REASON, "complete"), UNKNOWN_STEP_REASON)

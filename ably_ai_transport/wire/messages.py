@@ -55,6 +55,8 @@ class InboundMessage:
         connection_id: The publisher's connection.
         id: Ably's id of the message.
         extras: The message's extras as they came; the headers are read from them.
+        changed_at: When this version of the message was created, in milliseconds since the epoch; equals
+            ``timestamp`` until the message is changed.
         transport_headers: The transport tier of the extras.
         codec_headers: The codec tier of the extras.
         has_ai_envelope: Whether the message belongs to a session; an application may publish its own messages
@@ -71,11 +73,14 @@ class InboundMessage:
     connection_id: str | None = None
     id: str | None = None
     extras: object = None
+    changed_at: int | None = None
     transport_headers: Headers = field(init=False, repr=False)
     codec_headers: Headers = field(init=False, repr=False)
     has_ai_envelope: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.changed_at is None:
+            self.changed_at = self.timestamp
         extras = self.extras
         ai = None
         if type(extras) is dict or isinstance(extras, Mapping):
@@ -97,12 +102,15 @@ class OutboundMessage:
         data: The payload: text, bytes, or any JSON value.
         extras: The extras; headers live under ``extras["ai"]``.
         serial: The message that an append or an update changes; ``None`` for a new message.
+        id: The id of a new message; ``None`` lets the server choose. The server takes a message once, however
+            often and by whomever it is published under the same id.
     """
 
     name: str | None = None
     data: object = None
     extras: dict[str, object] = field(default_factory=dict[str, object])
     serial: str | None = None
+    id: str | None = None
 
     @property
     def transport_headers(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ def encrypted(message: OutboundMessage, action: int, cipher: object, *, binary: 
 
     encoded: Any = SdkMessage(
         name=message.name,
+        id=message.id,
         data=message.data,
         extras=message.extras or None,
         serial=message.serial,

@@ -129,6 +129,7 @@ class Version(Protocol):
     """The version of a message."""
 
     serial: str | None
+    timestamp: int | None
 
 
 class Message(Protocol):
@@ -284,6 +285,7 @@ def inbound(message: Message) -> InboundMessage:
         message.connection_id,
         message.id,
         message.extras,
+        None if version is None else version.timestamp,
     )
 
 

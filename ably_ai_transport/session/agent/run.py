@@ -10,10 +10,14 @@ import anyio
 
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode
+from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.facts import RunFacts
+from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.pipe import StreamResult
-from ably_ai_transport.session.agent.publisher import RunEvent, RunFacts, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.publisher import RunEvent, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
 from ably_ai_transport.session.base import SessionCore
@@ -28,6 +32,7 @@ from ably_ai_transport.wire import (
     InvalidArgumentError,
     NotFoundInTimeError,
     RunEndReason,
+    RunLostError,
     SessionClosedError,
     names,
 )
@@ -68,7 +73,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         adopted: bool,
         limits: WriteLimits,
         early_cancels: EarlyCancels,
-        interrupted: Listeners[AITransportError],
+        recovery: Recovery[InT, OutT, ProjT, MsgT],
+        announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
+        closed: Listeners[SessionClosedError],
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
@@ -77,8 +84,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
         facts = RunFacts(run_id or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
+        facts.announced = announcer is not None
         self._facts = facts
-        self._writer = RunWriter(core, facts, limits, hooks.on_message)
+        self._announcer = announcer
+        self._hold = RunHold(core, facts)
+        self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
         self.located = Latch[None]()
         self._trigger: InboundMessage | None = None
@@ -95,7 +105,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self.view = View(core, self._branches, on_exception=self._hooks.report_listener)
         self._releases = [
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
-            interrupted.add(self._on_interrupted),
+            closed.add(self._on_session_closed),
+            self._hold.lost.add(self._on_hold_lost),
             self._outside.on_abort(self.abort_signal.abort),
         ]
         known = conversation.tree.find_message_by_event_id(invocation.input_event_id)
@@ -311,6 +322,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._opened.resolve(None)
         if self._steers.begin(self.run_id, self._facts.input_codec_message_id):
             self._hooks.notify_steer(self.run_id)
+        self._hold.watch()
 
     async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("start run", timeout, lambda: self.located.is_settled)
@@ -321,6 +333,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             raise self._interruption
 
     async def _publish_start(self) -> None:
+        # Announced first: whoever sees the run sees its agent.
+        self._announce()
         await self._writer.start()
         self._start_published = True
         if self.phase == "closed":
@@ -337,6 +351,12 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             )
         node = self._tree.get_run_node(self.run_id)
         self._facts.run_client_id = None if node is None else node.client_id
+        self._hold.adopt()
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._announcer is not None:
+            self._announcer.add(self.run_id)
 
     def _is_known(self) -> bool:
         node = self._tree.get_run_node(self.run_id)
@@ -369,6 +389,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             await self._closed
             return
         self._writer.move("close")
+        self._hold.unwatch()
         self._closed = Latch[None]()
         await self._core.tasks.finish(self._close(publish, self._closed))
 
@@ -379,6 +400,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         except AITransportError as error:
             self._writer.move("refused")
             closed.reject(error)
+            self._hold.watch()
             raise
         except BaseException:  # the session cancels this task when it closes
             failure = SessionClosedError(
@@ -408,6 +430,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 self._locate(event)
             elif event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
+            elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
+                self._hold.check()
         elif isinstance(event, OutputFolded) and self._steers.observe(event, self.run_id):
             self._hooks.notify_steer(self.run_id)
 
@@ -459,11 +483,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if await self._hooks.allows_cancel(request):
             self.abort_signal.abort()
 
-    def _on_interrupted(self, error: AITransportError) -> None:
-        """Stop: the session closes, or may have missed messages."""
-        if self._writer.phase in ("open", "closing") and error.code == ErrorCode.CHANNEL_CONTINUITY_LOST:
-            self.abort_signal.abort()
-            return
+    def _on_hold_lost(self, error: RunLostError) -> None:
+        """Stop: the run has ended, or another invocation works on it. After a cancel that is no news."""
+        was_cancelled = self.abort_signal.aborted
+        self.abort_signal.abort()
+        self._release("abandon")
+        if was_cancelled:
+            self._core.log.info("%s", error, extra={"run": self.run_id})
+        else:
+            self._hooks.report(error)
+
+    def _on_session_closed(self, error: SessionClosedError) -> None:
         self._interruption = error
         self.located.reject(error)
         self.abort_signal.abort()
@@ -475,6 +505,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             # Clients should not wait for a run without an agent.
             self._core.tasks.finish_later(self._writer.end("cancelled"))
         self._writer.move(event)
+        if self._announcer is not None:
+            self._announcer.remove(self.run_id)
         for release in self._releases:
             release()
         self._releases = []

@@ -5,16 +5,18 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
 
-from ably_ai_transport.channel import ChannelClient, ChannelStateChange
+from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
+from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels
 from ably_ai_transport.session.agent.hooks import RunHooks
 from ably_ai_transport.session.agent.publisher import WriteLimits
+from ably_ai_transport.session.agent.recovery import RECOVERY_TIMEOUT_SECONDS, Recovery
 from ably_ai_transport.session.agent.run import AgentRun
-from ably_ai_transport.session.base import BaseSession, SessionOptions, check_int
-from ably_ai_transport.session.connection import continuity_lost_error
+from ably_ai_transport.session.base import SessionOptions, check_int, check_seconds
 from ably_ai_transport.session.conversation import Change
 from ably_ai_transport.session.logs import LOGGER
+from ably_ai_transport.session.session import BaseSession
 from ably_ai_transport.wire import (
     AITransportError,
     InboundMessage,
@@ -39,12 +41,21 @@ class AgentSessionOptions(SessionOptions, total=False):
 
     Attributes:
         append_window: How many appended tokens may wait for their ack at once; 32 by default.
+        announce_runs: Whether the agent is present on its channel, with a list of the runs that it works on;
+            off by default. When the agent is gone, followers learn of it
+            (:meth:`~ably_ai_transport.ClientSession.on_agent_gone`), and its runs can be ended
+            (:meth:`~ably_ai_transport.ClientSession.reap`). The Ably client must have a client id, and the
+            capability ``presence``.
         merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
             which is the default; otherwise the pipe waits.
+        recovery_timeout: How long writes wait until a lost channel is attached again, in seconds; 600 by
+            default, None waits forever. After that the write fails, and so does the step that it belongs to.
     """
 
     append_window: int
+    announce_runs: bool
     merge_appends: bool
+    recovery_timeout: float | None
 
 
 class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -80,10 +91,16 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         window = options.pop("append_window", APPEND_WINDOW)
         check_int("open session", "append_window", window, 1)
         self._limits = WriteLimits(window, options.pop("merge_appends", True))
+        recovery_timeout = options.pop("recovery_timeout", RECOVERY_TIMEOUT_SECONDS)
+        if recovery_timeout is not None:
+            check_seconds("open session", "recovery_timeout", recovery_timeout)
+        announces = options.pop("announce_runs", False)
         super().__init__(client, session_name, codec, options)
+        self._announcer = Announcer(self._core) if announces else None
+        self._recovery = Recovery(self._core, recovery_timeout)
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
         self._early_cancels = EarlyCancels()
-        self._interrupted = Listeners[AITransportError](logger=LOGGER)
+        self._closed = Listeners[SessionClosedError](logger=LOGGER)
         self._core.conversation.subscribe(self._on_message, InboundMessage)
 
     @staticmethod
@@ -181,6 +198,19 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         """
         return self._run("adopt run", invocation, run_id, invocation_id, hooks, adopted=True)
 
+    async def connect(self) -> None:
+        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
+
+        Raises:
+            SessionClosedError: The session is closed (104004).
+            ChannelRefusedError: The channel refused (104001; ``cause`` says why).
+            InvalidArgumentError: The event loop is not asyncio's, or runs are to be announced and the client
+                is anonymous (40003).
+        """
+        await super().connect()
+        if self._announcer is not None:
+            await self._announcer.enter()
+
     async def end(self) -> None:
         """End the runs that are still open as ``cancelled``, and detach. Ending twice is fine.
 
@@ -202,6 +232,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         await self._core.leave(self.end, error)
 
     async def _end(self) -> None:
+        self._recovery.give_up()
         for run in self._runs:
             if run.phase in ("open", "closing"):
                 try:
@@ -212,8 +243,11 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
 
     async def _detach(self) -> None:
         core = self._core
-        self._interrupted.emit(SessionClosedError("unable to locate input event; session closed"))
+        self._recovery.give_up()
+        self._closed.emit(SessionClosedError("unable to locate input event; session closed"))
         await core.tasks.close(grace=None)
+        if self._announcer is not None:
+            await self._announcer.leave()
         await core.connection.close()
         core.conversation.close()
 
@@ -241,7 +275,9 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             adopted=adopted,
             limits=self._limits,
             early_cancels=self._early_cancels,
-            interrupted=self._interrupted,
+            recovery=self._recovery,
+            announcer=self._announcer,
+            closed=self._closed,
         )
         self._runs = [*(other for other in self._runs if other.phase != "closed"), run]
         return run
@@ -251,10 +287,9 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             self._early_cancels.on_message(change.event)
 
     def _on_continuity_lost(self, change: ChannelStateChange) -> None:
-        error = continuity_lost_error(change, "continue")
-        self._interrupted.emit(error)
-        self._core.conversation.expect_gap()
-        self._core.report(error)
+        self._recovery.on_lost(change)
+        if self._announcer is not None and change.current is ChannelState.ATTACHED:
+            self._announcer.announce_again()
 
 
 def _check_invocation(action: str, invocation: object) -> None:
