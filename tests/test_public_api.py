@@ -13,9 +13,9 @@ API = {
     "ClientView", "Codec", "CodecMessage", "ConversationNode", "ErrorCode", "InboundMessage", "InputNode",
     "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotFoundInTimeError",
     "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunLostError", "RunNode",
-    "RunStatus", "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
-    "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "page_until_located",
-    "with_agent_session",
+    "RunStatus", "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome",
+    "SteerResult", "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is",
+    "page_until_located", "with_agent_session",
 }  # fmt: skip
 
 METHODS = {
