@@ -5,7 +5,7 @@ from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
 from ably_ai_transport.conversation.lifecycle import RunClaim, RunStanding, RunStatus, StepInfo
-from ably_ai_transport.wire import AITransportError
+from ably_ai_transport.wire import AITransportError, RunResume, RunStart
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +56,7 @@ class RunNode(Generic[ProjT]):
         error: Why it failed; set exactly when ``status`` is ``error``.
         last_resume_invocation_id: The invocation that last resumed it.
         steps: Its steps, in the order of their first attempts.
+        trigger: The newest start or resume of it: that says which input its latest invocation answers.
         claim: The newest start or resume of it, or start of one of its steps: that invocation works on it.
         started_at: When the server took its start; None until that is seen. Times are in milliseconds since
             the epoch.
@@ -77,6 +78,7 @@ class RunNode(Generic[ProjT]):
     error: AITransportError | None = None
     last_resume_invocation_id: str | None = None
     steps: tuple[StepInfo, ...] = field(default=())
+    trigger: RunStart | RunResume | None = None
     claim: RunClaim | None = None
     started_at: int | None = None
     last_heard_at: int | None = None
@@ -109,8 +111,14 @@ class RunNode(Generic[ProjT]):
 
     def note_claim(self, claim: RunClaim) -> None:
         """Take in a claim, in any order: the newest one on the channel counts."""
-        if claim.serial is not None and (self.claim is None or (self.claim.serial or "") < claim.serial):
+        if claim.serial is None:
+            return
+        if self.claim is None or (self.claim.serial or "") < claim.serial:
             self.claim = claim
+        if isinstance(claim, RunStart | RunResume) and (
+            self.trigger is None or (self.trigger.serial or "") < claim.serial
+        ):
+            self.trigger = claim
 
     def hear(self, timestamp: int | None) -> None:
         """Take in the time of an agent's message, in any order."""

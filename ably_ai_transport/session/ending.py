@@ -15,8 +15,6 @@ from ably_ai_transport.wire import (
     OutboundMessage,
     RunEnd,
     RunEndReason,
-    RunResume,
-    RunStart,
     names,
 )
 from ably_ai_transport.wire.headers import build_run_headers
@@ -87,15 +85,13 @@ def _headers(
     error: AITransportError | None,
 ) -> dict[str, str]:
     """Write the headers that the run's own agent would have written."""
-    claim = node.claim
-    trigger = claim.input_codec_message_id if isinstance(claim, RunStart | RunResume) else None
-    trigger = trigger or node.parent_codec_message_id
+    trigger = node.parent_codec_message_id if node.trigger is None else node.trigger.input_codec_message_id
     sent = None if trigger is None else tree.find_input(trigger)
     return build_run_headers(
         run_id=node.run_id,
         run_client_id=node.client_id,
         reason=reason,
-        invocation_id=node.invocation_id if claim is None else claim.invocation_id,
+        invocation_id=node.invocation_id if node.claim is None else node.claim.invocation_id,
         input_client_id=None if sent is None else sent.client_id,
         input_codec_message_id=trigger,
         error_code=None if error is None else error.code,

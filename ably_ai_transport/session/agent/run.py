@@ -65,7 +65,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def __init__(
         self,
         core: SessionCore[InT, OutT, ProjT, MsgT],
-        invocation: "Invocation",
+        invocation: "Invocation | None",
         *,
         run_id: str | None,
         invocation_id: str | None,
@@ -79,7 +79,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
-        self._invocation = invocation
+        self._wanted = None if invocation is None else invocation.input_event_id
         self._adopted = adopted
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
@@ -109,9 +109,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             self._hold.lost.add(self._on_hold_lost),
             self._outside.on_abort(self.abort_signal.abort),
         ]
-        known = conversation.tree.find_message_by_event_id(invocation.input_event_id)
-        if known is not None:
-            self._locate(known)
+        self._locate_known()
 
     @property
     def run_id(self) -> str:
@@ -359,6 +357,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             self._announcer.add(self.run_id)
 
     def _is_known(self) -> bool:
+        if not self.located.is_settled:
+            # Asked between pages of history, each of which may hold a start and the resumes after it.
+            self._locate_known()
         node = self._tree.get_run_node(self.run_id)
         started = node is not None and node.start_serial is not None
         return self.located.is_settled and (started or self.located.error is not None)
@@ -376,7 +377,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         self._refuse_aborted(action)
         raise NotFoundInTimeError(
-            f"unable to {action}; input event {self._invocation.input_event_id} or its run was not found"
+            f"unable to {action}; {self._sought} was not found"
             f" on channel {self._core.channel.name} within {timeout} s",
             cause=self._core.conversation.history_error,
         )
@@ -425,15 +426,27 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _on_change(self, change: Change[InT, OutT]) -> None:
         event = change.event
         if isinstance(event, InboundMessage):
-            wanted = self._invocation.input_event_id
-            if not self.located.is_settled and event.transport_headers.get(names.EVENT_ID) == wanted:
-                self._locate(event)
-            elif event.name == names.CANCEL and self._trigger is not None:
+            if self._wanted is not None and not self.located.is_settled:
+                self._locate_known()
+            if event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
             elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
                 self._hold.check()
         elif isinstance(event, OutputFolded) and self._steers.observe(event, self.run_id):
             self._hooks.notify_steer(self.run_id)
+
+    def _locate_known(self) -> None:
+        """Look for the triggering input in the conversation so far."""
+        trigger: InboundMessage | None = None
+        if self._wanted is not None:
+            trigger = self._tree.find_message_by_event_id(self._wanted)
+        else:
+            node = self._tree.get_run_node(self.run_id)
+            # Once the page with the start has been read, so have all resumes: history is read newest first.
+            if node is not None and node.started_at is not None and node.trigger is not None:
+                trigger = self._tree.find_input(node.trigger.input_codec_message_id or "")
+        if trigger is not None:
+            self._locate(trigger)
 
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input which run it asks for."""
@@ -520,6 +533,12 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 ErrorCode.OPERATION_CANCELLED,
                 400,
             )
+
+    @property
+    def _sought(self) -> str:
+        if self._wanted is None:
+            return f"run {self.run_id} or its input"
+        return f"input event {self._wanted} or its run"
 
     @property
     def _anchor(self) -> str | None:

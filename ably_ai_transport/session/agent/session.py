@@ -175,18 +175,20 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
 
     def adopt_run(
         self,
-        invocation: "Invocation",
+        invocation: "Invocation | None" = None,
         *,
         run_id: str,
-        invocation_id: str,
+        invocation_id: str | None = None,
         hooks: RunHooks[OutT] | None = None,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         """Take over a run that another process started; :meth:`AgentRun.load` finds it on the channel.
 
         Args:
-            invocation: The invocation that the client posted.
+            invocation: The invocation that the client posted. None finds the run's input by the run alone.
             run_id: The run.
-            invocation_id: The invocation under which it goes on.
+            invocation_id: The invocation under which it goes on; None makes one up. Each attempt needs one of
+                its own: an attempt that is cut off, and comes back, stops for a later one only if their
+                invocations differ.
             hooks: Functions to call at certain moments of the run.
 
         Returns:
@@ -254,7 +256,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
     def _run(
         self,
         action: str,
-        invocation: "Invocation",
+        invocation: "Invocation | None",
         run_id: str | None,
         invocation_id: str | None,
         hooks: RunHooks[OutT] | None,
@@ -265,7 +267,8 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
             if value == "":
                 raise InvalidArgumentError(f"unable to {action}; {name} must not be empty")
-        _check_invocation(action, invocation)
+        if invocation is not None or not adopted:
+            _check_invocation(action, invocation)
         run = AgentRun(
             self._core,
             invocation,
