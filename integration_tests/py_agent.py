@@ -216,7 +216,7 @@ class PyAgent:
 
     async def _open(self, channel: str) -> tuple[AblyRealtime, Session]:
         ably = AblyRealtime(**self._options)
-        session: Session = AgentSession(ably, channel, codec=self._codec)
+        session: Session = AgentSession(ably, channel, codec=self._codec, unfinished_turns="leave-out")
         session.on_error(self.errors.append)
         session.tree.on_message(
             lambda message: self._signals.emit("cancel heard") if message.name == "ai-cancel" else None

@@ -45,7 +45,6 @@ class Delivery(Generic[InT_co, OutT_co]):
         serial: Serial of the message; None for a preview of a message that is about to be published.
         timestamp: The time of the message's creation, in milliseconds since the epoch.
         version: Serial of the delivered version.
-        changed_at: The time of the delivered version.
     """
 
     decoded: Decoded[InT_co, OutT_co]
@@ -53,7 +52,6 @@ class Delivery(Generic[InT_co, OutT_co]):
     serial: str | None = None
     timestamp: int | None = None
     version: str | None = None
-    changed_at: int | None = None
 
 
 class Folding(Generic[InT, OutT, ProjT, MsgT]):

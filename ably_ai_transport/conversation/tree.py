@@ -45,6 +45,8 @@ from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycl
 logger = logging.getLogger("ably_ai_transport.conversation")
 
 _MAX_UNKNOWN_KINDS = 100
+_AGENTS_OUTPUT = frozenset({names.AI_OUTPUT, None})
+"""Names of agents' outputs. An append need not repeat the name of its message."""
 REORDER_WINDOW_MS = 120_000
 """Milliseconds for which the log of a finished run is kept, to put late messages in order."""
 
@@ -142,6 +144,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._folding = Folding(codec, reorder_window_ms)
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
+        self._early_heard: dict[str, int] = {}
         self._early_steps: dict[str, StepLedger] = {}
         self._routes: dict[str | None, _Route[InT, OutT, ProjT]] = {}
         self._routed_version = 0
@@ -238,10 +241,10 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
                 self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
-                delivery = Delivery(
-                    decoded, headers, message.serial, message.timestamp, message.version, message.changed_at
-                )
+                delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
                 events = self.apply_delivery(delivery)
+            if message.name in _AGENTS_OUTPUT:
+                self._hear(headers.get(names.RUN_ID), message.changed_at)
         event_id = headers.get(names.EVENT_ID)
         if event_id is not None:
             self._message_by_event_id.setdefault(event_id, message)
@@ -491,8 +494,6 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._place(entry, serial)
         key = entry.node.key
-        if isinstance(entry.node, RunNode) and delivery.decoded.outputs:
-            entry.node.hear(delivery.changed_at)
         if message_id and self._index.own_message(message_id, key):
             self._drop_routes()
         self._folding.touch(entry, delivery.timestamp)
@@ -566,6 +567,16 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._catch_up(entry, node)
         return entry
 
+    def _hear(self, run_id: str | None, timestamp: int | None) -> None:
+        """Take in the time of an agent's output, whether or not the codec can read it."""
+        if run_id is None or timestamp is None:
+            return
+        node = self.get_run_node(run_id)
+        if node is not None:
+            node.hear(timestamp)
+        else:
+            self._early_heard[run_id] = max(timestamp, self._early_heard.get(run_id, timestamp))
+
     def _catch_up(self, entry: Entry[InT, OutT, ProjT], node: RunNode[ProjT]) -> None:
         """Apply the lifecycle events of a run that came before the first message that makes it a node."""
         life = self._early_life.pop(node.run_id, None)
@@ -574,6 +585,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             node.update(life.standing)
             for event in life.events:
                 _note_life(node, event)
+        node.hear(self._early_heard.pop(node.run_id, None))
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps

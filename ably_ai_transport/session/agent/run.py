@@ -73,6 +73,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         adopted: bool,
         limits: WriteLimits,
         early_cancels: EarlyCancels,
+        keeps_unfinished: bool,
         recovery: Recovery[InT, OutT, ProjT, MsgT],
         announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
         closed: Listeners[SessionClosedError],
@@ -101,7 +102,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._interruption: AITransportError | None = None
         self._closed = Latch[None]()
         conversation = core.conversation
-        self._branches = Pinned(conversation.tree, self._steers.is_unanswered)
+        self._branches = Pinned(
+            conversation.tree, self._steers.is_unanswered, keeps_unfinished=keeps_unfinished
+        )
         self.view = View(core, self._branches, on_exception=self._hooks.report_listener)
         self._releases = [
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, Unpack
 
 from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
@@ -50,12 +50,16 @@ class AgentSessionOptions(SessionOptions, total=False):
             which is the default; otherwise the pipe waits.
         recovery_timeout: How long writes wait until a lost channel is attached again, in seconds; 600 by
             default, None waits forever. After that the write fails, and so does the step that it belongs to.
+        unfinished_turns: Whether :attr:`AgentRun.view` keeps earlier turns whose run failed, was cancelled
+            or has not ended, as far as their replies came; ``"keep"`` by default. ``"leave-out"`` leaves them
+            out with their inputs, as the npm package does. Suspended turns are left out in any case.
     """
 
     append_window: int
     announce_runs: bool
     merge_appends: bool
     recovery_timeout: float | None
+    unfinished_turns: Literal["keep", "leave-out"]
 
 
 class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -95,6 +99,12 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         if recovery_timeout is not None:
             check_seconds("open session", "recovery_timeout", recovery_timeout)
         announces = options.pop("announce_runs", False)
+        self._unfinished_turns = options.pop("unfinished_turns", "keep")
+        if self._unfinished_turns not in ("keep", "leave-out"):
+            raise InvalidArgumentError(
+                "unable to open session; unfinished_turns must be 'keep' or 'leave-out', got"
+                f" {self._unfinished_turns!r}"
+            )
         super().__init__(client, session_name, codec, options)
         self._announcer = Announcer(self._core) if announces else None
         self._recovery = Recovery(self._core, recovery_timeout)
@@ -278,6 +288,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             adopted=adopted,
             limits=self._limits,
             early_cancels=self._early_cancels,
+            keeps_unfinished=self._unfinished_turns == "keep",
             recovery=self._recovery,
             announcer=self._announcer,
             closed=self._closed,
