@@ -20,8 +20,8 @@ API = {
 
 METHODS = {
     "AgentSession": {
-        "adopt_run", "connect", "create_run", "detach", "end", "end_run", "follow_agents", "name", "object",
-        "on_agent_gone", "on_error", "open", "presence", "reap", "reap_once", "tree",
+        "adopt_run", "connect", "create_run", "detach", "drain", "end", "end_run", "follow_agents", "name",
+        "object", "on_agent_gone", "on_error", "open", "presence", "reap", "reap_once", "tree",
     },
     "ClientSession": {
         "cancel", "close", "connect", "create_view", "end_run", "follow_agents", "name", "object",

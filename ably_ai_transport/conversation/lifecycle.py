@@ -72,6 +72,7 @@ class RunStanding:
         error: Why the run failed; set exactly when ``status`` is ``error``.
         resumed_by: The invocation that last resumed the run.
         ended_at: When the server took the end, in milliseconds since the epoch; None where none led there.
+        end_message: Why the run ended, in words; None where nobody said so.
     """
 
     status: RunStatus
@@ -79,6 +80,7 @@ class RunStanding:
     error: AITransportError | None
     resumed_by: str | None
     ended_at: int | None
+    end_message: str | None
 
 
 RunClaim: TypeAlias = RunStart | RunResume | StepStart
@@ -138,7 +140,8 @@ class RunLife:
             None if decisive is None else decisive.serial,
             decisive.error if isinstance(decisive, RunEnd) and status == "error" else None,
             resumed_by,
-            decisive.timestamp if isinstance(decisive, RunEnd) and status in TERMINAL else None,
+            decisive.timestamp if isinstance(decisive, RunEnd) else None,
+            decisive.message if isinstance(decisive, RunEnd) else None,
         )
 
 

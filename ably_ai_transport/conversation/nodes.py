@@ -62,6 +62,7 @@ class RunNode(Generic[ProjT]):
             the epoch.
         last_heard_at: When the server took the newest message of an agent on it, an append included.
         ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -83,6 +84,7 @@ class RunNode(Generic[ProjT]):
     started_at: int | None = None
     last_heard_at: int | None = None
     ended_at: int | None = None
+    end_message: str | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -108,6 +110,7 @@ class RunNode(Generic[ProjT]):
         self.error = standing.error
         self.last_resume_invocation_id = standing.resumed_by
         self.ended_at = standing.ended_at
+        self.end_message = standing.end_message
 
     def note_claim(self, claim: RunClaim) -> None:
         """Take in a claim, in any order: the newest one on the channel counts."""
@@ -144,6 +147,7 @@ class RunInfo:
             None until the start is seen.
         last_heard_at: When the server took the newest message of an agent on it, an append included.
         ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
         agent_present: Whether its agent is present on the channel. None if the run is not active, if agents
             are not followed, or if its agent did not announce its runs.
     """
@@ -157,6 +161,7 @@ class RunInfo:
     started_at: int | None = None
     last_heard_at: int | None = None
     ended_at: int | None = None
+    end_message: str | None = None
     agent_present: bool | None = None
 
 
@@ -177,5 +182,6 @@ def run_info(node: RunNode[ProjT], *, agent_present: bool | None = None) -> RunI
         node.started_at,
         node.last_heard_at,
         node.ended_at,
+        node.end_message,
         agent_present,
     )

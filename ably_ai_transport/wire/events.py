@@ -85,6 +85,8 @@ class RunEnd(_RunEvent):
     type: ClassVar[Literal["end"]] = "end"
     reason: RunEndReason = "complete"
     error: AITransportError | None = None
+    message: str | None = None
+    """Why it ended, in words for people; an agent need not say so."""
 
 
 RunLifecycleEvent: TypeAlias = RunStart | RunSuspend | RunResume | RunEnd
@@ -203,7 +205,8 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
         case names.RUN_END:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
-            return RunEnd(run_id, client_id, invocation_id, serial, timestamp, reason, error)
+            said = headers.get(names.ERROR_MESSAGE)
+            return RunEnd(run_id, client_id, invocation_id, serial, timestamp, reason, error, said)
         case _:
             return None
 

@@ -10,7 +10,7 @@ from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL, RunClaim, RunNode
 from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.base import SessionCore
-from ably_ai_transport.wire import OutboundMessage, RunLostError, StepStart, names
+from ably_ai_transport.wire import AITransportError, OutboundMessage, RunLostError, StepStart, names
 from ably_ai_transport.wire.listeners import Listeners
 
 CLAIMS: Final = frozenset({names.RUN_START, names.RUN_RESUME, names.STEP_START, names.RUN_END})
@@ -121,6 +121,11 @@ class RunHold(Generic[InT, OutT, ProjT, MsgT]):
     def unwatch(self) -> None:
         """Look no longer: this agent itself closes the run."""
         self._watched = False
+
+    def let_go(self, why: AITransportError) -> None:
+        """Give the hold up, for another process to take."""
+        if self.error is None:
+            self._lose(why.message)
 
     def check(self) -> None:
         """Look into the conversation whether the run is still this agent's."""

@@ -12,6 +12,7 @@ from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode
 from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.draining import Departure, Drainer
 from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
@@ -76,6 +77,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         keeps_unfinished: bool,
         recovery: Recovery[InT, OutT, ProjT, MsgT],
         announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
+        drainer: Drainer,
         closed: Listeners[SessionClosedError],
     ) -> None:
         super().__init__(core.conversation.tree)
@@ -88,6 +90,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         facts.announced = announcer is not None
         self._facts = facts
         self._announcer = announcer
+        self._drainer = drainer
+        self._departure: Departure | None = None
         self._hold = RunHold(core, facts)
         self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
@@ -109,6 +113,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._releases = [
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
             closed.add(self._on_session_closed),
+            drainer.requested.add(self._on_departure),
             self._hold.lost.add(self._on_hold_lost),
             self._outside.on_abort(self.abort_signal.abort),
         ]
@@ -270,7 +275,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         await self._core.require("end run")
         self._writer.check_opened("end run")
         told = public_error(error) if reason == "error" else None
-        await self._close_once(partial(self._end, reason, told))
+        departure = self._departure
+        if departure is None or reason != "cancelled":
+            await self._close_once(partial(self._end, reason, told))
+        elif departure.then == "cancel":
+            await self._close_once(partial(self._end, reason, departure.why))
+        else:
+            await self._close_once(self._end_suspended)
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
@@ -305,8 +316,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if self._writer.phase != "created":
             await self._opened
             return
+        self._drainer.check_takes_runs(action)
         self._refuse_aborted(action)
         self._writer.move("open")
+        self._drainer.enter(self)
         try:
             await open_run()
         except BaseException as error:  # a cancelled start must fail the callers that wait for it
@@ -418,13 +431,30 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         closed.resolve(None)
 
     async def _end(self, reason: RunEndReason, error: AITransportError | None) -> None:
+        await self._end_open_step(reason)
+        await self._writer.end(reason, error)
+
+    async def _end_open_step(self, reason: RunEndReason) -> None:
         try:
             await self._steps.close_active(step_reason_of(reason))
         except AITransportError as failure:
             self._core.log.warning(
                 "The open step could not be ended: %s", failure, extra={"run": self.run_id}
             )
-        await self._writer.end(reason, error)
+
+    async def _end_suspended(self) -> None:
+        """Suspend the run, and end its open step as cancelled: another invocation may try it again."""
+        await self._end_open_step("cancelled")
+        await self._writer.suspend()
+
+    def _on_departure(self, departure: Departure) -> None:
+        """Stop, so that the application lets go of the run; its end is then what the departure says."""
+        if self.phase not in ("opening", "open"):
+            return
+        self._departure = departure
+        self.abort_signal.abort()
+        if departure.then == "detach":
+            self._hold.let_go(departure.why)
 
     def _on_change(self, change: Change[InT, OutT]) -> None:
         event = change.event
@@ -523,6 +553,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._writer.move(event)
         if self._announcer is not None:
             self._announcer.remove(self.run_id)
+        self._drainer.leave(self)
         for release in self._releases:
             release()
         self._releases = []

@@ -3,12 +3,15 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, Unpack, get_args
+
+import anyio
 
 from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels
+from ably_ai_transport.session.agent.draining import Departure, Drainer, Parting
 from ably_ai_transport.session.agent.hooks import RunHooks
 from ably_ai_transport.session.agent.publisher import WriteLimits
 from ably_ai_transport.session.agent.recovery import RECOVERY_TIMEOUT_SECONDS, Recovery
@@ -19,6 +22,7 @@ from ably_ai_transport.session.logs import LOGGER
 from ably_ai_transport.session.session import BaseSession
 from ably_ai_transport.wire import (
     AITransportError,
+    ErrorCode,
     InboundMessage,
     InvalidArgumentError,
     SessionClosedError,
@@ -108,6 +112,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         super().__init__(client, session_name, codec, options)
         self._announcer = Announcer(self._core) if announces else None
         self._recovery = Recovery(self._core, recovery_timeout)
+        self._drainer = Drainer()
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
         self._early_cancels = EarlyCancels()
         self._closed = Listeners[SessionClosedError](logger=LOGGER)
@@ -223,6 +228,44 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         if self._announcer is not None:
             await self._announcer.enter()
 
+    async def drain(self, timeout: float | None = None, *, then: Parting = "suspend") -> None:  # noqa: ASYNC109
+        """Take no new runs, wait until those under way have ended, and let go of the rest.
+
+        Call it when the process is told to stop, and then :meth:`end`. A run that is let go of has its
+        ``abort_signal`` set. In :meth:`AgentRun.end` the application then ends it as ``cancelled``, or the
+        context of the run does; what is published is what ``then`` says. A run whose application does not end
+        it within the close timeout is let go of all the same.
+
+        Args:
+            timeout: How long runs may go on, in seconds; None waits for all of them.
+            then: ``"suspend"`` suspends the rest, for an invocation that resumes them. ``"cancel"`` ends them
+                as ``cancelled``; :attr:`RunInfo.end_message` says why. ``"detach"`` leaves them open for
+                another process that adopts them, and publishes nothing.
+
+        Raises:
+            InvalidArgumentError: An argument is out of bounds, or the session is not connected (40003).
+            SessionClosedError: The session is closed (104004).
+            ChannelRefusedError: The channel refused a suspend or an end (104003).
+        """
+        if timeout is not None:
+            check_seconds("drain", "timeout", timeout)
+        if then not in get_args(Parting):
+            raise InvalidArgumentError(
+                f"unable to drain; then must be one of {', '.join(get_args(Parting))}, got {then!r}"
+            )
+        await self._core.require("drain")
+        self._drainer.begin()
+        with anyio.move_on_after(timeout):
+            await self._drainer.emptied()
+            return
+        why = AITransportError("the agent's process was stopped", ErrorCode.OPERATION_CANCELLED, 400)
+        self._drainer.requested.emit(Departure(then, why))
+        with anyio.move_on_after(self._core.close_timeout):
+            await self._drainer.emptied()
+        for run in self._runs:
+            if run.phase in ("open", "closing"):
+                await run.end("cancelled")
+
     async def end(self) -> None:
         """End the runs that are still open as ``cancelled``, and detach. Ending twice is fine.
 
@@ -274,6 +317,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         adopted: bool,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         self._core.connection.check_open(action)
+        self._drainer.check_takes_runs(action)
         for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
             if value == "":
                 raise InvalidArgumentError(f"unable to {action}; {name} must not be empty")
@@ -290,6 +334,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             early_cancels=self._early_cancels,
             keeps_unfinished=self._unfinished_turns == "keep",
             recovery=self._recovery,
+            drainer=self._drainer,
             announcer=self._announcer,
             closed=self._closed,
         )
