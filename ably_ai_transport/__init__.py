@@ -11,7 +11,7 @@ The names below are the public API. Other public modules are :mod:`ably_ai_trans
 import logging
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.channel import ChannelClient
+from ably_ai_transport.channel import AblyPool, ChannelClient, limit_publish_rate, set_heartbeat_interval
 from ably_ai_transport.codec.contract import Codec, CodecMessage
 from ably_ai_transport.conversation import (
     BranchHandle,
@@ -85,6 +85,7 @@ logging.getLogger("ably_ai_transport").addHandler(logging.NullHandler())
 
 __all__ = [
     "AITransportError",
+    "AblyPool",
     "AbortSignal",
     "AgentRun",
     "AgentSession",
@@ -129,6 +130,8 @@ __all__ = [
     "Write",
     "__version__",
     "error_is",
+    "limit_publish_rate",
     "page_until_located",
+    "set_heartbeat_interval",
     "with_agent_session",
 ]

@@ -37,8 +37,13 @@ async def raw_echo(port: int) -> list[float]:
         return took
 
 
-async def follow(server: LocalServer) -> list[float]:
-    """Pipe tokens at a steady pace, and record when a follower's conversation holds each."""
+async def follow(server: LocalServer, *, interval: float) -> list[float]:
+    """Pipe tokens at a steady pace, and record when a follower's conversation holds each.
+
+    Args:
+        server: The server.
+        interval: Seconds between two appends.
+    """
     name = f"latency:{uuid.uuid4()}"
     codec = UIMessageCodec()
     sent: list[float] = []
@@ -69,7 +74,7 @@ async def follow(server: LocalServer) -> list[float]:
         session.tree.on_output(received)
         run = await session.view.send(codec.create_user_message(text_message("Go")))
         async with (
-            AgentSession(agent, name, codec=codec) as agents,
+            AgentSession(agent, name, codec=codec, append_interval=interval) as agents,
             agents.create_run(run.to_invocation()) as reply,
         ):
             await reply.pipe(paced())
@@ -84,13 +89,20 @@ async def measure(server: LocalServer, echo_port: int) -> None:
     say("latency: raw WebSocket echo")
     raw = await raw_echo(echo_port)
     say("latency: Python agent and follower")
-    ours = await follow(server)
+    ours = await follow(server, interval=0)
+    say("latency: Python agent at Ably's pace, and follower")
+    paced = await follow(server, interval=0.04)
     say("latency: JavaScript agent and follower")
     options = server.javascript_options()
     told = run_node("bench.mjs", {"what": "latency", "options": options, "tokens": TOKENS, "interval": 10})
     theirs = [value / 1000 for value in told["took"]]
     rows = [["", "p50 ms", "p99 ms", "p50 x raw", "p99 x raw"]]
-    for name, took in (("raw WebSocket echo", raw), ("Python → Python", ours), ("JS → JS", theirs)):
+    for name, took in (
+        ("raw WebSocket echo", raw),
+        ("Python → Python", ours),
+        ("JS → JS", theirs),
+        ("Python → Python, one append in 40 ms", paced),
+    ):
         p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
         ratios = [f"{p50 / percentile(raw, 0.5):.2f}", f"{p99 / percentile(raw, 0.99):.2f}"]
         rows.append([name, f"{p50 * 1000:.2f}", f"{p99 * 1000:.2f}", *ratios])

@@ -1,10 +1,11 @@
 """Node and its packages are there before the first of these tests runs."""
 
+from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
 
-from ably_ai_transport.local import LocalServer
+from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions
 from integration_tests import node
 from integration_tests.stage import PAIRINGS, Pairing, Stage
 
@@ -30,9 +31,11 @@ def javascript(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def server(ably_server: LocalServer) -> LocalServer:
-    """A local server of this test's own."""
-    return ably_server
+async def server(pairing: Pairing) -> AsyncIterator[LocalServer]:
+    """A local server of this test's own, with the limits of Ably where the agent survives them."""
+    limits = Limits.ably() if pairing.agent == "python" else Limits()
+    async with LocalServer(LocalServerOptions(limits=limits)) as server:
+        yield server
 
 
 @pytest.fixture(params=PAIRINGS, ids=str)

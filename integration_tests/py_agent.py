@@ -187,8 +187,10 @@ class PyAgent:
         client_id: str = "agent",
         binary: bool = False,
         codec: CodecName = "vercel",
+        append_interval: float = 0.0,
     ) -> None:
         self._codec = CODECS[codec]
+        self._append_interval = append_interval
         self.client_id = client_id
         self.errors: list[AITransportError] = []
         self._options = server.python_options(
@@ -216,7 +218,13 @@ class PyAgent:
 
     async def _open(self, channel: str) -> tuple[AblyRealtime, Session]:
         ably = AblyRealtime(**self._options)
-        session: Session = AgentSession(ably, channel, codec=self._codec, unfinished_turns="leave-out")
+        session: Session = AgentSession(
+            ably,
+            channel,
+            codec=self._codec,
+            append_interval=self._append_interval,
+            unfinished_turns="leave-out",
+        )
         session.on_error(self.errors.append)
         session.tree.on_message(
             lambda message: self._signals.emit("cancel heard") if message.name == "ai-cancel" else None

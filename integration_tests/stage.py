@@ -57,10 +57,24 @@ class Stage:
         self.binary = binary
         self.channel = f"test:{uuid.uuid4()}"
 
-    def agent(self, client_id: str = "agent", *, may_have_unhandled: bool = False) -> Agent:
-        """Return an agent, to be entered."""
+    def agent(
+        self, client_id: str = "agent", *, may_have_unhandled: bool = False, append_interval: float = 0.0
+    ) -> Agent:
+        """Return an agent, to be entered.
+
+        Args:
+            client_id: Its client id.
+            may_have_unhandled: Whether an agent in JS may leave rejections unhandled.
+            append_interval: Seconds between two appends of one stream, of an agent in Python.
+        """
         if self.pairing.agent == "python":
-            return PyAgent(self.server, client_id=client_id, binary=self.binary, codec=self.codec)
+            return PyAgent(
+                self.server,
+                client_id=client_id,
+                binary=self.binary,
+                codec=self.codec,
+                append_interval=append_interval,
+            )
         return JsAgent(
             self.server,
             client_id=client_id,

@@ -6,10 +6,17 @@ from integration_tests import streams
 from integration_tests.js_process import Json
 from integration_tests.stage import Stage, agree, roles, texts
 
+PACES = {False: 0.0, True: 0.04}
+"""Seconds between two appends: each token over JSON, Ably's pace over msgpack."""
+
 
 async def play(stage: Stage, script: list[Json]) -> Json:
     """Let the agent answer with a script; return what everybody shows."""
-    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+    async with (
+        stage.agent(append_interval=PACES[stage.binary]) as agent,
+        stage.client() as alice,
+        stage.other() as bob,
+    ):
         run = await alice.send("hi")
         result = await agent.serve(run.invocation, script)
         for client in (alice, bob):
@@ -43,7 +50,11 @@ async def test_everybody_sees_whatever_models_stream(stage: Stage, stream: str) 
 
 async def test_the_text_appears_while_it_is_streamed(stage: Stage) -> None:
     script = streams.text_stream(["Hello", {"gate": "middle"}, " world"])
-    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+    async with (
+        stage.agent(append_interval=PACES[stage.binary]) as agent,
+        stage.client() as alice,
+        stage.other() as bob,
+    ):
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, streams.answer_program(script))
         await agent.at_gate("middle")
@@ -59,7 +70,11 @@ async def test_the_text_appears_while_it_is_streamed(stage: Stage) -> None:
 
 
 async def test_an_agent_reads_the_conversation_before_it_answers(stage: Stage) -> None:
-    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+    async with (
+        stage.agent(append_interval=PACES[stage.binary]) as agent,
+        stage.client() as alice,
+        stage.other() as bob,
+    ):
         for turn in range(1, 4):
             run = await alice.send(f"question {turn}")
             result = await agent.serve(run.invocation, streams.reply(f"answer {turn}"))
@@ -74,7 +89,11 @@ async def test_an_agent_reads_the_conversation_before_it_answers(stage: Stage) -
 
 
 async def test_two_runs_stream_side_by_side(stage: Stage) -> None:
-    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+    async with (
+        stage.agent(append_interval=PACES[stage.binary]) as agent,
+        stage.client() as alice,
+        stage.other() as bob,
+    ):
         first = await alice.send("to both")
         second = await bob.send("from bob", options={"parent": first.input_codec_message_id})
         servings = [

@@ -15,7 +15,7 @@ API = {
     "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunLostError", "RunNode",
     "RunStatus", "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome",
     "SteerResult", "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is",
-    "page_until_located", "with_agent_session",
+    "limit_publish_rate", "page_until_located", "with_agent_session", "AblyPool", "set_heartbeat_interval",
 }  # fmt: skip
 
 METHODS = {

@@ -173,6 +173,11 @@ class Channel(Protocol):
         """Replace the message that ``serial`` names; resolves to the new version's serial."""
         ...
 
+    @property
+    def append_interval(self) -> float:
+        """Seconds in which the server joins the appends to one message; 0 where it delivers each."""
+        ...
+
     @abstractmethod
     async def attach(self) -> None:
         """Attach; returns once messages are received. Attaching twice is fine.

@@ -6,6 +6,7 @@ is too large costs a round trip. Both are refused here.
 
 import base64
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -20,12 +21,20 @@ CREATE: Final = 0
 UPDATE: Final = 1
 APPEND: Final = 5
 
+_ID_BYTES: Final = 9
 _OVERHEAD = 6
 """Bytes that JSON puts around one header: quotes, colon, comma."""
 
 
-def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool) -> list[Frame]:
-    """Write new messages.
+def new_message_id() -> str:
+    """Make up the id of a publish, by which the server recognizes it when it arrives twice."""
+    return secrets.token_urlsafe(_ID_BYTES)
+
+
+def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool) -> tuple[list[Frame], int]:
+    """Write new messages, with ids that make it safe to publish them again.
+
+    The ids of a batch differ by their index only, which is the form that Ably asks for (RSL1k).
 
     Args:
         messages: The messages, which are published together.
@@ -33,7 +42,7 @@ def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool
         binary: Whether the connection speaks msgpack.
 
     Returns:
-        The messages' part of a frame.
+        The messages' part of a frame, and their size.
 
     Raises:
         AITransportError: There is none or one cannot be written (40003), or they are too large (40009).
@@ -42,18 +51,21 @@ def written_new(messages: Sequence[OutboundMessage], limit: int, *, binary: bool
         raise InvalidArgumentError("unable to publish; there is no message")
     frames: list[Frame] = []
     size = 0
-    for message in messages:
-        frame: Frame = {} if message.name is None else {"name": message.name}
-        if message.id is not None:
-            frame["id"] = message.id
+    base = messages[0].id or new_message_id()
+    for index, message in enumerate(messages):
+        frame: Frame = {"id": f"{base}:{index}"}
+        if message.name is not None:
+            frame["name"] = message.name
         size += _write(frame, message, binary=binary)
         frames.append(frame)
     if size > limit:
         raise _too_large(size, limit)
-    return frames
+    return frames, size
 
 
-def written_change(message: OutboundMessage, action: int, limit: int, *, binary: bool) -> list[Frame]:
+def written_change(
+    message: OutboundMessage, action: int, limit: int, *, binary: bool
+) -> tuple[list[Frame], int]:
     """Write an append or an update.
 
     Args:
@@ -63,7 +75,7 @@ def written_change(message: OutboundMessage, action: int, limit: int, *, binary:
         binary: Whether the connection speaks msgpack.
 
     Returns:
-        The message's part of a frame.
+        The message's part of a frame, and its size.
 
     Raises:
         AITransportError: It names no message or cannot be written (40003), or it is too large (40009).
@@ -76,7 +88,7 @@ def written_change(message: OutboundMessage, action: int, limit: int, *, binary:
     size = _write(frame, message, binary=binary)
     if size > limit:
         raise _too_large(size, limit)
-    return [frame]
+    return [frame], size
 
 
 def _write(frame: Frame, message: OutboundMessage, *, binary: bool) -> int:

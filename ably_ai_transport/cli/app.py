@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ably_ai_transport.cli import logs
+from ably_ai_transport.cli.limits import LimitsChoice
 from ably_ai_transport.cli.problems import explained, needs_extra, run
 from ably_ai_transport.version import __version__
 
@@ -20,6 +21,11 @@ Verbose = Annotated[
         envvar="ABLY_AI_TRANSPORT_VERBOSE",
         help="Log each publish, receive and repair. The log never holds keys or tokens.",
     ),
+]
+
+ServerLimits = Annotated[
+    LimitsChoice,
+    typer.Option("--limits", help="'ably': refuse what is over Ably's limits, such as 50 messages a second."),
 ]
 
 app = typer.Typer(
@@ -79,13 +85,14 @@ def serve(
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Show channels, frames and conversations on a page.")
     ] = False,
+    limits: ServerLimits = LimitsChoice.NONE,
     verbose: Verbose = False,
 ) -> None:
     """Run a local server that speaks Ably's protocol, for development and tests."""
     logs.log_to_stderr(verbose=verbose)
     with explained(), needs_extra("cli"):
         from ably_ai_transport.cli.serve import ServeOptions, serve_until_stopped
-    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox, inspect)
+    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox, inspect, limits)
     run(lambda: serve_until_stopped(options))
 
 
@@ -104,6 +111,7 @@ def demo(
     speed: Annotated[
         float, typer.Option(min=0.1, max=5, help="Play replies this many times faster.", show_default=False)
     ] = 1.0,
+    limits: ServerLimits = LimitsChoice.ABLY,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the log to a file.")] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -111,7 +119,13 @@ def demo(
     with explained(), needs_extra("cli"):
         from ably_ai_transport.cli.demo.run import DemoOptions, run_demo
     options = DemoOptions(
-        script=script, recordings=recordings, model=model, speed=speed, log=log, verbose=verbose
+        script=script,
+        recordings=recordings,
+        model=model,
+        speed=speed,
+        limits=limits,
+        log=log,
+        verbose=verbose,
     )
     run(lambda: run_demo(options))
 

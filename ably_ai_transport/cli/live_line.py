@@ -48,6 +48,7 @@ def describe(before: Mapping[str, int], now: Mapping[str, int]) -> Text:
     def rate(*names: str) -> str:
         return f"{sum(now[name] - before[name] for name in names) / PERIOD_SECONDS:,.0f}/s"
 
+    refused = (f"  {now['refusals']:,} refused", "yellow") if now["refusals"] else ""
     return Text.assemble(
         (f"{now['connections']:,}", "bold"),
         " connections  ",
@@ -59,6 +60,7 @@ def describe(before: Mapping[str, int], now: Mapping[str, int]) -> Text:
         " frames out  ",
         (rate("requests"), "bold"),
         " requests",
+        refused,
     )
 
 

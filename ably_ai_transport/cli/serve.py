@@ -15,10 +15,11 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from ably_ai_transport.cli.limits import LimitsChoice
 from ably_ai_transport.cli.live_line import live_line
 from ably_ai_transport.cli.problems import MISUSED, CliError
 from ably_ai_transport.inspector import Inspector
-from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
+from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions, StorageUnusableError
 
 GC_THRESHOLDS: Final = (100_000, 20, 10)
 """A full collection takes a second with millions of live objects, so it runs rarely."""
@@ -37,6 +38,7 @@ class ServeOptions:
         data: File that keeps everything over restarts; None keeps it in memory.
         sandbox: Whether test suites may provision apps.
         inspect: Whether to serve the inspector page.
+        limits: The limits of the server.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +49,7 @@ class ServeOptions:
     data: Path | None = None
     sandbox: bool = False
     inspect: bool = False
+    limits: LimitsChoice = LimitsChoice.NONE
 
 
 async def serve_until_stopped(options: ServeOptions, console: Console | None = None) -> int:
@@ -141,6 +144,7 @@ def _create_server(options: ServeOptions) -> LocalServer:
                 append_rollup_window_ms=options.rollup_ms,
                 data=options.data,
                 sandbox=options.sandbox,
+                limits=Limits.ably() if options.limits is LimitsChoice.ABLY else Limits(),
             )
         )
     except ValueError as error:

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import anyio
 
-from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions
+from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Timer
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -200,6 +200,8 @@ class OutgoingStream:
         attempts: Updates refused since the stream was last whole.
         error: The first refusal since it was last whole.
         reported: Whether a caller was told that it is dead.
+        due: When its next append may be sent.
+        timer: Sends its waiting text when it is due.
         acknowledged: Called with the ack of each of its appends.
     """
 
@@ -219,6 +221,8 @@ class OutgoingStream:
     attempts: int = 0
     error: BaseException | None = None
     reported: bool = False
+    due: float = 0.0
+    timer: Timer | None = None
     acknowledged: Callable[[Ack[str | None]], object] = _ignore
 
     def move(self, trigger: StreamTrigger) -> None:
@@ -290,6 +294,8 @@ class AppendPipeline:
         self._window = options.append_window
         self._merge = options.merge_appends
         self._max_size = options.max_append_size
+        self._scheduler = options.scheduler if options.append_interval > 0 and options.merge_appends else None
+        self._interval = options.append_interval
         self._in_flight = 0
         self._queue: deque[OutgoingStream] = deque()
         self._waiters: set[anyio.Event] = set()
@@ -341,6 +347,7 @@ class AppendPipeline:
             and stream.phase is StreamPhase.OPEN
             and not stream.buffer
             and len(text) * 4 <= self._max_size
+            and (self._scheduler is None or stream.due <= self._scheduler.time())
         ):
             self._send(stream, text)
             return True
@@ -369,6 +376,8 @@ class AppendPipeline:
 
     def send_waiting(self) -> None:
         """Send all text that waits for room, so that the next publish comes after it."""
+        for stream in [one for one in self.streams.values() if one.timer is not None]:
+            self._hurry(stream)
         while self._queue:
             stream = self._queue.popleft()
             stream.queued = False
@@ -403,9 +412,31 @@ class AppendPipeline:
             stream.buffered += utf8_size(piece)
 
     def _enqueue(self, stream: OutgoingStream) -> None:
-        if not stream.queued:
-            stream.queued = True
-            self._queue.append(stream)
+        """Let a stream stand in line for room; where its next append is not due yet, from then on."""
+        if stream.queued or stream.timer is not None:
+            return
+        if self._scheduler is not None and stream.ending is None:
+            wait = stream.due - self._scheduler.time()
+            if wait > 0:
+                stream.timer = self._scheduler.call_later(wait, partial(self._on_due, stream))
+                return
+        stream.queued = True
+        self._queue.append(stream)
+
+    def _on_due(self, stream: OutgoingStream) -> None:
+        self._hurry(stream)
+        self._pump()
+        if self._waiters:
+            self.wake()
+
+    def _hurry(self, stream: OutgoingStream) -> None:
+        """Let a stream stand in line now."""
+        if stream.timer is not None:
+            stream.timer.cancel()
+            stream.timer = None
+        stream.due = 0.0
+        if stream.buffer and stream.phase is StreamPhase.OPEN:
+            self._enqueue(stream)
 
     def _pump(self) -> None:
         """Fill the window, one append per stream in turn."""
@@ -438,6 +469,8 @@ class AppendPipeline:
 
     def _send(self, stream: OutgoingStream, text: str) -> None:
         stream.sent.append(text)
+        if self._scheduler is not None:
+            stream.due = self._scheduler.time() + self._interval
         if self._on_message is None:
             message = OutboundMessage(None, text, stream.extras, stream.serial)
         else:
@@ -561,6 +594,8 @@ class AppendPipeline:
 
     def _resume(self, stream: OutgoingStream) -> None:
         """Send the text, or the end, that had to wait."""
+        if stream.ending is not None:
+            self._hurry(stream)
         if stream.buffer:
             self._enqueue(stream)
             self._pump()

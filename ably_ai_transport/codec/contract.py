@@ -146,6 +146,26 @@ class WriteOptions:
     message_id: str | None = None
 
 
+class Timer(Protocol):
+    """A call that was scheduled."""
+
+    def cancel(self) -> None:
+        """Drop the call."""
+        ...
+
+
+class Scheduler(Protocol):
+    """A clock with timers: an asyncio event loop, or a fake one in tests."""
+
+    def time(self) -> float:
+        """Return the time, in seconds."""
+        ...
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
+        """Call a function after some seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderOptions:
     """Options of an encoder.
@@ -158,6 +178,9 @@ class EncoderOptions:
         merge_appends: Whether text written while the window is full is merged into the next append. Otherwise
             the writer waits for room.
         max_append_size: Largest text of one append, in bytes of UTF-8; at least 4. Longer text is split.
+        append_interval: Seconds between two appends of one stream; 0 for no pause. Text in between is merged.
+            The first text leaves at once, and so does what waits when the stream ends.
+        scheduler: Tells the time and calls back; needed where there is an interval.
     """
 
     headers: Headers = field(default_factory=no_headers)
@@ -166,6 +189,8 @@ class EncoderOptions:
     append_window: int = 32
     merge_appends: bool = True
     max_append_size: int = 32 * 1024
+    append_interval: float = 0.0
+    scheduler: Scheduler | None = None
 
 
 class Encoder(ABC, Generic[InT_contra, OutT_contra]):

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - part of the signature
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Limits of the server. Requests beyond them are refused with Ably's codes.
 
+    ```python
+    LocalServerOptions(limits=Limits.ably())  # what a new account on Ably allows
+    ```
+
     Attributes:
         max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
         max_frame_size: Bytes of one websocket frame (the connection fails with 40009) or REST body.
-        max_inbound_rate: Messages a second of one connection, as CONNECTED announces it; not enforced.
-        connection_rate: Messages a second of one connection (42911); None for no limit.
-        channel_rate: Messages a second on one channel (42913); None for no limit.
+        connection_rate: Messages of one connection in any second (42911), which CONNECTED announces as
+            `maxInboundRate`; None for no limit. Presence events count, and each message of a batch.
+        channel_rate: Messages on one channel in any second (42913), from all connections and REST; None for
+            no limit.
+        append_window_ms: The rates count the appends that a connection sends to one message as if they were
+            rolled up over this time. A roll-up window of the client or of the server replaces it.
         max_connections: Websockets at a time (80021, the client tries again).
         max_channels: Channels of an app (40114).
-        max_attachments: Channels attached by one connection (40114).
+        max_attachments: Channels attached by one connection (90010).
         max_members: Presence members of one channel (91003).
         max_history: Messages of one channel (40112).
         max_memory: Bytes of all messages of an app (40112).
         max_queued_frames: Frames waiting for a slow consumer before it is disconnected.
         max_queued_bytes: The same in bytes.
         retained_results: Acks kept per connection to answer retried publishes.
+
+    Raises:
+        ValueError: A rate is not positive.
     """
 
     max_message_size: int = 65536
     max_frame_size: int = 524288
-    max_inbound_rate: int = 1000
     connection_rate: int | None = None
     channel_rate: int | None = None
+    append_window_ms: int = 40
     max_connections: int = 10_000
     max_channels: int = 100_000
     max_attachments: int = 10_000
@@ -41,6 +52,29 @@ class Limits:
     max_queued_frames: int = 200_000
     max_queued_bytes: int = 2**26
     retained_results: int = 50_000
+
+    def __post_init__(self) -> None:
+        for name, rate in (("connection_rate", self.connection_rate), ("channel_rate", self.channel_rate)):
+            if rate is not None and rate < 1:
+                raise ValueError(f"{name} must be at least 1, or None for no limit; it is {rate}")
+
+    @classmethod
+    def ably(cls) -> Self:
+        """Return the limits that Ably publishes for its packages Free and Standard (Ably docs: limits).
+
+        Both packages have the same, except for the number of connections and channels: this is Standard's.
+        The rates of a whole account and the rate of messages sent to a connection are not limited here.
+        """
+        return cls(
+            max_message_size=64 * 1024,
+            connection_rate=50,
+            channel_rate=50,
+            append_window_ms=40,
+            max_connections=10_000,
+            max_channels=10_000,
+            max_attachments=200,
+            max_members=200,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +101,8 @@ class LocalServerOptions:
         append_rollup_window_ms: Appends of a connection to the same message within this window are merged
             (Ably's default is 40). `transportParams.appendRollupWindow` of a client overrides it.
         connection_state_ttl_ms: How long a dropped connection can be resumed.
-        max_idle_interval_ms: The longest silence of the server on a connection.
+        max_idle_interval_ms: The longest silence of the server on a connection; a client chooses another one
+            with `transportParams.heartbeatInterval`, from 5,000 to 1,800,000.
         presence_grace_ms: How long presence members outlive a dropped connection.
         retention_ms: How far back a channel can be resumed by channelSerial.
         ack_before_echo: Send the ACK of a publish before its echo instead of after it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(slots=True)
@@ -21,6 +21,7 @@ class Stats:
         connections: Websockets open now.
         connections_opened: Websockets accepted so far.
         channels: Channels in existence.
+        refusals: Publishes and HTTP requests refused, by Ably's error code.
     """
 
     frames_in: int = 0
@@ -34,7 +35,12 @@ class Stats:
     connections: int = 0
     connections_opened: int = 0
     channels: int = 0
+    refusals: dict[int, int] = field(default_factory=dict[int, int])
+
+    def refuse(self, code: int, count: int = 1) -> None:
+        """Count refused publishes or requests."""
+        self.refusals[code] = self.refusals.get(code, 0) + count
 
     def snapshot(self) -> dict[str, int]:
-        """Return the counters as they are now."""
-        return asdict(self)
+        """Return the counters as they are now, `refusals` as their sum."""
+        return {**asdict(self), "refusals": sum(self.refusals.values())}

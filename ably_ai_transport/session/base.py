@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypedDict
 
@@ -59,6 +60,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         session_name: The conversation, which is the name of its channel.
         codec: The vocabulary of the conversation.
         options: As the caller gave them.
+        merge_appends: Whether appends that wait for the connection's pace are merged.
         on_continuity_lost: Called when messages may have been missed.
 
     Raises:
@@ -72,6 +74,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
         *,
+        merge_appends: bool,
         on_continuity_lost: Callable[[ChannelStateChange], None],
     ) -> None:
         _check(codec, options)
@@ -79,7 +82,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         self.log = SessionLog(options.get("logger", LOGGER), {"session": session_name})
         self.close_timeout = options.get("close_timeout", CLOSE_TIMEOUT_SECONDS)
         self.channel: Channel = open_channel(
-            client, session_name, agents=_agents_of(codec), modes=options.get("channel_modes", ())
+            client,
+            session_name,
+            agents=_agents_of(codec),
+            modes=options.get("channel_modes", ()),
+            merge_appends=merge_appends,
         )
         self.tasks = TaskOwner(self._on_task_exception)
         self._closed: Latch[None] | None = None
@@ -220,12 +227,13 @@ def _check(codec: object, options: SessionOptions) -> None:
 
 
 def check_seconds(action: str, name: str, value: object) -> None:
-    """Refuse a value that is not a number of seconds, 0 or more.
+    """Refuse a value that is neither None nor a time span.
 
     Raises:
         InvalidArgumentError: It is not (40003).
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if value is not None and not fits:
         raise InvalidArgumentError(
             f"unable to {action}; {name} must be a number of seconds, 0 or more, got {value!r}"
         )

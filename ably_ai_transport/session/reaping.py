@@ -71,8 +71,7 @@ class Reaper(Generic[InT, OutT, ProjT, MsgT]):
         policy: ReapPolicy,
     ) -> None:
         check_seconds("reap", "grace", grace)
-        if max_silence is not None:
-            check_seconds("reap", "max_silence", max_silence)
+        check_seconds("reap", "max_silence", max_silence)
         if policy != "end" and not callable(policy):
             raise InvalidArgumentError(f"unable to reap; policy must be 'end' or a function, got {policy!r}")
         self._core = core
@@ -115,8 +114,7 @@ class Reaper(Generic[InT, OutT, ProjT, MsgT]):
         return self._ended
 
     async def _open(self, look_back: float | None) -> None:
-        if look_back is not None:
-            check_seconds("reap", "look_back", look_back)
+        check_seconds("reap", "look_back", look_back)
         await self._agents.follow()
         oldest = now = _now_ms()
 

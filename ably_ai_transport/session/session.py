@@ -24,12 +24,15 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
         session_name: str,
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
+        *,
+        merge_appends: bool = True,
     ) -> None:
         self._core = SessionCore(
             client,
             session_name,
             codec,
             options,
+            merge_appends=merge_appends,
             on_continuity_lost=self._on_continuity_lost,
         )
         self._agents = AgentFollower(self._core)

@@ -102,8 +102,8 @@ class OutboundMessage:
         data: The payload: text, bytes, or any JSON value.
         extras: The extras; headers live under ``extras["ai"]``.
         serial: The message that an append or an update changes; ``None`` for a new message.
-        id: The id of a new message; ``None`` lets the server choose. The server takes a message once, however
-            often and by whomever it is published under the same id.
+        id: The id of a new message; ``None`` lets the channel choose one. The server takes a message once,
+            however often and by whomever it is published under the same id.
     """
 
     name: str | None = None

@@ -124,7 +124,7 @@ async def test_the_log_tells_each_step_of_a_publish(ably: FakeAbly, caplog: pyte
             ably.holds_acks = True
             refused = channel.append(token(serial, "my words"))
             frame = (await ably.received(MESSAGE, 2))[1]
-            error = {"code": 42911, "statusCode": 429, "message": "slow down"}
+            error = {"code": 40160, "statusCode": 401, "message": "no"}
             await ably.link.send(
                 {"action": NACK, "msgSerial": frame["msgSerial"], "count": 1, "error": error}
             )
@@ -144,7 +144,7 @@ async def test_the_log_tells_each_step_of_a_publish(ably: FakeAbly, caplog: pyte
         "Published create on c",
         "Acked create on c",
         "Published append on c",
-        "Refused with code 42911 append on c",
+        "Refused with code 40160 append on c",
         "Publishing 1 unacked frames again",
         "Connection is disconnected",
         "Connection is connected",

@@ -75,6 +75,12 @@ def test_the_script_passes_its_checks_in_time(recordings: str) -> None:
     assert "\x1b" not in shown
 
 
+def test_it_plays_within_the_limits_of_ably(recordings: str) -> None:
+    arguments = ("--script", "--recordings", recordings, "--speed", "5", "--limits", "ably")
+    result = run_command("demo", *arguments, timeout=LIMIT_SECONDS)
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout
+
+
 def test_it_needs_no_recordings(tmp_path: Path) -> None:
     result = run_command(
         "demo", "--script", "--speed", "2", "--log", str(tmp_path / "log"), timeout=LIMIT_SECONDS

@@ -47,6 +47,7 @@ def test_a_reply_is_counted_and_timed(figures: Figures, clock: Clock) -> None:
     figures.on_frame("s2c", "bob", frame(action=5, serial="s", data="ab"))
     figures.on_frame("s2c", "bob", frame(action=5, serial="s", data="cdef"))
     assert figures.appends_out == 2
+    figures.tokens = 3
     assert figures.merge_factor == 1.5
 
 

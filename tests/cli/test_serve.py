@@ -1,5 +1,6 @@
 import ast
 import io
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from ably import AblyRealtime
 from rich.console import Console
+from websockets.sync.client import connect
 
 from ably_ai_transport.cli.live_line import describe, live_line
 from ably_ai_transport.cli.serve import is_loopback, javascript_line, python_line
@@ -179,6 +181,21 @@ def test_with_inspect_there_is_a_page() -> None:
         assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
 
 
+@pytest.mark.parametrize(("arguments", "rate"), [([], 1_000_000), (["--limits", "ably"], 50)])
+def test_clients_are_told_the_rate_of_the_limits(arguments: list[str], rate: int) -> None:
+    with serving("--port", "0", *arguments) as (_, shown):
+        options = python_options(shown)
+        with connect(f"ws://{options['endpoint']}?key={options['key']}", proxy=None) as websocket:
+            connected = json.loads(websocket.recv(10))
+        assert connected["connectionDetails"]["maxInboundRate"] == rate
+
+
+def test_limits_that_nobody_knows_are_refused() -> None:
+    result = run_command("serve", "--limits", "nobody")
+    assert result.returncode == 2
+    assert "ably" in result.stderr
+
+
 def test_a_terminal_is_told_what_the_server_does() -> None:
     before = Stats().snapshot()
     now = {**before, "connections": 3, "channels": 1200, "messages": 2, "appends": 5, "frames_out": 41}
@@ -186,6 +203,7 @@ def test_a_terminal_is_told_what_the_server_does() -> None:
         describe(before, now).plain
         == "3 connections  1,200 channels  7/s messages in  41/s frames out  0/s requests"
     )
+    assert describe(before, {**now, "refusals": 1234}).plain.endswith("  0/s requests  1,234 refused")
 
 
 async def test_the_live_line_is_gone_at_the_end_and_not_there_without_a_terminal() -> None:

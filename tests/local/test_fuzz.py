@@ -180,7 +180,8 @@ def test_requests_of_any_content_are_answered(
                     content = body if isinstance(body, bytes) else _encoded(body, content_type)
                     response = await client.request(
                         method,
-                        "/" + "/".join(quote(segment, safe="%") for segment in segments),
+                        # An absolute URL: httpx takes no relative one whose first segments are empty.
+                        "/".join([server.url, *(quote(segment, safe="%") for segment in segments)]),
                         params={key: value.encode("utf-8", "replace") for key, value in query.items()},
                         content=content if method != "GET" else None,
                         headers={"Content-Type": content_type},

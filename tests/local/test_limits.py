@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions, Namespace
-from ably_ai_transport.local.protocol.frames import Action
+from ably_ai_transport.local.protocol.frames import Action, PresenceAction
 from ably_ai_transport.local.storage.contract import LogEntry
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from tests.local.manual_clock import ManualClock
     from tests.local.raw_client import WireFormat
@@ -81,16 +83,135 @@ async def test_a_connection_may_publish_so_fast(clock: ManualClock) -> None:
         raw_client(server) as client,
         raw_client(server) as other,
     ):
-        for _ in range(10):
-            await client.publish("c", {"data": "x"})
+        await client.publish("c", {"data": "x"})
+        clock.advance(500)
+        await client.publish("c", *[{"data": "x"}] * 9)
         error = await client.refused("d", {"data": "x"})
         assert (error["code"], error["statusCode"]) == (42911, 429)
+        assert "nonfatal" in error["message"]
         await other.publish("c", {"data": "x"})
-        clock.advance(100)
+        clock.advance(499)
+        assert (await client.refused("c", {"data": "x"}))["code"] == 42911
+        clock.advance(1)
         await client.publish("c", {"data": "x"})
         assert (await client.refused("c", {"data": "x"}))["code"] == 42911
-        clock.advance(10_000)
-        assert (await client.refused("c", *[{"data": "x"}] * 11))["code"] == 42911
+        assert server.stats.refusals == {42911: 3}
+
+
+async def test_a_batch_larger_than_the_rate_passes_after_a_quiet_second(clock: ManualClock) -> None:
+    async with limited(clock, connection_rate=5) as server, raw_client(server) as client:
+        batch = [{"data": "x"}] * 6
+        await client.publish("c", {"data": "x"})
+        assert (await client.refused("c", *batch))["code"] == 42911
+        clock.advance(1000)
+        await client.publish("c", *batch)
+        assert (await client.refused("c", {"data": "x"}))["code"] == 42911
+
+
+async def test_presence_counts(clock: ManualClock) -> None:
+    async with limited(clock, connection_rate=3) as server, raw_client(server, "alice") as client:
+
+        async def present(*actions: PresenceAction) -> Any:  # noqa: ANN401
+            events = [{"action": action} for action in actions]
+            serial = client.next_serial
+            client.next_serial += 1
+            await client.send(
+                {"action": Action.PRESENCE, "channel": "c", "msgSerial": serial, "presence": events}
+            )
+            return await client.answer()
+
+        for actions in ([PresenceAction.ENTER], [PresenceAction.UPDATE, PresenceAction.UPDATE]):
+            assert (await present(*actions))["action"] == Action.ACK
+        assert (await present(PresenceAction.LEAVE))["error"]["code"] == 42911
+        assert (await client.refused("c", {"data": "x"}))["code"] == 42911
+        clock.advance(1000)
+        assert (await present(PresenceAction.LEAVE))["action"] == Action.ACK
+
+
+async def test_appends_within_a_roll_up_window_count_once(clock: ManualClock) -> None:
+    """Although the server delivers each of them."""
+    async with (
+        limited(clock, connection_rate=4, channel_rate=4) as server,
+        raw_client(server) as client,
+        raw_client(server) as subscriber,
+    ):
+        await subscriber.attach("c")
+        serial = await client.publish("c", {"data": ""})
+        for _ in range(2):
+            # The first append after a quiet window is a message of its own.
+            for piece in "abcdef":
+                await client.append("c", serial, piece)
+            clock.advance(40)
+        assert [m["data"] for m in await subscriber.messages()] == ["", *"abcdef" * 2]
+        append = {"action": 5, "serial": serial, "data": "g"}
+        clock.advance(40)
+        assert (await client.refused("c", append))["code"] == 42913
+        clock.advance(920)
+        await client.publish("c", append)
+
+
+async def test_a_client_without_a_roll_up_window_pays_for_each_append(clock: ManualClock) -> None:
+    async with (
+        limited(clock, connection_rate=4) as server,
+        raw_client(server, appendRollupWindow="0") as client,
+        raw_client(server, appendRollupWindow="500") as slow,
+    ):
+        serial = await client.publish("c", {"data": ""})
+        for piece in "abc":
+            await client.append("c", serial, piece)
+        assert (await client.refused("c", {"action": 5, "serial": serial, "data": "d"}))["code"] == 42911
+        for _ in range(3):
+            for piece in "abcdefgh":
+                await slow.post("c", {"action": 5, "serial": serial, "data": piece})
+            await slow.settled()
+            clock.advance(499)
+        assert server.stats.refusals == {42911: 1}
+
+
+async def test_a_refused_append_of_a_rolled_up_stream_leaves_the_others(clock: ManualClock) -> None:
+    options = LocalServerOptions(append_rollup_window_ms=40, limits=Limits(connection_rate=2))
+    async with LocalServer(options, clock=clock) as server, raw_client(server) as client:
+        await client.attach("c")
+        serial = await client.publish("c", {"data": ""})
+        for piece in "abc":
+            await client.post("c", {"action": 5, "serial": serial, "data": piece})
+        assert [f["action"] for f in await client.settled()] == [
+            Action.MESSAGE,
+            Action.MESSAGE,
+            Action.ACK,
+            Action.NACK,
+            Action.NACK,
+        ]
+        clock.advance(1000)
+        await client.append("c", serial, "d")
+        assert [m["data"] for m in await client.messages()] == ["d"]
+
+
+async def test_a_refused_publish_leaves_its_connection_as_it_is(clock: ManualClock) -> None:
+    async with limited(clock, connection_rate=10, channel_rate=1) as server, raw_client(server) as client:
+        await client.attach("c")
+        await client.publish("c", {"data": "1"})
+        for _ in range(20):
+            assert (await client.refused("c", {"data": "2"}))["code"] == 42913
+        # What the channel refused does not count for the connection.
+        for number in range(9):
+            await client.publish(f"d{number}", {"data": "x"})
+        clock.advance(1000)
+        await client.publish("c", {"data": "3"})
+        assert [m["data"] for m in await client.messages()] == ["1", "3"]
+
+
+async def test_a_connection_keeps_its_rate_over_a_restart(clock: ManualClock, tmp_path: Path) -> None:
+    options = LocalServerOptions(data=tmp_path / "data.sqlite", limits=Limits(connection_rate=1))
+    async with LocalServer(options, clock=clock) as server:
+        async with raw_client(server, "alice") as client:
+            await client.publish("c", {"data": "x"})
+        await server.restart()
+        async with raw_client(server, "alice", resume=client.key) as resumed:
+            assert resumed.id == client.id
+            resumed.next_serial = 1
+            await resumed.publish("c", {"data": "x"})
+            assert (await resumed.refused("c", {"data": "x"}))["code"] == 42911
 
 
 async def test_a_channel_may_be_published_on_so_fast(clock: ManualClock) -> None:
@@ -102,6 +223,66 @@ async def test_a_channel_may_be_published_on_so_fast(clock: ManualClock) -> None
         await two.publish("d", {"data": "x"})
         clock.advance(1000)
         await two.publish("c", {"data": "x"})
+
+
+async def test_rest_counts_for_its_channel(clock: ManualClock) -> None:
+    async with (
+        limited(clock, channel_rate=3) as server,
+        raw_client(server) as client,
+        httpx.AsyncClient(base_url=server.url, params={"key": server.key}, trust_env=False) as rest,
+    ):
+        serial = await client.publish("c", {"data": "x"})
+        assert (await rest.post("/channels/c/messages", json=[{"data": "x"}] * 2)).status_code == 201
+        append = {"action": 5, "data": "x"}
+        for refused in (
+            await rest.post("/channels/c/messages", json={"data": "x"}),
+            await rest.patch(f"/channels/c/messages/{quote(serial, safe='')}", json=append),
+        ):
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, 42913)
+        batch = {"channels": ["c", "d"], "messages": {"data": "x"}}
+        outcomes = (await rest.post("/messages", json=batch, headers={"X-Ably-Version": "3"})).json()
+        assert [outcome.get("error", {}).get("code") for outcome in outcomes["results"]] == [42913, None]
+        assert (await client.refused("c", {"data": "x"}))["code"] == 42913
+        assert server.stats.refusals == {42913: 4}
+        assert server.stats.snapshot()["refusals"] == 4
+
+
+async def test_a_client_is_told_its_rate() -> None:
+    for limits, rate in ((Limits(), 1_000_000), (Limits(connection_rate=7), 7), (Limits.ably(), 50)):
+        async with LocalServer(LocalServerOptions(limits=limits)) as server, raw_client(server) as client:
+            assert client.connected["connectionDetails"]["maxInboundRate"] == rate
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_of_nothing_is_no_limit_of_a_server(rate: int) -> None:
+    with pytest.raises(ValueError, match="connection_rate must be at least 1"):
+        Limits(connection_rate=rate)
+    with pytest.raises(ValueError, match="channel_rate must be at least 1"):
+        Limits(channel_rate=rate)
+
+
+async def test_the_limits_of_ably(clock: ManualClock) -> None:
+    async with LocalServer(LocalServerOptions(limits=Limits.ably()), clock=clock) as server:
+        async with raw_client(server) as client:
+            for number in range(200):
+                await client.attach(str(number))
+            await client.send({"action": Action.ATTACH, "channel": "200"})
+            assert (await client.until(Action.ERROR))["error"]["code"] == 90010
+            answers: list[Any] = []
+            for serial in range(201):
+                clock.advance(20)
+                events = [{"action": PresenceAction.ENTER, "clientId": str(serial)}]
+                await client.send(
+                    {"action": Action.PRESENCE, "channel": "0", "msgSerial": serial, "presence": events}
+                )
+                answers.append(await client.answer())
+            assert {answer["action"] for answer in answers[:200]} == {Action.ACK}
+            assert answers[200]["error"]["code"] == 91003
+        async with raw_client(server) as client:
+            await client.publish("c", {"data": "x" * 65_536})
+            assert (await client.refused("c", {"data": "x" * 65_537}))["code"] == 40009
+            await client.publish("c", *[{"data": "x"}] * 49)
+            assert (await client.refused("d", {"data": "x"}))["code"] == 42911
 
 
 async def test_rates_are_not_limited_unless_it_is_asked_for(
@@ -147,7 +328,7 @@ async def test_a_connection_may_attach_so_many_channels() -> None:
         await client.attach("b")
         await client.attach("b")
         await client.send({"action": Action.ATTACH, "channel": "c"})
-        assert (await client.until(Action.ERROR))["error"]["code"] == 40114
+        assert (await client.until(Action.ERROR))["error"]["code"] == 90010
         await client.send({"action": Action.DETACH, "channel": "a"})
         await client.until(Action.DETACHED)
         await client.attach("c")

@@ -34,7 +34,10 @@ async def conversation(
         async with (
             ClientSession(clients["alice"], NAME, codec=CODEC) as alice,
             ClientSession(clients["bob"], NAME, codec=CODEC) as bob,
-            AgentSession(clients["agent"], NAME, codec=CODEC) as agent,
+            # One append for each token over JSON; at Ably's pace over msgpack.
+            AgentSession(
+                clients["agent"], NAME, codec=CODEC, append_interval=0.04 if binary else 0.0
+            ) as agent,
         ):
             yield alice, bob, agent
     finally:

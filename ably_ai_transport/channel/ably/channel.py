@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from ably_ai_transport.channel.ably.outbox import Lane
+from ably_ai_transport.channel.ably.publication import Publication
 from ably_ai_transport.channel.ably.sdk import to_error, word
-from ably_ai_transport.channel.ably.writer import Publication
 from ably_ai_transport.channel.acks import Acks, refused
 from ably_ai_transport.channel.contract import ChannelState, ChannelStateChange
 from ably_ai_transport.channel.payload import APPEND, CREATE, UPDATE, written_change, written_new
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 _MESSAGE: Final = 15
 _MAX_PAGE: Final = 1000
+_ROLLUP_SECONDS: Final = 0.04
+"""Ably's roll-up window, unless the client's ``transport_params`` name another."""
 _CHANNEL_UNPUBLISHABLE: Final = frozenset({"suspended", "failed"})
 _CONNECTION_UNPUBLISHABLE: Final = frozenset({"suspended", "failed", "closing", "closed"})
 
@@ -45,10 +48,17 @@ class AblyChannel:
         shared: The channel.
         writer: Sends the client's publishes.
         history: Reads histories.
+        merges: Whether text that waits is merged.
     """
 
     def __init__(
-        self, realtime: Realtime, shared: SharedChannel, writer: Writer, history: RestHistory
+        self,
+        realtime: Realtime,
+        shared: SharedChannel,
+        writer: Writer,
+        history: RestHistory,
+        *,
+        merges: bool,
     ) -> None:
         self._realtime = realtime
         self._shared = shared
@@ -58,6 +68,7 @@ class AblyChannel:
         self._history = history
         self._binary = realtime.options.use_binary_protocol
         self._acks = Acks()
+        self._lane = Lane(merges=merges)
         self._off: list[Unsubscribe] = [shared.states.add(self._on_state)]
         self._joined_at: str | None = None
         shared.open(self)
@@ -93,12 +104,15 @@ class AblyChannel:
     def publish(self, messages: Sequence[OutboundMessage]) -> asyncio.Future[list[str | None]]:
         """Publish new messages, atomically; resolves to their serials."""
         try:
-            written = written_new(messages, self._writer.max_message_size, binary=self._binary)
+            written, size = written_new(messages, self._writer.max_message_size, binary=self._binary)
             if self._sdk.cipher is not None:
-                written = [self._encrypted(message, CREATE) for message in messages]
+                written = [
+                    {**self._encrypted(message, CREATE), "id": frame["id"]}
+                    for message, frame in zip(messages, written, strict=True)
+                ]
         except AITransportError as error:
             return refused(error)
-        return self._send(written, _all)
+        return self._send(written, size, _all)
 
     def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         """Append text; resolves to the new version's serial."""
@@ -111,6 +125,12 @@ class AblyChannel:
     async def flush(self) -> None:
         """Wait until every publish has its ack; those that wait for a reconnection count, too."""
         await self._acks.drained()
+
+    @property
+    def append_interval(self) -> float:
+        """Seconds in which the server joins the appends to one message (``appendRollupWindow``)."""
+        window = self._realtime.options.transport_params.get("appendRollupWindow", "")
+        return int(window) / 1000 if str(window).isdigit() else _ROLLUP_SECONDS
 
     # Attaching
 
@@ -172,19 +192,23 @@ class AblyChannel:
 
     def _change(self, message: OutboundMessage, action: int) -> asyncio.Future[str | None]:
         try:
-            written = written_change(message, action, self._writer.max_message_size, binary=self._binary)
+            written, size = written_change(
+                message, action, self._writer.max_message_size, binary=self._binary
+            )
             if self._sdk.cipher is not None:
                 written = [self._encrypted(message, action)]
         except AITransportError as error:
             return refused(error)
-        return self._send(written, _first)
+        return self._send(written, size, _first)
 
-    def _send(self, messages: list[Frame], read: Callable[[list[str | None]], T]) -> asyncio.Future[T]:
+    def _send(
+        self, messages: list[Frame], size: int, read: Callable[[list[str | None]], T]
+    ) -> asyncio.Future[T]:
         if self._sdk.state in _CHANNEL_UNPUBLISHABLE or self._connection.state in _CONNECTION_UNPUBLISHABLE:
             return refused(self._unpublishable())
         ack: asyncio.Future[T] = self._acks.expect()
         frame: Frame = {"action": _MESSAGE, "channel": self._shared.name, "messages": messages}
-        self._writer.put(Publication(frame, self._acks, ack, read))
+        self._writer.put(Publication(frame, self._acks, ack, read, size, self._lane))
         return ack
 
     def _unpublishable(self) -> AITransportError:

@@ -85,8 +85,8 @@ class Figures:
 
     @property
     def merge_factor(self) -> float:
-        """Appends in per append out: the average number of tokens that a follower gets at once."""
-        return self.appends_in / self.appends_out if self.appends_out else 0.0
+        """The average number of tokens that a follower gets at once."""
+        return self.tokens / self.appends_out if self.appends_out else 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -142,7 +142,7 @@ class Figures:
             ("Tokens from the model", f"{self.tokens:,}", "pieces of text and reasoning"),
             ("Appends in", f"{self.appends_in:,}", "the agent sent for them"),
             ("Appends out", f"{self.appends_out:,}", f"{self.follower} got for them"),
-            ("Merge factor", f"{self.merge_factor:.2f}", "appends in per append out"),
+            ("Merge factor", f"{self.merge_factor:.2f}", "tokens per append out"),
             ("Messages", f"{counters.messages:,}", "created, markers included"),
             ("Frames in / out", frames, f"on {counters.connections_opened} connections"),
             ("Bytes in / out", size, "of all frames"),

@@ -21,6 +21,7 @@ from ably_ai_transport.cli.demo.replies import Playback, ReplySource
 from ably_ai_transport.cli.demo.screen import Screen
 from ably_ai_transport.cli.demo.script import Check, Script, failures
 from ably_ai_transport.cli.demo.stage import Stage, stage
+from ably_ai_transport.cli.limits import LimitsChoice
 from ably_ai_transport.cli.logs import log_to_file
 from ably_ai_transport.cli.problems import INTERRUPTED, MISUSED, CliError
 
@@ -36,6 +37,7 @@ class DemoOptions:
         recordings: A folder of recorded model streams.
         model: The model to ask if there is a key.
         speed: Factor by which known replies play faster.
+        limits: The limits of the server.
         log: The file for the log; none by default, because the demo draws on the screen.
         verbose: Whether the log holds debug records, too.
     """
@@ -44,6 +46,7 @@ class DemoOptions:
     recordings: Path | None = None
     model: str | None = None
     speed: float = 1.0
+    limits: LimitsChoice = LimitsChoice.ABLY
     log: Path | None = None
     verbose: bool = False
 
@@ -125,7 +128,7 @@ async def _perform(options: DemoOptions, console: Console, source: ReplySource) 
             Text("This terminal cannot be read key by key; here are the prepared scenes.", "yellow")
         )
         interactive = False
-    async with stage(source) as scene:
+    async with stage(source, options.limits) as scene:
         if interactive:
             await Interactive(scene, console).run(sys.stdin.fileno())
             if scene.figures.tokens:

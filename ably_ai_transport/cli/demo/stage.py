@@ -11,8 +11,9 @@ from ably_ai_transport.cli.demo.agent import Agent, serving
 from ably_ai_transport.cli.demo.figures import AGENT, Figures
 from ably_ai_transport.cli.demo.participant import Participant, Run, participant
 from ably_ai_transport.cli.demo.replies import ReplySource
+from ably_ai_transport.cli.limits import LimitsChoice
 from ably_ai_transport.cli.problems import CliError
-from ably_ai_transport.local import LocalServer, LocalServerOptions
+from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions
 
 SESSION_NAME = "demo:kitchen-table"
 ROLLUP_MS = 40
@@ -89,19 +90,22 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(source: ReplySource) -> AsyncGenerator[Stage]:
+async def stage(source: ReplySource, limits: LimitsChoice = LimitsChoice.NONE) -> AsyncGenerator[Stage]:
     """Start the server, the agent, Alice and Bob; stop them when the block ends.
 
     Args:
         source: The agent's replies.
+        limits: The limits of the server.
 
     Yields:
         The stage.
     """
     async with AsyncExitStack() as exits:
-        server = await exits.enter_async_context(
-            LocalServer(LocalServerOptions(append_rollup_window_ms=ROLLUP_MS))
+        options = LocalServerOptions(
+            append_rollup_window_ms=ROLLUP_MS,
+            limits=Limits.ably() if limits is LimitsChoice.ABLY else Limits(),
         )
+        server = await exits.enter_async_context(LocalServer(options))
         figures = Figures(server.stats, follower="bob")
         server.on_frame(figures.on_frame)
         agent = Agent(options_of(server, AGENT), source, figures)

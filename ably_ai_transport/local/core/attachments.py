@@ -12,7 +12,7 @@ from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
     continuity_lost,
     denied,
-    too_many_channels,
+    too_many_attachments,
 )
 from ably_ai_transport.local.protocol.serials import random_id
 
@@ -332,7 +332,7 @@ class Attachments:
         limit = self._options.limits.max_attachments
         attached = self._by_connection.get(connection, {})
         if label not in attached and len(attached) >= limit:
-            raise too_many_channels(limit)
+            raise too_many_attachments(limit)
 
     def _backlog(self, channel: Channel, serial: str) -> Sequence[LogEntry] | None:
         """Return the steps after a channel serial; None when it lies outside of the retention."""

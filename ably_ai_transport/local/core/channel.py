@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ably_ai_transport.local.core.limits import rate_limit
+from ably_ai_transport.local.core.idempotency import KnownPublishes, given_ids
 from ably_ai_transport.local.core.presence import PresenceSet
+from ably_ai_transport.local.core.rates import channel_rate
 from ably_ai_transport.local.core.steps import Delivery, Outcome
 from ably_ai_transport.local.protocol.frames import MessageAction, WireVersion
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.limits import Quota, RateLimit
+    from ably_ai_transport.local.core.limits import Quota
+    from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Publisher
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.frames import Value
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.stats import Stats
     from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
     from ably_ai_transport.local.storage.sweep import Sweep
-
-_REMEMBERED_IDS: Final = 10_000
 
 
 class Channel:
@@ -55,11 +54,12 @@ class Channel:
         minter: SerialMinter,
         quota: Quota,
         *,
+        clock: Clock,
         mutable: bool,
         retention_ms: int,
         max_members: int,
         sweep: Sweep,
-        rate: RateLimit | None = None,
+        rate: RollingRate | None = None,
         origin: str | None = None,
     ) -> None:
         self.name = name
@@ -74,7 +74,7 @@ class Channel:
         self._mutable = mutable
         self._retention_ms = retention_ms
         self._sweep = sweep
-        self._remembered: OrderedDict[str, list[str | None]] = OrderedDict()
+        self._publishes = KnownPublishes(clock)
         self._recall()
 
     # Publishing
@@ -101,9 +101,10 @@ class Channel:
         identity = publisher.identity
         identity.capability.check(self.name, "publish")
         authors = [identity.author(submission.client_id) for submission in submissions]
-        given_id = submissions[0].id
-        if given_id is not None and (known := self._remembered.get(given_id)) is not None:
-            return Outcome(known, None, given_id)
+        ids = given_ids(submissions)
+        known = self._publishes.find(ids)
+        if known is not None:
+            return Outcome(known, None, ids[0])
         self._quota.take(submissions, len(self.storage.messages()))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
@@ -133,8 +134,8 @@ class Channel:
             self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
         self.head = channel_serial
         serials: list[str | None] = [message.serial for message in messages]
-        if given_id is not None:
-            self._remember(given_id, serials)
+        if ids:
+            self._publishes.add(messages)
         wires = [message.wire() for message in messages]
         return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
 
@@ -199,11 +200,8 @@ class Channel:
 
     # Presence
 
-    def enter(self, publisher: Publisher, events: Value) -> tuple[Delivery, int]:
-        """Take presence events.
-
-        Returns:
-            The step for subscribers, and the number of events.
+    def enter(self, publisher: Publisher, events: Value) -> Delivery:
+        """Take presence events and return the step for subscribers.
 
         Raises:
             RefusedError: The events break a rule.
@@ -218,7 +216,7 @@ class Channel:
             presence=taken,
             msg_serials=publisher.msg_serials,
         )
-        return self._announce(entry), len(taken)
+        return self._announce(entry)
 
     def leave(self, connection_id: str) -> Delivery | None:
         """Remove the presence members of a connection; returns the step for subscribers, if there is one."""
@@ -250,19 +248,10 @@ class Channel:
         self.storage.trim(before=entry.timestamp - self._retention_ms)
         self._sweep.note(self.storage)
 
-    def _remember(self, id_: str, serials: list[str | None]) -> None:
-        self._remembered[id_] = serials
-        if len(self._remembered) > _REMEMBERED_IDS:
-            self._remembered.popitem(last=False)
-
     def _recall(self) -> None:
         """Load the data of an earlier process: the ids of its publishes, and the members present."""
         self.presence.recall(record.event for record in self.storage.presence())
-        groups: dict[str, list[StoredMessage]] = {}
-        for message in self.storage.messages()[-_REMEMBERED_IDS:]:
-            groups.setdefault(message.channel_serial, []).append(message)
-        for group in groups.values():
-            self._remember(group[0].id, [message.serial for message in group])
+        self._publishes.recall(self.storage.messages())
 
 
 class Channels:
@@ -305,11 +294,12 @@ class Channels:
                 self._storage.channel(name),
                 self._minter,
                 self._quota,
+                clock=self._clock,
                 mutable=options.is_mutable(name),
                 retention_ms=options.retention_ms,
                 max_members=limits.max_members,
                 sweep=self._sweep,
-                rate=rate_limit(limits.channel_rate, self._clock, 42913, "channel.maxRate"),
+                rate=channel_rate(limits.channel_rate, self._clock),
                 # Every step of a channel in a durable storage came after the origin of its series.
                 origin=self._minter.origin if self._storage.is_durable else None,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.core.acks import AckQueue
+from ably_ai_transport.local.core.rates import AppendWindows, connection_rate
 from ably_ai_transport.local.protocol.frames import Action, ConnectionDetails, Frame
 from ably_ai_transport.local.protocol.refusals import RefusedError
 from ably_ai_transport.local.protocol.serials import random_id
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.clock import Clock, Timer
     from ably_ai_transport.local.core.commits import Commits
-    from ably_ai_transport.local.core.limits import RateLimit
     from ably_ai_transport.local.core.steps import Delivery, Form
     from ably_ai_transport.local.core.transport import Transport
     from ably_ai_transport.local.options import LocalServerOptions
 
 _RENEWAL_LEAD_MS: Final = 30_000
 _MAX_KEYS: Final = 100
+_NO_RATE: Final = 1_000_000
+"""Messages a second that CONNECTED announces where there is no limit: clients need not pace themselves."""
 
 
 class Connection:
@@ -38,6 +40,8 @@ class Connection:
         rollup_ms: The roll-up window of its appends; 0 for none.
         frame_size: Bytes of the frame that is being answered.
         rate: The limit of its publishes, if there is one.
+        counted_ms: The roll-up window by which rates count its appends; 0 counts each append.
+        append_windows: Which of its appends rates count.
         transport: Its websocket, if it has one now.
         acks: The acks of its publishes.
     """
@@ -60,9 +64,12 @@ class Connection:
         self.param: str | None = None
         self.echo = True
         self.remain_ms = options.presence_grace_ms
+        self._idle_ms = options.max_idle_interval_ms
         self.rollup_ms = 0
         self.frame_size = 0
-        self.rate: RateLimit | None = None
+        self.rate = connection_rate(options.limits.connection_rate, clock)
+        self.counted_ms = 0
+        self.append_windows = AppendWindows(clock)
         self.transport: Transport | None = None
         self.acks = AckQueue(self.send, options.limits.retained_results)
         self._options = options
@@ -73,19 +80,32 @@ class Connection:
         self._renewal: Timer | None = None
         self._expiry: Timer | None = None
 
-    def configure(self, *, param: str | None, echo: bool, rollup_ms: int, remain_ms: int) -> None:
+    def configure(
+        self,
+        *,
+        param: str | None,
+        echo: bool,
+        rollup_ms: int,
+        counted_ms: int,
+        remain_ms: int,
+        idle_ms: int,
+    ) -> None:
         """Apply the query of a websocket.
 
         Args:
             param: The `conn` parameter.
             echo: Whether the client wants its own messages.
             rollup_ms: The roll-up window of its appends.
+            counted_ms: The roll-up window by which rates count them.
             remain_ms: How long its presence members outlive a drop.
+            idle_ms: The longest silence of the server.
         """
         self.param = param
         self.echo = echo
         self.rollup_ms = rollup_ms
+        self.counted_ms = counted_ms
         self.remain_ms = remain_ms
+        self._idle_ms = idle_ms
 
     @property
     def label(self) -> str:
@@ -115,13 +135,14 @@ class Connection:
     def connected(self, error: RefusedError | None = None) -> None:
         """Send CONNECTED: the first frame of a websocket, and the answer to AUTH."""
         options = self._options
+        limits = options.limits
         details: ConnectionDetails = {
             "connectionKey": self.key,
-            "maxMessageSize": options.limits.max_message_size,
-            "maxFrameSize": options.limits.max_frame_size,
-            "maxInboundRate": options.limits.max_inbound_rate,
+            "maxMessageSize": limits.max_message_size,
+            "maxFrameSize": limits.max_frame_size,
+            "maxInboundRate": _NO_RATE if limits.connection_rate is None else limits.connection_rate,
             "connectionStateTtl": options.connection_state_ttl_ms,
-            "maxIdleInterval": options.max_idle_interval_ms,
+            "maxIdleInterval": self._idle_ms,
             "serverId": self._server_id,
         }
         if self.identity.client_id is not None:
@@ -192,7 +213,7 @@ class Connection:
     # Timers
 
     def _watch_idle(self) -> None:
-        interval = self._options.max_idle_interval_ms
+        interval = self._idle_ms
 
         def check() -> None:
             transport = self.transport

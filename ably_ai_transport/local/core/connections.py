@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.auth.credentials import Credentials
 from ably_ai_transport.local.core.connection import Connection
-from ably_ai_transport.local.core.limits import rate_limit
 from ably_ai_transport.local.protocol.frames import Action, Frame
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.local")
 
 _PUBLISHES: Final = frozenset({Action.MESSAGE, Action.PRESENCE})
+_MIN_HEARTBEAT_MS: Final = 5_000
+_MAX_HEARTBEAT_MS: Final = 1_800_000
 _MAX_ROLLUP_MS: Final = 500
 _CONNECTION_KEY: Final = re.compile(r"[A-Za-z0-9]{10}![A-Za-z0-9]{16}")
 
@@ -157,19 +158,24 @@ class Connections:
         options = self._options
         if connection is None:
             connection = self._create(identity)
-            connection.rate = rate_limit(
-                options.limits.connection_rate, self._clock, 42911, "connection.inboundRate"
-            )
         else:
             connection.identity = identity
             for timer in self._farewells.pop(connection, ()):
                 timer.cancel()
+        rollup_ms = options.append_rollup_window_ms
         connection.configure(
             param=params.get("conn"),
             echo=params.get("echo") != "false",
-            rollup_ms=_number(params, "appendRollupWindow", options.append_rollup_window_ms, _MAX_ROLLUP_MS),
+            rollup_ms=_number(params, "appendRollupWindow", rollup_ms, _MAX_ROLLUP_MS),
+            counted_ms=_number(
+                params, "appendRollupWindow", rollup_ms or options.limits.append_window_ms, _MAX_ROLLUP_MS
+            ),
             remain_ms=_number(
                 params, "remainPresentFor", options.presence_grace_ms, options.connection_state_ttl_ms
+            ),
+            idle_ms=max(
+                _number(params, "heartbeatInterval", options.max_idle_interval_ms, _MAX_HEARTBEAT_MS),
+                min(_MIN_HEARTBEAT_MS, options.max_idle_interval_ms),
             ),
         )
         connection.issue_key()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, cast
 
+from ably_ai_transport.local.core import rates
 from ably_ai_transport.local.core.rollup import Rollup
 from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.protocol.channels import split_name
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.channel import Channel, Channels
     from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.connection import Connection
-    from ably_ai_transport.local.core.fault_rules import FaultAction, FaultRules
+    from ably_ai_transport.local.core.fault_rules import FaultAction, FaultRules, Rule
     from ably_ai_transport.local.core.limits import Quota
+    from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Delivery, Outcome
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.frames import Value
@@ -74,12 +76,12 @@ class Publishing:
             submissions = _submissions(frame)
             if connection.frame_size > self._small_frame:
                 self._quota.check_size(submissions)
-            if connection.rate is not None:
-                connection.rate.take(len(submissions))
             if connection.rollup_ms and submissions[0].action == _APPEND and len(submissions) == 1:
                 name, _ = split_name(label)
                 self._rules.check_nack(name, "append")
-                self._channels.open(name).target(_publisher(connection, [slot]), submissions[0])
+                channel = self._channels.open(name)
+                channel.target(_publisher(connection, [slot]), submissions[0])
+                self._check_rates(connection, channel, submissions)
                 self._rollup.offer(connection, label, submissions[0], slot)
                 return
         except RefusedError as refusal:
@@ -102,16 +104,19 @@ class Publishing:
             if not self._attachments.allow(connection, label, Flag.PRESENCE):
                 raise no_mode("enter, update or leave presence", "PRESENCE")
             self._rules.check_nack(name, "presence")
-            channel = self._channel(name, 1)
-            publisher = _publisher(connection, [slot])
-            delivery, events = channel.enter(publisher, cast("Value", frame.get("presence")))
+            channel = self._channel(name)
+            events: object = frame.get("presence")
+            count = len(cast("list[Value]", events)) if isinstance(events, list) else 0
+            rates.take(_rates_of(channel, connection), count)
+            delivery = channel.enter(_publisher(connection, [slot]), cast("Value", events))
         except RefusedError as refusal:
             self._refuse(connection, label, [slot], refusal)
             return
         self._attachments.fan_out(channel, delivery)
-        serials: list[str | None] = [None] * events
-        if self._rules.takes_ack(name, "presence"):
-            self._swallow(connection, [slot], serials)
+        serials: list[str | None] = [None] * count
+        cut = self._rules.cut_instead_of_ack(name, "presence")
+        if cut is not None:
+            self._swallow(connection, [slot], serials, cut)
         else:
             self._ack(connection, [slot], serials)
 
@@ -142,9 +147,10 @@ class Publishing:
                 connection.identity.capability.check(name, "publish")
                 raise no_mode("publish a message", "PUBLISH")
             action = _NAMES[submissions[0].action]
+            channel = self._channel(name)
             if not connection.rollup_ms or action != "append":
                 rules.check_nack(name, action)
-            channel = self._channel(name, len(submissions))
+                self._check_rates(connection, channel, submissions)
             outcome = channel.publish(_publisher(connection, slots), submissions)
         except RefusedError as refusal:
             self._refuse(connection, label, slots, refusal)
@@ -154,9 +160,10 @@ class Publishing:
             self._count(submissions)
         if logger.isEnabledFor(logging.DEBUG):
             _log_publish(name, action, outcome, connection.id)
-        if rules.takes_ack(name, action):
+        cut = rules.cut_instead_of_ack(name, action)
+        if cut is not None:
             self._fan_out(channel, delivery)
-            self._swallow(connection, slots, outcome.serials)
+            self._swallow(connection, slots, outcome.serials, cut)
         elif self._ack_before_echo:
             self._ack(connection, slots, outcome.serials)
             self._fan_out(channel, delivery)
@@ -172,9 +179,10 @@ class Publishing:
         Raises:
             RefusedError: The publish breaks a rule.
         """
-        channel = self._channel(name, len(submissions))
+        channel = self._channel(name)
         action = _NAMES[submissions[0].action] if submissions else "create"
         self._rules.check_nack(name, action)
+        rates.take(_rates_of(channel), len(submissions))
         outcome = channel.publish(publisher, submissions)
         if outcome.delivery is not None:
             self._count(submissions)
@@ -188,13 +196,30 @@ class Publishing:
             _log_publish(name, action, outcome, None)
         return outcome
 
-    def _channel(self, name: str, count: int) -> Channel:
-        """Return the channel of a publish, if it takes this many more messages now."""
+    def _channel(self, name: str) -> Channel:
+        """Return the channel of a publish, if the storage works."""
         self._commits.check()
-        channel = self._channels.open(name)
-        if channel.rate is not None:
-            channel.rate.take(count)
-        return channel
+        return self._channels.open(name)
+
+    def _check_rates(
+        self, connection: Connection, channel: Channel, submissions: Sequence[Submission]
+    ) -> None:
+        """Count a publish against the rates of its connection and its channel.
+
+        Raises:
+            RefusedError: 42911 or 42913, it comes too soon.
+        """
+        limits = _rates_of(channel, connection)
+        if not limits:
+            return
+        target = submissions[0].serial
+        if submissions[0].action != _APPEND or target is None:
+            rates.take(limits, len(submissions))
+            return
+        windows, key, width = connection.append_windows, (channel.name, target), connection.counted_ms
+        if not windows.is_counted(key, width):
+            rates.take(limits, 1)
+            windows.add(key, width)
 
     def _fan_out(self, channel: Channel, delivery: Delivery | None) -> None:
         if delivery is not None:
@@ -228,6 +253,7 @@ class Publishing:
     def _refuse(
         self, connection: Connection, label: str, slots: Sequence[Slot], refusal: RefusedError
     ) -> None:
+        self._stats.refuse(refusal.code, len(slots))
         logger.debug(
             "publish refused: %s",
             refusal.message,
@@ -235,11 +261,15 @@ class Publishing:
         )
         self._settle(connection, slots, refusal)
 
-    def _swallow(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
+    def _swallow(
+        self, connection: Connection, slots: Sequence[Slot], serials: list[str | None], rule: Rule
+    ) -> None:
         """Cut the websocket instead of sending the ack; a retry of the publish gets the result."""
 
         def cut(error: StorageError | None) -> None:
             _keep(connection, slots, error or serials)
+            if rule.on_cut is not None:
+                rule.on_cut(connection)
             if connection.transport is not None:
                 connection.transport.abort()
 
@@ -266,6 +296,12 @@ def _keep(connection: Connection, slots: Sequence[Slot], result: Result) -> None
         # Rolled up appends share one version: the last one gets its serial, the others get none.
         superseded = slot is not last and isinstance(result, list)
         connection.acks.complete(slot, [None] if superseded else result)
+
+
+def _rates_of(channel: Channel, connection: Connection | None = None) -> list[RollingRate]:
+    """Return the limits that a publish counts against."""
+    limits = (channel.rate, None if connection is None else connection.rate)
+    return [limit for limit in limits if limit is not None]
 
 
 def _publisher(connection: Connection, slots: Sequence[Slot]) -> Publisher:

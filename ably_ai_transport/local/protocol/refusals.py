@@ -69,6 +69,22 @@ def too_many_channels(limit: int) -> RefusedError:
     return RefusedError(40114, 403, f"Channel limit of the local server exceeded (limit {limit})")
 
 
+def too_many_attachments(limit: int) -> RefusedError:
+    """The connection has attached as many channels as it may."""
+    return RefusedError(90010, 400, f"Maximum number of channels per connection ({limit}) exceeded")
+
+
+def too_fast(code: int, metric: str, permitted: int) -> RefusedError:
+    """A connection or a channel takes no more messages now; the publish may be retried."""
+    text = f"Rate limit exceeded; request rejected (nonfatal); metric = {metric}; permitted = {permitted}/s"
+    return RefusedError(code, 429, text)
+
+
+def bad_id(reason: str) -> RefusedError:
+    """The client gave messages ids that cannot make the publish idempotent."""
+    return RefusedError(40031, 400, f"Invalid client-specified message id; {reason}")
+
+
 def too_many_connections(limit: int) -> RefusedError:
     """There are too many connections; the client may try again."""
     return RefusedError(80021, 429, f"Connection limit of the local server exceeded (limit {limit})")

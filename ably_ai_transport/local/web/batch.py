@@ -65,7 +65,7 @@ def batch_presence(engine: Engine, identity: Identity, channels: str) -> Reply:
         return {"presence": channel.presence.members() if channel is not None else []}
 
     engine.commits.flush()
-    return Reply(_counted(_each([name for name in channels.split(",") if name], members)))
+    return Reply(_counted(_each(engine, [name for name in channels.split(",") if name], members)))
 
 
 def _publish_spec(engine: Engine, identity: Identity, spec: Value) -> list[dict[str, Any]]:
@@ -83,10 +83,12 @@ def _publish_spec(engine: Engine, identity: Identity, spec: Value) -> list[dict[
         outcome = engine.publish(name, identity, submissions)
         return {"messageId": outcome.message_id, "serials": outcome.serials}
 
-    return _each(labels, publish)
+    return _each(engine, labels, publish)
 
 
-def _each(labels: Sequence[Value], run: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+def _each(
+    engine: Engine, labels: Sequence[Value], run: Callable[[str], dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Run an operation on each channel; a refusal on one does not affect the others."""
     if not 0 < len(labels) <= _MAX_CHANNELS or not all(isinstance(label, str) for label in labels):
         raise bad_request(f"a batch must name 1 to {_MAX_CHANNELS} channels")
@@ -96,6 +98,7 @@ def _each(labels: Sequence[Value], run: Callable[[str], dict[str, Any]]) -> list
             name, _ = split_name(label)
             outcomes.append({"channel": label, **run(name)})
         except RefusedError as refusal:
+            engine.stats.refuse(refusal.code)
             outcomes.append({"channel": label, "error": refusal.to_wire()})
     return outcomes
 

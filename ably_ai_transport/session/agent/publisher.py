@@ -1,11 +1,13 @@
 """Everything that one run puts on the channel: its life, its steps, and the encoders of its outputs."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Generic, Literal, TypeAlias
 
+from ably_ai_transport.channel.payload import new_message_id
 from ably_ai_transport.codec.contract import Encoder, EncoderOptions, InT, MessageHook, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.agent.hold import RunHold
@@ -75,10 +77,12 @@ class WriteLimits:
     Attributes:
         append_window: Maximum number of appends that wait for their ack at once.
         merge_appends: Whether text that arrives meanwhile is merged into the next append.
+        append_interval: Seconds between two appends of one stream.
     """
 
     append_window: int
     merge_appends: bool
+    append_interval: float
 
 
 class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
@@ -289,6 +293,8 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             message_id=message_id,
             append_window=self._limits.append_window,
             merge_appends=self._limits.merge_appends,
+            append_interval=self._limits.append_interval,
+            scheduler=asyncio.get_running_loop(),
         )
         return self._core.codec.create_encoder(self.hold, options)
 
@@ -321,11 +327,13 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
 
     async def _publish(self, name: str, headers: dict[str, str], **context: str) -> list[str | None]:
         what = name.removeprefix("ai-")
+        # One id, however often it is published: the channel takes it once.
+        message = OutboundMessage(name, extras=ai_extras(headers), id=new_message_id())
         while True:
             losses = self.recovery.losses
             try:
                 await self.recovery.ready()
-                serials = await self.hold.publish([OutboundMessage(name, extras=ai_extras(headers))])
+                serials = await self.hold.publish([message])
                 break
             except AITransportError as error:
                 self.hold.check_held(f"publish {what}")

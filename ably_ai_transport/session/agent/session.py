@@ -52,6 +52,10 @@ class AgentSessionOptions(SessionOptions, total=False):
             capability ``presence``.
         merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
             which is the default; otherwise the pipe waits.
+        append_interval: Seconds between two appends of one stream. Tokens in between are merged; the first
+            and the last ones leave at once. The default is the time in which the server joins appends anyway:
+            Ably's roll-up window of 0.04 s, or ``transport_params={"appendRollupWindow": …}`` of the client.
+            0 sends each token as it comes, as does ``merge_appends=False``.
         recovery_timeout: How long writes wait until a lost channel is attached again, in seconds; 600 by
             default, None waits forever. After that the write fails, and so does the step that it belongs to.
         unfinished_turns: Whether :attr:`AgentRun.view` keeps earlier turns whose run failed, was cancelled
@@ -62,6 +66,7 @@ class AgentSessionOptions(SessionOptions, total=False):
     append_window: int
     announce_runs: bool
     merge_appends: bool
+    append_interval: float
     recovery_timeout: float | None
     unfinished_turns: Literal["keep", "leave-out"]
 
@@ -98,10 +103,11 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
     ) -> None:
         window = options.pop("append_window", APPEND_WINDOW)
         check_int("open session", "append_window", window, 1)
-        self._limits = WriteLimits(window, options.pop("merge_appends", True))
+        merge = options.pop("merge_appends", True)
+        interval = options.pop("append_interval", None)
+        check_seconds("open session", "append_interval", interval)
         recovery_timeout = options.pop("recovery_timeout", RECOVERY_TIMEOUT_SECONDS)
-        if recovery_timeout is not None:
-            check_seconds("open session", "recovery_timeout", recovery_timeout)
+        check_seconds("open session", "recovery_timeout", recovery_timeout)
         announces = options.pop("announce_runs", False)
         self._unfinished_turns = options.pop("unfinished_turns", "keep")
         if self._unfinished_turns not in ("keep", "leave-out"):
@@ -109,7 +115,10 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
                 "unable to open session; unfinished_turns must be 'keep' or 'leave-out', got"
                 f" {self._unfinished_turns!r}"
             )
-        super().__init__(client, session_name, codec, options)
+        super().__init__(client, session_name, codec, options, merge_appends=merge)
+        if interval is None:
+            interval = self._core.channel.append_interval
+        self._limits = WriteLimits(window, merge, interval if merge else 0.0)
         self._announcer = Announcer(self._core) if announces else None
         self._recovery = Recovery(self._core, recovery_timeout)
         self._drainer = Drainer()
@@ -247,8 +256,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             SessionClosedError: The session is closed (104004).
             ChannelRefusedError: The channel refused a suspend or an end (104003).
         """
-        if timeout is not None:
-            check_seconds("drain", "timeout", timeout)
+        check_seconds("drain", "timeout", timeout)
         if then not in get_args(Parting):
             raise InvalidArgumentError(
                 f"unable to drain; then must be one of {', '.join(get_args(Parting))}, got {then!r}"

@@ -140,6 +140,11 @@ class MemoryChannel:
 
     # Attaching
 
+    @property
+    def append_interval(self) -> float:
+        """0: each append is delivered."""
+        return 0.0
+
     async def attach(self) -> None:
         """Attach; returns once messages are received.
 

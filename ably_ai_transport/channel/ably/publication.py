@@ -1,0 +1,168 @@
+"""One publish: its frame, its place in the queue, and the callers that wait for its ack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ably_ai_transport.channel.ably.sdk import to_error
+from ably_ai_transport.channel.payload import APPEND, CREATE
+from ably_ai_transport.wire import AITransportError, error_of, names
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ably_ai_transport.channel.ably.outbox import Lane
+    from ably_ai_transport.channel.ably.sdk import PublishResult
+    from ably_ai_transport.channel.acks import Acks
+    from ably_ai_transport.channel.payload import Frame
+
+URGENT: Final = names.RUN_LIFECYCLE | names.STEP_LIFECYCLE | {names.CANCEL, names.AI_INPUT}
+"""Names of messages that do not wait for text."""
+
+_IMMUTABLE: Final = 93002
+
+
+class Publication:
+    """One publish and its acks.
+
+    The SDK takes it for one of its own pending messages, and for that message's future, too: the ack reaches
+    the caller without a detour through the event loop.
+
+    Args:
+        message: The frame.
+        acks: The channel's acks.
+        ack: The caller's future.
+        read: Reads the caller's value from the serials of the ack.
+        size: Bytes of the frame's messages, as the server counts them.
+        lane: The lane of the session that makes it.
+
+    Attributes:
+        message: The frame.
+        ack_required: True: the server acks publishes.
+        channel: The channel's name.
+        action: The protocol's number: 0 create, 1 update, 5 append.
+        target: Serial of the message that an append or an update changes; None for a create.
+        count: How many messages it has.
+        is_urgent: Whether it goes before text that waits.
+        order: Its place among the publishes of its client.
+        lane: Its lane.
+        sent_at: When it left last.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_callers",
+        "_size",
+        "_text",
+        "ack_required",
+        "action",
+        "channel",
+        "count",
+        "is_urgent",
+        "lane",
+        "message",
+        "order",
+        "sent_at",
+        "target",
+    )
+
+    def __init__(
+        self,
+        message: Frame,
+        acks: Acks,
+        ack: asyncio.Future[Any],
+        read: Callable[[list[str | None]], object],
+        size: int,
+        lane: Lane,
+    ) -> None:
+        messages: list[Frame] = message["messages"]
+        first = messages[0]
+        self.message = message
+        self.ack_required = True
+        self.channel: str = message["channel"]
+        self.action: int = first.get("action", CREATE)
+        self.target: str | None = first.get("serial")
+        self.count = len(messages)
+        self.is_urgent = self.action == CREATE and first.get("name") in URGENT
+        self.lane = lane
+        self.order = 0
+        self.sent_at = 0.0
+        self._size = size
+        self._callers = [(acks, ack, read)]
+        self._answered = False
+        data = first.get("data")
+        # Data with an encoding, such as ciphertext, cannot be joined.
+        mergeable = self.action == APPEND and isinstance(data, str) and "encoding" not in first
+        self._text = [cast("str", data)] if mergeable else None
+
+    @property
+    def future(self) -> Publication:
+        """The future that the SDK completes."""
+        return self
+
+    def done(self) -> bool:
+        """Whether the callers have their answer; a caller that gave up does not count."""
+        return self._answered
+
+    def set_result(self, result: PublishResult) -> None:
+        """Ack the publish to its callers."""
+        if not self._answered:
+            self._answered = True
+            for acks, ack, read in self._callers:
+                acks.resolve(ack, read(result.serials))
+
+    def set_exception(self, error: BaseException) -> None:
+        """Refuse the publish to its callers."""
+        if not self._answered:
+            self._answered = True
+            refusal = _refusal(error, self.channel)
+            for acks, ack, _ in self._callers:
+                acks.refuse(ack, refusal)
+
+    def merge(self, later: Publication, limit: int) -> bool:
+        """Take in a later append to the same message, as the server would by rolling both up.
+
+        Args:
+            later: The append.
+            limit: Bytes that a publish may have.
+
+        Returns:
+            Whether it was possible: both are plain text with the same extras, and small enough together.
+        """
+        mine, theirs = self._text, later._text
+        extras = self.message["messages"][0].get("extras")
+        others = later.message["messages"][0].get("extras")
+        if mine is None or theirs is None or (extras is not others and extras != others):
+            return False
+        more = "".join(theirs)
+        size = self._size + (len(more) if more.isascii() else len(more.encode()))
+        if size > limit:
+            return False
+        self._size = size
+        mine.append(more)
+        self._callers.extend(later._callers)
+        return True
+
+    def seal(self) -> None:
+        """Put the merged text into the frame, which leaves now."""
+        if self._text is not None and len(self._text) > 1:
+            self._text[:] = ["".join(self._text)]
+            self.message["messages"][0]["data"] = self._text[0]
+
+
+def _refusal(error: BaseException, channel: str) -> AITransportError:
+    """Turn a NACK into an error; one that a channel rule would have avoided names the rule."""
+    refusal = to_error(error)
+    if refusal.code != _IMMUTABLE:
+        return refusal
+    namespace, colon, _ = channel.partition(":")
+    where = f"namespace '{namespace}'" if colon else "channels without a namespace"
+    return error_of(
+        f"unable to publish; channel '{channel}' takes no appends, updates or deletes "
+        f'(switch on the rule "Message annotations, updates, deletes and appends", mutableMessages, '
+        f"for {where} in the Ably dashboard)",
+        refusal.code,
+        refusal.status_code,
+        error,
+    )
