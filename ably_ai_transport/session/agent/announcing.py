@@ -11,6 +11,8 @@ from ably_ai_transport.session.agents import announcement
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentError
 
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a run waits for its announcement. It starts without one rather than late."""
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 15.0
 
@@ -22,6 +24,7 @@ class _Member:
         self.order = anyio.Lock()
         self.runs: dict[object, tuple[str, ...]] = {}
         self.published: list[str] | None = None
+        self.announced = anyio.Event()
 
     def listed(self) -> list[str]:
         """List the runs of all sessions."""
@@ -68,10 +71,13 @@ class Announcer(Generic[InT, OutT, ProjT, MsgT]):
         self._entered = True
         self._core.tasks.start(self._keep_current())
 
-    def add(self, run_id: str) -> None:
-        """Announce one more run."""
+    async def add(self, run_id: str) -> None:
+        """Announce one more run, and wait until the channel has taken that; for a short time only."""
         self._runs[run_id] = None
         self._changed.set()
+        with anyio.move_on_after(_PATIENCE_SECONDS):
+            while run_id not in (self._member.published or ()):
+                await self._member.announced.wait()
 
     def remove(self, run_id: str) -> None:
         """Announce a run no more."""
@@ -124,6 +130,8 @@ class Announcer(Generic[InT, OutT, ProjT, MsgT]):
     async def _update(self, listed: list[str]) -> None:
         await self._presence.update(announcement(listed))
         self._member.published = listed
+        self._member.announced.set()
+        self._member.announced = anyio.Event()
 
     @staticmethod
     def _failure(error: Exception) -> AITransportError:

@@ -348,7 +348,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     async def _publish_start(self) -> None:
         # Announced first: whoever sees the run sees its agent.
-        self._announce()
+        await self._announce()
         await self._writer.start()
         self._start_published = True
         if self.phase == "closed":
@@ -366,11 +366,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         node = self._tree.get_run_node(self.run_id)
         self._facts.run_client_id = None if node is None else node.client_id
         self._hold.adopt()
-        self._announce()
+        await self._announce()
 
-    def _announce(self) -> None:
+    async def _announce(self) -> None:
         if self._announcer is not None:
-            self._announcer.add(self.run_id)
+            await self._announcer.add(self.run_id)
 
     def _is_known(self) -> bool:
         if not self.located.is_settled:
