@@ -89,6 +89,8 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             merge_appends=merge_appends,
         )
         self.tasks = TaskOwner(self._on_task_exception)
+        self.held_runs: set[str] = set()
+        """The runs that this session itself works on."""
         self._closed: Latch[None] | None = None
         # An exception in a listener of errors is only logged: reporting it to the same listeners would loop.
         self.errors = Listeners[AITransportError](spawn=self.tasks.start, logger=LOGGER)

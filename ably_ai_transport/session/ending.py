@@ -39,6 +39,10 @@ async def end_run(
             f"unable to end run; reason must be one of {', '.join(reasons)}, got {reason!r}"
         )
     await core.require("end run")
+    if run_id in core.held_runs:
+        raise InvalidArgumentError(
+            f"unable to end run; this session works on {run_id} itself (call end() of the run)"
+        )
     tree = core.conversation.tree
     if not _is_known(tree, run_id):
         await core.conversation.read_history(lambda: _is_known(tree, run_id))

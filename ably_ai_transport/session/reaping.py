@@ -158,6 +158,8 @@ class Reaper(Generic[InT, OutT, ProjT, MsgT]):
         for node in tree.index:
             if not isinstance(node, RunNode) or node.status != "active" or node.started_at is None:
                 continue
+            if node.run_id in self._core.held_runs:
+                continue
             claim = None if node.claim is None else node.claim.serial
             due = self._due_time(node, now)
             if due is None:

@@ -301,6 +301,16 @@ async def test_history_is_read_no_further_back_than_asked(
             assert len(await bob.reap_once(look_back=7200)) == 1
 
 
+async def test_an_agent_does_not_reap_its_own_runs(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        run = await begin(session, alice)
+        await hub.settle()
+        assert await session.reap_once(max_silence=0) == []
+        with pytest.raises(InvalidArgumentError, match="works on"):
+            await session.end_run(run.run_id)
+        assert statuses(alice) == ["active"]
+
+
 @pytest.mark.parametrize(
     "options", [{"grace": -1}, {"max_silence": -0.5}, {"policy": "keep"}, {"look_back": "1 day"}]
 )

@@ -116,11 +116,13 @@ class RunHold(Generic[InT, OutT, ProjT, MsgT]):
     def watch(self) -> None:
         """Begin to look for rivals: the run is open."""
         self._watched = True
+        self._core.held_runs.add(self._facts.run_id)
         self.check()
 
     def unwatch(self) -> None:
         """Look no longer: this agent itself closes the run."""
         self._watched = False
+        self._core.held_runs.discard(self._facts.run_id)
 
     def let_go(self, why: AITransportError) -> None:
         """Give the hold up, for another process to take."""
@@ -152,7 +154,7 @@ class RunHold(Generic[InT, OutT, ProjT, MsgT]):
 
     def _lose(self, why: str) -> None:
         self.error = RunLostError(f"unable to go on; {why}")
-        self._watched = False
+        self.unwatch()
         self.lost.emit(self.error)
 
 
