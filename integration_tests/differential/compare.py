@@ -151,31 +151,35 @@ def _shows_through(ours: Json, theirs: Json) -> bool:
 
 
 class _Regenerations:
-    """Runs that have started to replace a message in the middle of a reply."""
+    """Runs that replace a message in the middle of a reply, as the channel delivers them."""
 
     def __init__(self) -> None:
-        self._targets: set[str] = set()
+        self._runs: dict[str, dict[str, str]] = {}
+        self._left_out: set[str] = set()
+        self._written: set[str] = set()
         self._selected: set[str] = set()
 
     def note(self, step: Json, before: Json | None) -> None:
-        """Note the start of a run, and the alternatives among which the user selects.
+        """Note what a step does to regenerations: a run starts, writes, is superseded, or the user selects.
 
         Args:
             step: The step.
             before: What there was to see before it.
         """
-        if step["op"] == "deliver" and step["message"]["name"] == names.RUN_START:
-            headers = step["message"]["extras"]["ai"]["transport"]
-            if names.MSG_REGENERATE in headers:
-                self._targets.add(headers[names.MSG_REGENERATE])
-        elif step["op"] == "select" and before is not None:
+        if step["op"] == "deliver":
+            self._note_message(step["message"])
+        elif step["op"] in ("select", "regenerate") and before is not None:
             view = before["views"][step["view"]]
             for entry, branch in zip(view["messages"], view["branches"], strict=True):
                 if entry["codecMessageId"] == step["messageId"]:
-                    self._selected.update(map(str, branch["siblings"]))
+                    group = set(map(str, branch["siblings"]))
+                    # A regeneration moves on to the newest alternative.
+                    self._selected = (
+                        self._selected | group if step["op"] == "select" else self._selected - group
+                    )
 
     def is_unnoticed(self, ours: Json, theirs: Json) -> bool:
-        """Tell whether the npm package still shows a message whose replacement has no messages yet.
+        """Tell whether the npm package still shows a message in place of a run that has no messages yet.
 
         Args:
             ours: Our view: without that message, and without those after it in its run.
@@ -184,15 +188,30 @@ class _Regenerations:
         shown = {entry["codecMessageId"] for entry in ours["messages"]}
         ids = [entry["codecMessageId"] for entry in theirs["messages"]]
         first = next((i for i, message_id in enumerate(ids) if message_id not in shown), None)
-        if first is None or ids[first] not in self._targets - self._selected:
+        if first is None:
             return False
-        if theirs["branches"][first]["hasSiblings"]:
+        group = list(map(str, theirs["branches"][first]["siblings"]))
+        runs = self._runs.get(group[0], {})
+        newest = max(
+            (run for run in runs if run not in self._left_out), key=lambda run: runs[run], default=None
+        )
+        if newest is None or newest in self._written or self._selected.intersection(group):
             return False
         end = first
         while end < len(ids) and theirs["runOf"][end] == theirs["runOf"][first]:
             end += 1
         rest = {key: [*theirs[key][:first], *theirs[key][end:]] for key in ("messages", "branches", "runOf")}
         return {**theirs, **rest} == ours
+
+    def _note_message(self, message: Json) -> None:
+        headers: dict[str, str] = message["extras"]["ai"]["transport"]
+        if message["name"] == names.RUN_START and names.MSG_REGENERATE in headers:
+            runs = self._runs.setdefault(headers[names.MSG_REGENERATE], {})
+            runs.setdefault(headers[names.RUN_ID], message["serial"])
+        elif message["name"] in (names.AI_INPUT, names.AI_OUTPUT) and names.RUN_ID in headers:
+            self._written.add(headers[names.RUN_ID])
+        if names.SUPERSEDES in headers:
+            self._left_out.add(headers[names.SUPERSEDES])
 
 
 def _start_steps_once(ours: Json, theirs: Json) -> None:

@@ -130,29 +130,57 @@ def test_a_regeneration_hides_its_target_at_once(theirs: Theirs, talk: Talk) -> 
         assert ids(ours) == ids(other) == ["m1", first, fork]
 
 
-def test_only_a_regeneration_that_has_started_explains_a_message_more(theirs: Theirs, talk: Talk) -> None:
+def test_a_selection_is_left_at_once_for_a_regeneration_without_messages(theirs: Theirs, talk: Talk) -> None:
     run = talk.start(talk.say("hi"), "m1")
     step = talk.step(run)
     first, second = talk.reply(step, "one"), talk.reply(step, "two")
-    third = talk.ask_again(second, first)
-    *before, asked = deliveries(talk)
-    steps = [*before, asked]
-    talk.start(third, first, follows=first, regenerates=second)
-    [start] = deliveries(talk, len(steps))
+    again = talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    third = talk.reply(talk.step(again), "three")
+    before = deliveries(talk)
+    talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    steps: list[Json] = [
+        *before,
+        {"op": "select", "view": 0, "messageId": third, "index": 0},
+        *deliveries(talk, len(before)),
+        {"op": "regenerate", "view": 0, "messageId": second},
+    ]
+    ours, other = live_through(theirs, Script(steps=steps))
+    assert ids(ours) == ["m1", first]
+    assert ids(other) == ["m1", first, second]
+    ours, other = live_through(theirs, Script(steps=[*steps, {"op": "loadOlder", "view": 0, "limit": 1000}]))
+    assert ids(ours) == ids(other) == ["m1", first]
 
-    def explains(last: Json, missing: str) -> bool:
-        """Tell whether it is explained that our side lacks a message after a step."""
-        [shown] = theirs.play([Script(steps=steps)])
-        ours = copy.deepcopy(shown[-1:])
-        view = ours[0]["views"][0]
-        place = [entry["codecMessageId"] for entry in view["messages"]].index(missing)
+
+def test_only_a_regeneration_without_messages_explains_that_one_is_missing(
+    theirs: Theirs, talk: Talk
+) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    step = talk.step(run)
+    first, second = talk.reply(step, "one"), talk.reply(step, "two")
+    steps = deliveries(talk)
+    [shown] = theirs.play([Script(steps=steps)])
+    trigger = talk.ask_again(second, first)
+    again = talk.start(trigger, first, follows=first, regenerates=second)
+    asked, start = deliveries(talk, len(steps))
+    talk.reply(talk.step(again), "three")
+    written = deliveries(talk, len(steps) + 2)
+
+    def explains(later: list[Json], missing: str) -> bool:
+        """Tell whether it is explained that our side lacks a message that the npm package shows."""
+        theirs_last = shown[-1]
+        ours_last = copy.deepcopy(theirs_last)
+        view = ours_last["views"][0]
+        place = ids(ours_last).index(missing)
         for key in ("messages", "branches", "runOf"):
             del view[key][place]
-        return list(unexplained([last], ours, shown[-1:])) == []
+        same = [theirs_last] * (len(later) - 1)
+        accounts = copy.deepcopy([[*same, ours_last], [*same, theirs_last]])
+        return list(unexplained(later, *accounts)) == []
 
-    assert explains(start, second)
-    assert not explains(asked, second)
-    assert not explains(start, first)
+    assert explains([asked, start], second)
+    assert not explains([asked, start], first)
+    assert not explains([asked], second)
+    assert not explains([asked, start, *written], second)
 
 
 def test_a_cancel_names_the_run_once_it_is_known(theirs: Theirs, talk: Talk) -> None:
