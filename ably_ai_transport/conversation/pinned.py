@@ -59,6 +59,10 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         self._regenerates = regenerates
         self.moved.emit("chosen")
 
+    def reorder(self) -> None:
+        """List the messages again: other steering messages have no response now."""
+        self.moved.emit("chosen")
+
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
         """List the nodes of the branch, from its root."""
         anchor = None if self._anchor is None else self._tree.get_node_by_codec_message_id(self._anchor)

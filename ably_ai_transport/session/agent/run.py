@@ -387,6 +387,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._writer.move("opened")
         self._opened.resolve(None)
         if self._steers.begin(self.run_id, self._facts.input_codec_message_id):
+            self._branches.reorder()
             self._hooks.notify_steer(self.run_id)
         self._hold.watch()
 
