@@ -80,7 +80,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             superseded: Whether an attempt that is not canonical published it: it is logged and not folded.
         """
         decoded, headers, serial = delivery.decoded, delivery.headers, delivery.serial
-        events = _events_of(decoded)
+        events = events_of(decoded)
         meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID))
         if serial is None:
             entry.optimistic = entry.optimistic or bool(events)
@@ -114,7 +114,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             version: Serial of the version.
             superseded: As for :meth:`take_in`.
         """
-        events = _events_of(decoded)
+        events = events_of(decoded)
         if events or decoded.replaces:
             recorded = entry.log.extend(logged, events, version=version, replaces=decoded.replaces)
             self._follow(entry, recorded, events, logged.meta, superseded=superseded)
@@ -192,7 +192,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
     def queue_sweep(self, entry: Entry[InT, OutT, ProjT]) -> None:
         """Sweep a log some time after its run is complete: start and end seen, no step open."""
         node = entry.node
-        if entry.log.swept or entry.sweep_queued or not entry.start_seen:
+        if entry.log.swept or entry.log.expected or entry.sweep_queued or not entry.start_seen:
             return
         if not isinstance(node, RunNode) or node.status not in TERMINAL:
             return
@@ -207,9 +207,11 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             if entry.last_activity + self._window >= self._clock:
                 return
             self._sweepable.popleft()
-            entry.log.sweep()
+            entry.sweep_queued = False
+            if not entry.log.expected:
+                entry.log.sweep()
 
 
-def _events_of(decoded: Decoded[InT, OutT]) -> list[InputEvent[InT] | OutputEvent[OutT]]:
+def events_of(decoded: Decoded[InT, OutT]) -> list[InputEvent[InT] | OutputEvent[OutT]]:
     """Return the events of a delivery as they are folded: inputs first."""
     return [*map(InputEvent, decoded.inputs), *map(OutputEvent, decoded.outputs)]

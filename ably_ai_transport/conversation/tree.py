@@ -24,7 +24,7 @@ from ably_ai_transport.codec.contract import (
     OutT_co,
     ProjT,
 )
-from ably_ai_transport.conversation.folding import Delivery, Folding
+from ably_ai_transport.conversation.folding import Delivery, Folding, events_of
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import LogEntry
@@ -61,8 +61,8 @@ class OutputFolded(Generic[InT_co, OutT_co]):
         run_id: The run whose content changed; None where it was an input.
         input_codec_message_id: The input behind it.
         codec_message_id: The message that the events belong to.
-        serial: Serial of the message that brought them; None for an optimistic one, and where a node was
-            rebuilt because an attempt of a step was superseded.
+        serial: Serial of the message that brought them, or whose payload is complete now; None for an
+            optimistic one, and where a node was rebuilt because an attempt of a step was superseded.
         events: The outputs; empty where only the projection was rebuilt.
         inputs: The inputs.
         step_id: The step that published them.
@@ -220,6 +220,64 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._message_by_event_id.setdefault(event_id, message)
         events.append(message)
         return events
+
+    def expect(self, message: InboundMessage) -> None:
+        """Keep a message's events replaceable until :meth:`restore` or :meth:`forgo`.
+
+        Args:
+            message: A discrete message that was applied, and whose payload is incomplete.
+        """
+        entry, logged = self._logged(message)
+        if entry is not None and logged is not None and not entry.log.swept:
+            entry.log.expected.add(logged.serial)
+
+    def restore(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
+        """Take in the complete version of a message that was expected.
+
+        Args:
+            message: The message, with its whole payload.
+
+        Returns:
+            The change; none where the message is not expected, or not part of what is shown.
+        """
+        entry, logged = self._logged(message)
+        if entry is None or logged is None or logged.serial not in entry.log.expected:
+            return []
+        entry.log.expected.discard(logged.serial)
+        # A decoder of its own, so that the one of the channel does not see the message a second time.
+        logged.events[:] = events_of(self._codec.create_decoder().decode(message))
+        self._folding.queue_sweep(entry)
+        if self._folding.is_superseded(entry, logged.serial):
+            return []
+        self._folding.refold(entry)
+        node, headers = entry.node, message.transport_headers
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        if isinstance(node, RunNode):
+            return [
+                OutputFolded(node.key, headers.get(names.INPUT_CODEC_MESSAGE_ID), message_id, message.serial)
+            ]
+        return [OutputFolded(None, node.key, message_id, message.serial)]
+
+    def forgo(self, message: InboundMessage) -> None:
+        """Stop expecting the complete version of a message."""
+        entry, _ = self._logged(message)
+        if entry is not None and message.serial is not None:
+            entry.log.expected.discard(message.serial)
+            self._folding.queue_sweep(entry)
+
+    def _logged(
+        self, message: InboundMessage
+    ) -> tuple[Entry[InT, OutT, ProjT] | None, LogEntry[InT, OutT] | None]:
+        """Find the node of an applied message, and the message in the log of that node."""
+        headers = message.transport_headers
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        keys = (headers.get(names.RUN_ID), message_id and self._index.key_of_message(message_id))
+        for key in keys:
+            entry = self._index.entry(key) if key else None
+            logged = entry.log.find(message.serial) if entry is not None and message.serial else None
+            if logged is not None:
+                return entry, logged
+        return None, None
 
     def apply_delivery(self, delivery: Delivery[InT, OutT]) -> list[TreeEvent[InT, OutT]]:
         """Take in a decoded message; without a serial, as a preview of the message to come.
