@@ -192,7 +192,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
     def queue_sweep(self, entry: Entry[InT, OutT, ProjT]) -> None:
         """Sweep a log some time after its run is complete: start and end seen, no step open."""
         node = entry.node
-        if entry.log.swept or entry.log.expected or entry.sweep_queued or not entry.start_seen:
+        if entry.log.swept or entry.sweep_queued or not entry.start_seen:
             return
         if not isinstance(node, RunNode) or node.status not in TERMINAL:
             return

@@ -302,21 +302,23 @@ async def test_a_load_waits_for_values_that_are_on_their_way(hub: MemoryHub, sto
         assert loaded == [ROWS]
 
 
-async def test_a_value_that_comes_after_the_log_of_its_run_could_have_been_swept(hub: MemoryHub) -> None:
-    store = MemoryPayloads()
+async def test_a_run_starts_when_its_question_is_there(hub: MemoryHub, store: MemoryPayloads) -> None:
     store.gate = anyio.Event()
-    late = ClientSession(hub.client("alice"), NAME, codec=CODEC, payloads=store, reorder_window_ms=0)
-    async with late as alice, agent(hub, store) as serving:
-        await reply(hub, alice, serving, tool_reply(ROWS))
-        shown_before = alice.view.messages[-1]
-        for word in ("one", "two"):
-            await reply(hub, alice, serving, [{"type": "start"}, {"type": "data-w", "data": word}])
-        store.gate.set()
-        await alice.view.load_all()
-        node = alice.tree.get_node_by_codec_message_id(shown_before.codec_message_id)
-        assert node is not None
-        [message] = CODEC.get_messages(node.projection)
-        assert [p.get("output") for p in message.message["parts"] if p["type"] == "tool-rows"] == [ROWS]
+    async with client(hub, "alice", store) as alice, agent(hub, store) as serving:
+        asked = await alice.view.send(said(LONG))
+        await hub.settle()
+        seen: list[list[str]] = []
+
+        async def serve() -> None:
+            async with serving.create_run(asked.to_invocation()) as run:
+                seen.append(texts(run.view.messages))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve)
+            await anyio.wait_all_tasks_blocked()
+            assert seen == []
+            store.gate.set()
+        assert seen == [[LONG]]
 
 
 # Failures
