@@ -8,6 +8,7 @@ from typing import Final, cast
 from ably_ai_transport.payloads.contract import PayloadStore, fits_key, key_of, payload_prefix
 from ably_ai_transport.payloads.references import (
     HEADER,
+    Content,
     Place,
     Reference,
     content_of,
@@ -36,14 +37,17 @@ class Storable:
     Attributes:
         message: The message.
         place: The place of the value in the message's payload.
-        value: The value.
-        size: Bytes of its content.
+        content: The value as the store keeps it.
     """
 
     message: OutboundMessage
     place: Place
-    value: object
-    size: int
+    content: Content
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return len(self.content.data)
 
 
 class PayloadExchange:
@@ -78,7 +82,7 @@ class PayloadExchange:
             The values, the largest last.
         """
         found = [
-            Storable(message, place, value, len(content_of(value).data))
+            Storable(message, place, content_of(value))
             for message, places in zip(messages, patterns, strict=True)
             for pattern in places
             for place, value in values_at(message.data, pattern)
@@ -95,9 +99,8 @@ class PayloadExchange:
         Raises:
             AITransportError: The store failed (50000).
         """
-        content = content_of(storable.value)
+        content, size = storable.content, storable.size
         key = key_of(self._prefix, content.data, content.safe_media_type)
-        size = len(content.data)
         try:
             url = await self._store.put(key, content.data, content.safe_media_type)
         except Exception as error:  # a store's code may be a user's
