@@ -1,10 +1,12 @@
 """Runs all benchmarks."""
 
 from benchmarks import (
+    account_limits,
     codecs,
     connections,
     conversation,
     fan_out,
+    half_open,
     import_time,
     latency,
     memory,
@@ -22,3 +24,5 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    half_open.main()
+    account_limits.main()

@@ -11,12 +11,13 @@ API = {
     "AITransportError", "AbortSignal", "AgentRun", "AgentSession", "AgentSessionOptions", "BranchHandle",
     "CancelRequest", "CapabilityError", "ChannelClient", "ChannelRefusedError", "ClientRun", "ClientSession",
     "ClientView", "Codec", "CodecMessage", "ConversationNode", "ErrorCode", "InboundMessage", "InputNode",
-    "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotFoundInTimeError",
-    "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode", "RunStatus",
+    "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotAllowedError",
+    "NotFoundInTimeError",
+    "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode",
+    "RunPolicy", "RunRequest", "RunStatus",
     "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
     "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "limit_publish_rate",
-    "page_until_located",
-    "with_agent_session",
+    "page_until_located", "with_agent_session", "AblyPool", "set_heartbeat_interval",
 }  # fmt: skip
 
 METHODS = {
@@ -28,8 +29,9 @@ METHODS = {
         "cancel", "close", "connect", "create_view", "name", "object", "on_error", "presence", "tree", "view",
     },
     "AgentRun": {
-        "create_step", "end", "error", "has_input", "input_codec_message_id", "invocation_id", "is_open",
-        "load", "messages", "phase", "pipe", "run_id", "start", "status", "suspend",
+        "create_step", "end", "error", "events", "has_input", "input_codec_message_id", "invocation_id",
+        "is_open", "load", "messages", "owner", "phase", "pipe", "policy", "run_id", "start", "status",
+        "suspend", "trigger",
     },
     "ClientRun": {
         "cancel", "ended", "error", "input_codec_message_id", "input_event_id", "messages", "run_id",

@@ -111,7 +111,7 @@ def demo(
     speed: Annotated[
         float, typer.Option(min=0.1, max=5, help="Play replies this many times faster.", show_default=False)
     ] = 1.0,
-    limits: ServerLimits = LimitsChoice.NONE,
+    limits: ServerLimits = LimitsChoice.ABLY,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the log to a file.")] = None,
     verbose: Verbose = False,
 ) -> None:

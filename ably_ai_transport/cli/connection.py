@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
-from ably import AblyRealtime
 
+from ably_ai_transport.channel import make_client
 from ably_ai_transport.cli.problems import CliError
+
+if TYPE_CHECKING:
+    from ably import AblyRealtime
 
 PATIENCE_SECONDS: Final = 15.0
 """Timeout of the first connection, in seconds."""
 
 
 @asynccontextmanager
-async def connected(options: Mapping[str, Any]) -> AsyncGenerator[AblyRealtime]:
+async def connected(options: Mapping[str, Any]) -> AsyncGenerator["AblyRealtime"]:
     """Open an Ably client, and close it at the end.
 
     Args:
@@ -23,7 +26,7 @@ async def connected(options: Mapping[str, Any]) -> AsyncGenerator[AblyRealtime]:
     Yields:
         The client, connecting.
     """
-    client = AblyRealtime(**options)
+    client = make_client(options)
     try:
         yield client
     finally:

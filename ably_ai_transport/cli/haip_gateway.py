@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias, cast
 import anyio
 import httpx
 import jwt
-from ably import AblyRealtime
 from ably_ai_transport_haip.gateway import HaipGateway, PostToAgent, UIMessages
 from ably_ai_transport_haip.server import JwtAuthenticator
 from rich.console import Console
@@ -136,7 +135,7 @@ def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsO
 
 def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManager[ChannelClient]]:
     @asynccontextmanager
-    async def connect(client_id: str) -> AsyncGenerator[AblyRealtime]:
+    async def connect(client_id: str) -> AsyncGenerator[ChannelClient]:
         async with connected(options_of(client_id)) as client:
             yield client
 

@@ -1,5 +1,6 @@
 """The conversation: a tree of inputs and runs built from channel messages, and windows on its branches."""
 
+from ably_ai_transport.conversation.authors import Author
 from ably_ai_transport.conversation.branches import Branches, BranchHandle, Move, Navigable
 from ably_ai_transport.conversation.folding import Delivery
 from ably_ai_transport.conversation.lifecycle import TERMINAL, RunStatus, StepInfo
@@ -13,11 +14,13 @@ from ably_ai_transport.conversation.tree import (
     TreeUpdated,
     read_steer_stamp,
 )
+from ably_ai_transport.conversation.trust import Received, TrustedAgents, TrustFilter
 from ably_ai_transport.conversation.window import ViewState, ViewUpdated
 
 __all__ = [
     "REORDER_WINDOW_MS",
     "TERMINAL",
+    "Author",
     "BranchHandle",
     "Branches",
     "ConversationNode",
@@ -27,6 +30,7 @@ __all__ = [
     "Navigable",
     "OutputFolded",
     "Pinned",
+    "Received",
     "RunInfo",
     "RunNode",
     "RunStatus",
@@ -34,6 +38,8 @@ __all__ = [
     "Tree",
     "TreeEvent",
     "TreeUpdated",
+    "TrustFilter",
+    "TrustedAgents",
     "ViewState",
     "ViewUpdated",
     "read_steer_stamp",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
+from ably_ai_transport.conversation.authors import Author
 from ably_ai_transport.conversation.lifecycle import RunStanding, RunStatus, StepInfo
 from ably_ai_transport.wire import AITransportError
 
@@ -18,6 +19,7 @@ class InputNode(Generic[ProjT]):
         fork_of: The message that it replaces, where it is an edit.
         projection: The codec's state of it.
         serial: Its place on the channel; None while it is optimistic.
+        client_id: Its author, as Ably verified it; None for an anonymous one, and while it is optimistic.
     """
 
     kind: ClassVar[Literal["input"]] = "input"
@@ -26,6 +28,7 @@ class InputNode(Generic[ProjT]):
     fork_of: str | None
     projection: ProjT = field(repr=False)
     serial: str | None = None
+    client_id: str | None = None
 
     @property
     def key(self) -> str:
@@ -47,7 +50,7 @@ class RunNode(Generic[ProjT]):
         parent_codec_message_id: The input that it replies to.
         fork_of: Key of the node that it forks.
         regenerates_codec_message_id: The message that it replaces, where it is a regeneration.
-        client_id: The client that owns it; empty when unknown.
+        client_id: The client that owns it, as the agent wrote it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
         projection: The codec's state of it.
         start_serial: Its place on the channel; None while it is optimistic.
@@ -56,6 +59,9 @@ class RunNode(Generic[ProjT]):
         error: Why it failed; set exactly when ``status`` is ``error``.
         last_resume_invocation_id: The invocation that last resumed it.
         steps: Its steps, in the order of their first attempts.
+        input_codec_message_id: The input that triggered it; None until its start is seen.
+        agent_client_id: The publisher of its start, as Ably verified it; None for an anonymous one, and until
+            the channel has brought the start.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -72,6 +78,8 @@ class RunNode(Generic[ProjT]):
     error: AITransportError | None = None
     last_resume_invocation_id: str | None = None
     steps: tuple[StepInfo, ...] = field(default=())
+    input_codec_message_id: str | None = None
+    agent_client_id: str | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -107,11 +115,14 @@ class RunInfo:
 
     Attributes:
         run_id: The run.
-        client_id: The client that owns it; empty when unknown.
+        client_id: The client that owns it, as the agent wrote it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
         status: Its status.
         error: Why it failed; set exactly when ``status`` is ``error``.
         steps: Its steps, in the order of their first attempts.
+        client_id_verified: Whether ``client_id`` is the author of the run's input, as Ably verified it.
+        agent_client_id: The publisher of the run's start, as Ably verified it; None for an anonymous one, and
+            until the channel has brought the start.
     """
 
     run_id: str
@@ -120,8 +131,24 @@ class RunInfo:
     status: RunStatus
     error: AITransportError | None = None
     steps: tuple[StepInfo, ...] = ()
+    client_id_verified: bool = False
+    agent_client_id: str | None = None
 
 
-def run_info(node: RunNode[ProjT]) -> RunInfo:
-    """Describe a run node without its projection."""
-    return RunInfo(node.run_id, node.client_id, node.invocation_id, node.status, node.error, node.steps)
+def run_info(node: RunNode[ProjT], *, owner: Author | None = None) -> RunInfo:
+    """Describe a run node without its projection.
+
+    Args:
+        node: The node.
+        owner: The author of the run's input, where that is known.
+    """
+    return RunInfo(
+        node.run_id,
+        node.client_id,
+        node.invocation_id,
+        node.status,
+        node.error,
+        node.steps,
+        client_id_verified=owner is not None and bool(node.client_id) and owner.client_id == node.client_id,
+        agent_client_id=node.agent_client_id,
+    )

@@ -17,18 +17,23 @@ from typing import Generic, TypeAlias, cast
 from ably_ai_transport.codec.contract import (
     Codec,
     Decoded,
+    FoldMeta,
+    InputEvent,
     InT,
     InT_co,
     MsgT,
+    OutputEvent,
     OutT,
     OutT_co,
     ProjT,
 )
-from ably_ai_transport.conversation.folding import Delivery, Folding, events_of
+from ably_ai_transport.conversation.authors import USER_MESSAGE, Author, InputClaim, InputLedger, event_of
+from ably_ai_transport.conversation.folding import Delivery, Folding
+from ably_ai_transport.conversation.incomplete import IncompleteMessages
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import LogEntry
-from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
+from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
 from ably_ai_transport.wire import (
     Headers,
     InboundMessage,
@@ -135,6 +140,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
         self._folding = Folding(codec, reorder_window_ms)
+        self.incomplete = IncompleteMessages(codec, self._index, self._folding)
+        """The messages whose values are still on their way."""
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
         self._early_steps: dict[str, StepLedger] = {}
@@ -181,8 +188,46 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return self._index.siblings(key)
 
     def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
-        """Return the message that carried an event id; None when it has not been seen."""
+        """Return the earliest message that carried an event id; None when it has not been seen."""
         return self._message_by_event_id.get(event_id)
+
+    def author_of(self, codec_message_id: str) -> Author | None:
+        """Return the author of a message; None when the channel has not brought it."""
+        return self._index.author_of(codec_message_id)
+
+    def owner_of(self, run_id: str) -> Author | None:
+        """Return the author of the input that triggered a run.
+
+        Args:
+            run_id: The run.
+
+        Returns:
+            The author; None until the run's start and its input have been seen.
+        """
+        node = self.get_run_node(run_id)
+        trigger = None if node is None else node.input_codec_message_id
+        return None if trigger is None else self._index.author_of(trigger)
+
+    def describe(self, node: RunNode[ProjT]) -> RunInfo:
+        """Describe a run."""
+        return run_info(node, owner=self.owner_of(node.run_id))
+
+    def events_of(self, key: str) -> list[tuple[InputEvent[InT] | OutputEvent[OutT], FoldMeta]]:
+        """List the events of a node with their origins, in the order in which they are folded.
+
+        Args:
+            key: The node's key.
+
+        Returns:
+            The events that count; none for an unknown node, and once its log has been swept.
+        """
+        entry = self._index.entry(key)
+        return [
+            (event, logged.meta)
+            for logged in (() if entry is None else entry.log)
+            if entry is not None and not self._folding.is_superseded(entry, logged.serial)
+            for event in logged.events
+        ]
 
     def apply(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
         """Take in one message of the channel.
@@ -213,71 +258,56 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
                 self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
-                delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
+                delivery = Delivery(
+                    decoded,
+                    headers,
+                    message.serial,
+                    message.timestamp,
+                    message.version,
+                    client_id=message.client_id,
+                    event=event_of(message) if message.name == names.AI_INPUT else None,
+                )
                 events = self.apply_delivery(delivery)
-        event_id = headers.get(names.EVENT_ID)
-        if event_id is not None:
-            self._message_by_event_id.setdefault(event_id, message)
+            self._note_author(message)
+        self._note_event(message)
         events.append(message)
         return events
 
-    def expect(self, message: InboundMessage) -> None:
-        """Keep a message's events replaceable until :meth:`restore` or :meth:`forgo`.
-
-        Args:
-            message: A discrete message that was applied, and whose payload is incomplete.
-        """
-        entry, logged = self._logged(message)
-        if entry is not None and logged is not None and not entry.log.swept:
-            entry.log.expected.add(logged.serial)
-
-    def restore(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
-        """Take in the complete version of a message that was expected.
+    def complete(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
+        """Take in the complete version of a message that :attr:`incomplete` expects.
 
         Args:
             message: The message, with its whole payload.
 
         Returns:
-            The change; none where the message is not expected, or not part of what is shown.
+            The change; none if the message is not expected or does not count.
         """
-        entry, logged = self._logged(message)
-        if entry is None or logged is None or logged.serial not in entry.log.expected:
+        node = self.incomplete.complete(message)
+        if node is None:
             return []
-        entry.log.expected.discard(logged.serial)
-        # A decoder of its own, so that the one of the channel does not see the message a second time.
-        logged.events[:] = events_of(self._codec.create_decoder().decode(message))
-        self._folding.queue_sweep(entry)
-        if self._folding.is_superseded(entry, logged.serial):
-            return []
-        self._folding.refold(entry)
-        node, headers = entry.node, message.transport_headers
-        message_id = headers.get(names.CODEC_MESSAGE_ID)
-        if isinstance(node, RunNode):
-            return [
-                OutputFolded(node.key, headers.get(names.INPUT_CODEC_MESSAGE_ID), message_id, message.serial)
-            ]
-        return [OutputFolded(None, node.key, message_id, message.serial)]
-
-    def forgo(self, message: InboundMessage) -> None:
-        """Stop expecting the complete version of a message."""
-        entry, _ = self._logged(message)
-        if entry is not None and message.serial is not None:
-            entry.log.expected.discard(message.serial)
-            self._folding.queue_sweep(entry)
-
-    def _logged(
-        self, message: InboundMessage
-    ) -> tuple[Entry[InT, OutT, ProjT] | None, LogEntry[InT, OutT] | None]:
-        """Find the node of an applied message, and the message in the log of that node."""
         headers = message.transport_headers
-        message_id = headers.get(names.CODEC_MESSAGE_ID)
-        keys = (headers.get(names.RUN_ID), message_id and self._index.key_of_message(message_id))
-        for key in keys:
-            entry = self._index.entry(key) if key else None
-            logged = entry.log.find(message.serial) if entry is not None and message.serial else None
-            if logged is not None:
-                return entry, logged
-        return None, None
+        is_run = isinstance(node, RunNode)
+        return [
+            OutputFolded(
+                node.key if is_run else None,
+                headers.get(names.INPUT_CODEC_MESSAGE_ID) if is_run else node.key,
+                headers.get(names.CODEC_MESSAGE_ID),
+                message.serial,
+            )
+        ]
+
+    def _note_author(self, message: InboundMessage) -> None:
+        message_id = message.transport_headers.get(names.CODEC_MESSAGE_ID)
+        if message_id is not None and message.serial is not None:
+            self._index.note_author(message_id, message.serial, message.client_id)
+
+    def _note_event(self, message: InboundMessage) -> None:
+        event_id = message.transport_headers.get(names.EVENT_ID)
+        if event_id is not None:
+            known = self._message_by_event_id.get(event_id)
+            # Somebody may publish the id of another's event again: the earliest message is the event.
+            if known is None or (message.serial or "") < (known.serial or ""):
+                self._message_by_event_id[event_id] = message
 
     def apply_delivery(self, delivery: Delivery[InT, OutT]) -> list[TreeEvent[InT, OutT]]:
         """Take in a decoded message; without a serial, as a preview of the message to come.
@@ -355,6 +385,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             The changes, in order.
         """
         before = self._index.version
+        self._make_way(event.run_id, event.serial)
         entry = self._index.entry(event.run_id)
         if entry is None and isinstance(event, StepEnd):
             self._early_steps.setdefault(event.run_id, StepLedger()).end(event)
@@ -461,9 +492,12 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._routes.clear()
         self._routed_version = self._index.version
 
-    def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT]:
+    def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
         headers, serial = delivery.headers, delivery.serial
         entry = self._index.entry(message_id)
+        if entry is not None and isinstance(entry.node, RunNode):
+            # Its id is that of a run.
+            return None
         if entry is None:
             entry = self._index.insert(
                 InputNode(
@@ -472,13 +506,17 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                     headers.get(names.FORK_OF),
                     self._codec.init(),
                     serial,
+                    delivery.client_id,
                 )
             )
-            self._index.own_message(message_id, message_id)
-        else:
-            self._place(entry, serial)
+            self._own(message_id, entry, delivery)
+        elif self._place(entry, serial) and isinstance(entry.node, InputNode):
+            entry.node.client_id = delivery.client_id
         self._folding.touch(entry, delivery.timestamp)
-        self._folding.take_in(entry, delivery)
+        left_out = self._claim(entry, delivery)
+        self._folding.take_in(entry, delivery, superseded=left_out)
+        if left_out:
+            return None
         return OutputFolded(None, message_id, message_id, serial, inputs=delivery.decoded.inputs)
 
     def _apply_fork(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
@@ -497,6 +535,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         message_id = headers.get(names.CODEC_MESSAGE_ID)
         input_message_id = headers.get(names.INPUT_CODEC_MESSAGE_ID)
         self._link_fork(input_message_id, run_id)
+        self._make_way(run_id, serial)
         entry = self._index.entry(run_id)
         if entry is None and message_id is not None:
             owner = self._index.entry_of_message(message_id)
@@ -518,14 +557,15 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._place(entry, serial)
         key = entry.node.key
-        if message_id and self._index.own_message(message_id, key):
-            self._drop_routes()
+        if message_id:
+            self._own(message_id, entry, delivery)
         self._folding.touch(entry, delivery.timestamp)
         step_id = headers.get(names.STEP_ID)
         step_start_serial = headers.get(names.STEP_START_SERIAL)
         if step_id is not None and step_start_serial is not None and serial is not None:
             entry.steps = entry.steps or StepLedger()
             entry.steps.attribute(serial, step_id, step_start_serial)
+        self._claim(entry, delivery)
         superseded = serial is not None and self._folding.is_superseded(entry, serial)
         self._folding.take_in(entry, delivery, superseded=superseded)
         steered_by = read_steer_stamp(headers)
@@ -546,6 +586,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
 
     def _apply_run_start(self, event: RunStart) -> Entry[InT, OutT, ProjT] | None:
         self._link_fork(event.input_codec_message_id, event.run_id)
+        self._make_way(event.run_id, event.serial)
         entry = self._index.entry(event.run_id)
         if entry is None:
             entry = self._insert_run(
@@ -564,6 +605,9 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return None
         self._place(entry, event.serial)
+        if entry.start_serial is not None and entry.start_serial < (event.serial or ""):
+            # The earliest start tells where a run belongs, and to whom.
+            return entry
         # The first output seen may be of a later invocation, with another parent; the start is right.
         if event.parent is not None and node.parent_codec_message_id != event.parent:
             self._index.set_parent(node, event.parent)
@@ -577,6 +621,10 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._index.version += 1
         node.client_id = event.client_id or node.client_id
         node.invocation_id = event.invocation_id or node.invocation_id
+        node.input_codec_message_id = event.input_codec_message_id or node.input_codec_message_id
+        if event.serial is not None:
+            node.agent_client_id = event.publisher
+            entry.start_serial = event.serial
         entry.start_seen = True
         return entry
 
@@ -600,11 +648,56 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             entry.steps = steps
             node.steps = steps.summary()
 
-    def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> None:
-        """Move a node to its earliest message, which history brings last."""
+    def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> bool:
+        """Move a node to its earliest message, which history brings last; tell whether it was moved."""
         current = entry.node.sort_serial
-        if serial is not None and (current is None or serial < current):
-            self._index.place(entry, serial)
+        if serial is None or (current is not None and serial >= current):
+            return False
+        self._index.place(entry, serial)
+        return True
+
+    def _make_way(self, run_id: str, serial: str | None) -> None:
+        """Remove an input that was published under the id of an earlier run."""
+        entry = self._index.entry(run_id)
+        if entry is None or not isinstance(entry.node, InputNode) or serial is None:
+            return
+        if (entry.node.serial or "") > serial:
+            self._index.remove(run_id)
+
+    def _own(self, message_id: str, entry: Entry[InT, OutT, ProjT], delivery: Delivery[InT, OutT]) -> None:
+        """Decide which node a message belongs to: that of its outputs, else that of its earliest input."""
+        owner = self._index.entry_of_message(message_id)
+        if owner is entry:
+            return
+        first, serial = self._index.author_of(message_id), delivery.serial
+        is_earliest = first is None or (serial is not None and serial < first.serial)
+        if owner is not None and not delivery.decoded.outputs and not is_earliest:
+            self._close(entry, message_id)
+            return
+        if self._index.own_message(message_id, entry.node.key):
+            self._drop_routes()
+        if owner is not None:
+            self._close(owner, message_id)
+
+    def _close(self, entry: Entry[InT, OutT, ProjT], message_id: str) -> None:
+        entry.inputs = entry.inputs or InputLedger()
+        if entry.inputs.close(message_id):
+            self._folding.refold(entry)
+
+    def _claim(self, entry: Entry[InT, OutT, ProjT], delivery: Delivery[InT, OutT]) -> bool:
+        """Note who published an input or output; tell whether an input does not count."""
+        headers, serial, decoded = delivery.headers, delivery.serial, delivery.decoded
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        if serial is None:
+            return False
+        if decoded.outputs and message_id is not None:
+            self._close(entry, message_id)
+        if not decoded.inputs:
+            return False
+        entry.inputs = entry.inputs or InputLedger()
+        speaks = any(getattr(event, "kind", None) == USER_MESSAGE for event in decoded.inputs)
+        entry.inputs.add(InputClaim(serial, delivery.client_id, message_id, delivery.event, speaks))
+        return entry.inputs.is_left_out(serial)
 
     def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
         """Join a client's fork and the run that the agent minted for it, in either order of arrival."""

@@ -17,7 +17,7 @@ from ably_ai_transport.channel import (
     open_channel,
 )
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
-from ably_ai_transport.conversation import REORDER_WINDOW_MS
+from ably_ai_transport.conversation import REORDER_WINDOW_MS, TrustedAgents, TrustFilter
 from ably_ai_transport.payloads import PayloadStore
 from ably_ai_transport.payloads.exchange import PayloadExchange
 from ably_ai_transport.payloads.timed import TimedPayloads
@@ -27,13 +27,20 @@ from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.version import __version__
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    InvalidArgumentError,
+    NotAllowedError,
+)
 from ably_ai_transport.wire.listeners import Listeners
 
 SDK_NAME = "ai-transport-python"
 HISTORY_PAGE_SIZE = 100
 MAX_HISTORY_PAGE_SIZE = 1000
 CLOSE_TIMEOUT_SECONDS = 10.0
+_MAX_STRANGERS = 100
 
 
 class SessionOptions(TypedDict, total=False):
@@ -53,6 +60,10 @@ class SessionOptions(TypedDict, total=False):
             the same store to show the original values. Without it, large messages are refused (40009).
         logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra;
             ``ably_ai_transport.session`` by default.
+        trusted_agents: The client ids of the agents, or a plain function of a verified client id and a
+            message. What others publish as an agent is left out of the conversation. It is reported once for
+            each of them (40300). Without this option everybody who may publish is trusted, as in the npm
+            package. An agent's session trusts its own client id as well.
     """
 
     channel_modes: Sequence[str]
@@ -61,6 +72,7 @@ class SessionOptions(TypedDict, total=False):
     close_timeout: float
     payloads: PayloadStore
     logger: AnyLogger
+    trusted_agents: TrustedAgents
 
 
 class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
@@ -73,6 +85,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         options: As the caller gave them.
         merge_appends: Whether appends that wait for the connection's pace are merged.
         on_continuity_lost: Called when messages may have been missed.
+        is_agent: Whether the session is an agent's, which trusts itself.
 
     Raises:
         InvalidArgumentError: An option is out of bounds, or the codec is a class (40003).
@@ -87,6 +100,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         *,
         merge_appends: bool,
         on_continuity_lost: Callable[[ChannelStateChange], None],
+        is_agent: bool,
     ) -> None:
         _check(codec, options)
         self.codec = codec
@@ -115,6 +129,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             payloads=self.payloads,
             spawn=self.tasks.start,
         )
+        self._strangers: set[str | None] = set()
+        trusted = options.get("trusted_agents")
+        if trusted is not None:
+            own = (lambda: self.client_id) if is_agent else None
+            self.conversation.gates.append(TrustFilter(trusted, own=own, on_refused=self._on_stranger))
         self.connection = SessionConnection(
             self.channel, self.log, on_message=self._on_message, on_continuity_lost=on_continuity_lost
         )
@@ -210,6 +229,14 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         finally:
             closed.resolve(None)
 
+    def _on_stranger(self, error: NotAllowedError) -> None:
+        """Report the first message of each client that is left out, and log the others."""
+        if error.client_id in self._strangers or len(self._strangers) >= _MAX_STRANGERS:
+            self.log.debug("%s", error)
+            return
+        self._strangers.add(error.client_id)
+        self.report(error)
+
     def _on_message(self, message: InboundMessage) -> None:
         self.conversation.receive(message, live=True)
 
@@ -230,6 +257,7 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
         codec: Codec[InT, OutT, ProjT, MsgT],
         options: SessionOptions,
         *,
+        is_agent: bool,
         merge_appends: bool = True,
     ) -> None:
         self._core = SessionCore(
@@ -239,6 +267,7 @@ class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
             options,
             merge_appends=merge_appends,
             on_continuity_lost=self._on_continuity_lost,
+            is_agent=is_agent,
         )
         self._tree = SessionTree(
             self._core.conversation, on_exception=self._core.report_listener, spawn=self._core.tasks.start

@@ -65,7 +65,7 @@ class ArrivingPayloads(Generic[InT, OutT, ProjT, MsgT]):
         serial = message.serial
         if HEADER not in message.transport_headers or serial is None or serial in self._lost:
             return
-        self._tree.expect(message)
+        self._tree.incomplete.expect(message)
         if serial not in self._unread:
             self._unread[serial] = message
             self._reading.add(serial)
@@ -111,7 +111,7 @@ class ArrivingPayloads(Generic[InT, OutT, ProjT, MsgT]):
             found = await self._read(message)
             if found is not None:
                 self._unread.pop(serial, None)
-                self._publish(self._tree.restore(found))
+                self._publish(self._tree.complete(found))
         finally:
             self._reading.discard(serial)
             self._wake()
@@ -132,7 +132,7 @@ class ArrivingPayloads(Generic[InT, OutT, ProjT, MsgT]):
                 return
             self._lost.add(message.serial)
             self._unread.pop(message.serial, None)
-        self._tree.forgo(message)
+        self._tree.incomplete.forgo(message)
         self._report_of(message, error)
 
     def _report_of(self, message: InboundMessage, error: AITransportError) -> None:

@@ -19,6 +19,8 @@ class ErrorCode(IntEnum):
     """An argument was refused, or an operation was called before the session was connected."""
     OPERATION_CANCELLED = 40033
     """The run was cancelled, or the session began to close while the operation was under way."""
+    FORBIDDEN = 40300
+    """The trusted agents or the policy of a session forbid it. The npm package does not use this code."""
     INSUFFICIENT_CAPABILITY = 40160
     """The credentials do not allow the operation on this channel."""
     INTERNAL_ERROR = 50000
@@ -171,6 +173,26 @@ class ChannelRefusedError(AITransportError):
 
 class CapabilityError(ChannelRefusedError):
     """The credentials are refused, or do not allow the operation on this channel."""
+
+
+class NotAllowedError(AITransportError):
+    """A client did what the trusted agents or the policy of this session do not allow. It had no effect.
+
+    Attributes:
+        client_id: The client, as Ably verified it; None for an anonymous one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.FORBIDDEN,
+        status_code: int | None = 403,
+        cause: BaseException | None = None,
+        *,
+        client_id: str | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+        self.client_id = client_id
 
 
 class RateLimitedError(ChannelRefusedError):

@@ -8,7 +8,7 @@ the known ones.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal, TypeAlias
 
@@ -41,6 +41,8 @@ class _RunEvent:
         invocation_id: The invocation under which the agent published.
         serial: The message's place in the channel's order.
         timestamp: When the server took it, in milliseconds since 1970.
+        publisher: The client that published the message, as Ably verified it; None for an anonymous one, and
+            in a preview.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class _RunEvent:
     invocation_id: str = ""
     serial: str | None = None
     timestamp: int | None = None
+    publisher: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
         return None
     client_id = headers.get(names.RUN_CLIENT_ID, "")
     invocation_id = headers.get(names.INVOCATION_ID, "")
-    serial, timestamp = message.serial, message.timestamp
+    serial, timestamp, publisher = message.serial, message.timestamp, message.client_id
     match message.name:
         case names.RUN_START:
             return RunStart(
@@ -182,15 +185,18 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
                 fork_of=headers.get(names.FORK_OF),
                 regenerates=headers.get(names.MSG_REGENERATE),
                 input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                publisher=publisher,
             )
         case names.RUN_SUSPEND:
-            return RunSuspend(run_id, client_id, invocation_id, serial, timestamp)
+            return RunSuspend(run_id, client_id, invocation_id, serial, timestamp, publisher=publisher)
         case names.RUN_RESUME:
-            return RunResume(run_id, client_id, invocation_id, serial, timestamp)
+            return RunResume(run_id, client_id, invocation_id, serial, timestamp, publisher=publisher)
         case names.RUN_END:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
-            return RunEnd(run_id, client_id, invocation_id, serial, timestamp, reason, error)
+            return RunEnd(
+                run_id, client_id, invocation_id, serial, timestamp, reason, error, publisher=publisher
+            )
         case _:
             return None
 

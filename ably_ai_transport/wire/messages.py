@@ -55,6 +55,8 @@ class InboundMessage:
         connection_id: The publisher's connection.
         id: Ably's id of the message.
         extras: The message's extras as they came; the headers are read from them.
+        version_client_id: The client that made this version, as Ably verified it. An append or an update may
+            come from another client than the publisher.
         transport_headers: The transport tier of the extras.
         codec_headers: The codec tier of the extras.
         has_ai_envelope: Whether the message belongs to a session; an application may publish its own messages
@@ -71,6 +73,7 @@ class InboundMessage:
     connection_id: str | None = None
     id: str | None = None
     extras: object = None
+    version_client_id: str | None = None
     transport_headers: Headers = field(init=False, repr=False)
     codec_headers: Headers = field(init=False, repr=False)
     has_ai_envelope: bool = field(init=False, repr=False)

@@ -35,14 +35,14 @@ def test_the_conversation_is_the_one_of_complete_messages(random: Random, order:
         whole.read([message])
         if message.name == names.AI_INPUT and message.data and random.random() < 0.5:
             ours.read([incomplete(message)])
-            ours.tree.expect(incomplete(message))
+            ours.tree.incomplete.expect(incomplete(message))
             waiting.append(message)
         else:
             ours.read([message])
         while waiting and random.random() < 0.2:
-            ours.tree.restore(waiting.pop(random.randrange(len(waiting))))
+            ours.tree.complete(waiting.pop(random.randrange(len(waiting))))
     for message in waiting:
-        ours.tree.restore(message)
+        ours.tree.complete(message)
     assert ours.shows() == whole.shows()
 
 
@@ -72,8 +72,8 @@ def read_without_data(talk: Talk, message: InboundMessage, *, late: bool) -> Rea
     for one in talk.live:
         reader.read([incomplete(message) if one is message else one])
         if one is message and not late:
-            reader.tree.expect(incomplete(message))
-    reader.tree.expect(incomplete(message))
+            reader.tree.incomplete.expect(incomplete(message))
+    reader.tree.incomplete.expect(incomplete(message))
     return reader
 
 
@@ -96,23 +96,23 @@ def test_the_log_of_a_run_is_kept_until_its_messages_are_complete(*, late: bool)
     reader = read_without_data(talk, message, late=late)
     pass_time(talk, reader)
     assert data_in(reader) == [STAND_IN]
-    [change] = reader.tree.restore(message)
+    [change] = reader.tree.complete(message)
     assert isinstance(change, OutputFolded)
     assert (change.node_key, change.serial, list(change.events)) == (talk.runs[0].run_id, message.serial, [])
     assert reader.shows() == Reader().read(talk.live).shows()
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in its run", "after its run"])
-@pytest.mark.parametrize("done", ["restore", "forgo"])
+@pytest.mark.parametrize("done", ["complete", "forgo"])
 def test_after_that_the_log_is_swept(done: str, *, late: bool) -> None:
     talk, message = talk_with_data()
     reader = read_without_data(talk, message, late=late)
     pass_time(talk, reader)
-    {"restore": reader.tree.restore, "forgo": reader.tree.forgo}[done](message)
+    {"complete": reader.tree.complete, "forgo": reader.tree.incomplete.forgo}[done](message)
     pass_time(talk, reader)
     before = reader.shows()
-    reader.tree.expect(incomplete(message))
-    assert reader.tree.restore(message) == []
+    reader.tree.incomplete.expect(incomplete(message))
+    assert reader.tree.complete(message) == []
     assert reader.shows() == before
 
 
@@ -128,10 +128,10 @@ def test_a_fork_that_joins_its_run_keeps_what_it_expects() -> None:
     stranger = replace(talk.live[-1], extras=ai_extras({names.RUN_ID: run.run_id}))
     reader = Reader().read(talk.live[:-2])
     reader.read([stranger, incomplete(answer)])
-    reader.tree.expect(incomplete(answer))
+    reader.tree.incomplete.expect(incomplete(answer))
     reader.read(talk.live[-1:])
     assert reader.tree.get_run_node(fork) is None
-    assert len(reader.tree.restore(answer)) == 1
+    assert len(reader.tree.complete(answer)) == 1
     assert texts(CODEC.get_messages(reader.tree.index.entry(run.run_id).node.projection)) == ["the answer"]  # pyright: ignore[reportOptionalMemberAccess]
 
 
@@ -139,7 +139,7 @@ def test_a_message_that_is_not_expected_changes_nothing() -> None:
     talk, message = talk_with_data()
     reader = Reader().read(talk.live)
     before = reader.shows()
-    assert reader.tree.restore(message) == []
-    reader.tree.expect(InboundMessage(name="chat.message", serial="5"))
-    reader.tree.forgo(InboundMessage(name="chat.message"))
+    assert reader.tree.complete(message) == []
+    reader.tree.incomplete.expect(InboundMessage(name="chat.message", serial="5"))
+    reader.tree.incomplete.forgo(InboundMessage(name="chat.message"))
     assert reader.shows() == before

@@ -51,10 +51,10 @@ def client(hub: MemoryHub, client_id: str, store: PayloadStore | None) -> UIClie
     return ClientSession(client, NAME, codec=CODEC, payloads=store)
 
 
-def agent(hub: MemoryHub, store: PayloadStore | None) -> UIAgentSession:
+def agent(hub: MemoryHub, store: PayloadStore | None, client_id: str = "agent") -> UIAgentSession:
     if store is None:
-        return AgentSession(hub.client("agent"), NAME, codec=CODEC)
-    return AgentSession(hub.client("agent"), NAME, codec=CODEC, payloads=store)
+        return AgentSession(hub.client(client_id), NAME, codec=CODEC)
+    return AgentSession(hub.client(client_id), NAME, codec=CODEC, payloads=store)
 
 
 def tool_reply(output: object) -> list[UIMessageChunk]:
@@ -467,6 +467,23 @@ async def test_a_reference_to_a_place_that_is_not_there(
         await bob.view.load_all()
         assert texts(bob.view.messages)[-1] == "stand-in"
     assert len(reported) == 1
+
+
+async def test_the_store_is_not_asked_for_what_is_left_out_of_the_conversation(
+    hub: MemoryHub, store: MemoryPayloads
+) -> None:
+    own = MemoryPayloads()
+    own.objects = store.objects
+    trusting = ClientSession(hub.client("bob"), NAME, codec=CODEC, payloads=own, trusted_agents={"agent"})
+    async with client(hub, "alice", store) as alice, trusting as bob, agent(hub, store) as serving:
+        await reply(hub, alice, serving, tool_reply(ROWS))
+        await shown(bob, "tool-rows", "output", ROWS)
+        bob.on_error(lambda error: None)
+        async with agent(hub, store, "mallory") as mallory:
+            await reply(hub, alice, mallory, tool_reply(LONG))
+        await shown(alice, "tool-rows", "output", LONG)
+        assert bob.view.messages[-1].message["role"] == "user"
+    assert len(own.gets) == 1
 
 
 async def test_a_session_that_closes_while_values_are_on_their_way(

@@ -1,18 +1,20 @@
 """A run, as the agent that works on it holds it."""
 
 import uuid
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, get_args
 
 import anyio
 
-from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode
+from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, MsgT, OutputEvent, OutT, ProjT
+from ably_ai_transport.conversation import TERMINAL, Author, OutputFolded, Pinned, RunNode
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.guard import RunGuard
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.pipe import StreamResult
+from ably_ai_transport.session.agent.policy import RequestKind, RunPolicy, RunRequest
 from ably_ai_transport.session.agent.publisher import RunEvent, RunFacts, RunPhase, RunWriter, WriteLimits
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
@@ -26,6 +28,7 @@ from ably_ai_transport.wire import (
     ErrorCode,
     InboundMessage,
     InvalidArgumentError,
+    NotAllowedError,
     NotFoundInTimeError,
     RunEndReason,
     SessionClosedError,
@@ -69,6 +72,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         limits: WriteLimits,
         early_cancels: EarlyCancels,
         interrupted: Listeners[AITransportError],
+        policy: RunPolicy,
+        guards: "list[RunGuard[InT, OutT, ProjT, MsgT]]",
+        refused: Mapping[str, NotAllowedError],
+        invoked_by: str | None,
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
@@ -82,6 +89,14 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self.abort_signal = AbortSignal()
         self.located = Latch[None]()
         self._trigger: InboundMessage | None = None
+        self._minted_run_id = facts.run_id
+        self._invoked_by = invoked_by
+        policy = policy if hooks.policy is None else hooks.policy
+        guard = RunGuard(policy, facts, invocation.input_event_id, self.located, self._hooks)
+        self._guard = guard
+        guards.append(guard)
+        self._waiting_cancels: list[InboundMessage] = []
+        self._judges_cancels = False
         self._early_cancels = early_cancels
         self._cancels_seen: set[str | None] = set()
         self._steers = SteerTracker()
@@ -97,10 +112,14 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
             interrupted.add(self._on_interrupted),
             self._outside.on_abort(self.abort_signal.abort),
+            lambda: guards.remove(guard),
         ]
         known = conversation.tree.find_message_by_event_id(invocation.input_event_id)
-        if known is not None:
+        refusal = refused.get(invocation.input_event_id)
+        if known is not None and known.name == names.AI_INPUT:
             self._locate(known)
+        elif refusal is not None:
+            self.located.reject(refusal)
 
     @property
     def run_id(self) -> str:
@@ -116,6 +135,25 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def input_codec_message_id(self) -> str | None:
         """The triggering input; None until it has been found."""
         return self._facts.input_codec_message_id
+
+    @property
+    def trigger(self) -> InboundMessage | None:
+        """The triggering input; its ``client_id`` is verified. None until it has been found."""
+        return self._trigger
+
+    @property
+    def owner(self) -> str | None:
+        """The client whose input the run was started for, as Ably verified it.
+
+        None for an anonymous client. Where the run goes on, None until its start has been read from history.
+        """
+        owner = self._find_owner()
+        return None if owner is None else owner.client_id
+
+    @property
+    def policy(self) -> RunPolicy:
+        """The clients that the run listens to."""
+        return self._guard.policy
 
     @property
     def is_open(self) -> bool:
@@ -141,6 +179,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             SessionClosedError: The session was closed (104004).
             NotFoundInTimeError: The input did not come in time (104010).
             AITransportError: The run was cancelled from outside before (40033).
+            NotAllowedError: The policy does not allow the input's author to resume the run or to replace a
+                reply, or the input is not of the client that posted the invocation (40300).
             ChannelRefusedError: The channel refused (104003).
         """
         await self._open_once("start run", partial(self._start, timeout))
@@ -179,6 +219,18 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         pending = self._steers.has_pending
         self._steers.take()
         return pending or not self._steps.has_output
+
+    def events(self) -> list[tuple[InputEvent[InT] | OutputEvent[OutT], FoldMeta]]:
+        """List what was put into the run and what came out of it, in the order of the channel.
+
+        Inputs that the policy refused are not among them, nor are outputs of attempts that were retried.
+        Codecs read from the events which tool calls are approved.
+
+        Returns:
+            Each event with its origin, as far as history has been read (``await run.view.load_all()``). The
+            list is empty some time after the run has ended.
+        """
+        return self._tree.events_of(self.run_id)
 
     async def pipe(self, source: AsyncIterable[OutT], *, raise_on_error: bool = False) -> StreamResult:
         """Write a stream of outputs, in a step of its own that is opened with the first of them.
@@ -317,7 +369,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("start run", timeout, lambda: self.located.is_settled)
         await self.located
-        self._honor_early_cancel()
+        await self._look_back(timeout, self._has_looked_back)
+        self._locate_earliest()
+        self._check_invoker()
+        await self._check_trigger(timeout)
+        self._honor_early_cancels()
         await self._core.tasks.finish(self._publish_start())
         if self._interruption is not None:
             raise self._interruption
@@ -331,7 +387,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     async def _load(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("load run", timeout, self._is_known)
         await self.located
-        self._honor_early_cancel()
+        self._honor_early_cancels()
         if self.status != "active":
             raise InvalidArgumentError(
                 f"unable to load run; run {self.run_id} is {self.status}"
@@ -406,7 +462,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         event = change.event
         if isinstance(event, InboundMessage):
             wanted = self._invocation.input_event_id
-            if not self.located.is_settled and event.transport_headers.get(names.EVENT_ID) == wanted:
+            is_input = event.name == names.AI_INPUT
+            if is_input and self._trigger is None and event.transport_headers.get(names.EVENT_ID) == wanted:
                 self._locate(event)
             elif event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
@@ -416,15 +473,15 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input which run it asks for."""
         headers, facts = trigger.transport_headers, self._facts
-        facts.input_client_id = trigger.client_id or facts.input_client_id
+        facts.input_client_id = trigger.client_id
         facts.run_client_id = headers.get(names.RUN_CLIENT_ID)
         facts.fork_of = headers.get(names.FORK_OF)
         facts.regenerates = headers.get(names.MSG_REGENERATE)
         facts.input_codec_message_id = headers.get(names.CODEC_MESSAGE_ID)
         wire_run_id = headers.get(names.RUN_ID)
         facts.continues = wire_run_id is not None
-        if wire_run_id is not None and not self._adopted:
-            facts.run_id = wire_run_id
+        if not self._adopted:
+            facts.run_id = self._minted_run_id if wire_run_id is None else wire_run_id
         parent = headers.get(names.PARENT)
         message_id = facts.input_codec_message_id
         node = None if message_id is None else self._tree.get_node_by_codec_message_id(message_id)
@@ -435,12 +492,79 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self.located.resolve(None)
         self._core.log.debug("input located", extra={"run": self.run_id, "serial": trigger.serial})
 
-    def _honor_early_cancel(self) -> None:
+    def _has_looked_back(self) -> bool:
+        """Tell whether history has been read far enough to know whether an earlier input has the event id."""
         trigger = self._trigger
-        request = (
-            None if trigger is None else self._early_cancels.find(self.run_id, self.input_codec_message_id)
+        if trigger is None or (self._invoked_by is not None and trigger.client_id == self._invoked_by):
+            return True
+        return self._core.conversation.has_read_before(trigger)
+
+    async def _look_back(self, timeout: float | None, enough: Callable[[], bool]) -> None:  # noqa: ASYNC109
+        """Read history back to what is needed, as far as it can be read in time."""
+        with anyio.move_on_after(timeout) as scope:
+            off = self._outside.on_abort(scope.cancel)
+            try:
+                await self._core.conversation.read_history(enough)
+            except AITransportError as error:
+                self._core.log.warning("History could not be read: %s", error, extra={"run": self.run_id})
+            finally:
+                off()
+        self._refuse_aborted("start run")
+        if self._interruption is not None:
+            raise self._interruption
+
+    def _locate_earliest(self) -> None:
+        """Prefer an earlier input with the same event id: somebody may have published the event again."""
+        earliest = self._tree.find_message_by_event_id(self._invocation.input_event_id)
+        if earliest is not None and earliest.name == names.AI_INPUT and earliest is not self._trigger:
+            self._locate(earliest)
+
+    def _check_invoker(self) -> None:
+        author = None if self._trigger is None else self._trigger.client_id
+        if self._invoked_by is None or author == self._invoked_by:
+            return
+        who = "an anonymous client" if author is None else f"client {author!r}"
+        raise NotAllowedError(
+            f"unable to start run; input event {self._invocation.input_event_id} was published by {who},"
+            f" and the invocation was posted by {self._invoked_by!r}",
+            client_id=self._invoked_by,
         )
-        if request is not None and trigger is not None:
+
+    async def _check_trigger(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        """Ask the policy whether the author of the triggering input may resume a run or replace a reply."""
+        facts, trigger = self._facts, self._trigger
+        if trigger is None or (not facts.continues and facts.regenerates is None):
+            return
+        if not self.policy.allows_all:
+            await self._look_back(timeout, lambda: self._target_of_trigger() is not None)
+        run_id, owner = self._target_of_trigger() or (facts.run_id, None)
+        kind: RequestKind = "resume" if facts.continues else "regenerate"
+        request = RunRequest(kind, trigger, run_id, None if owner is None else owner.client_id)
+        if not await self._guard.ask(request):
+            raise self._guard.refuse(request)
+
+    def _target_of_trigger(self) -> tuple[str, Author] | None:
+        """Find the run that the trigger goes on with, or whose reply it replaces, and that run's owner."""
+        run_id: str | None = self._facts.run_id
+        if not self._facts.continues and self._facts.regenerates is not None:
+            node = self._tree.get_node_by_codec_message_id(self._facts.regenerates)
+            run_id = node.run_id if isinstance(node, RunNode) else None
+        owner = None if run_id is None else self._tree.owner_of(run_id)
+        return None if run_id is None or owner is None else (run_id, owner)
+
+    def _find_owner(self) -> Author | None:
+        trigger = self._trigger
+        if trigger is not None and not self._facts.continues and not self._adopted:
+            return Author(trigger.serial or "", trigger.client_id)
+        return self._tree.owner_of(self.run_id)
+
+    def _honor_early_cancels(self) -> None:
+        trigger = self._trigger
+        if trigger is None:
+            return
+        self._judges_cancels = True
+        waiting, self._waiting_cancels = self._waiting_cancels, []
+        for request in (*waiting, *self._early_cancels.find(self.run_id, self.input_codec_message_id)):
             self._on_cancel_message(request, trigger)
 
     def _on_cancel_message(self, message: InboundMessage, trigger: InboundMessage) -> None:
@@ -451,14 +575,24 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         if message.serial in self._cancels_seen:
             return
+        if self.policy.cancel != "anyone" and not self._judges_cancels:
+            # The policy needs the owner of the run, whom history may have to tell.
+            self._waiting_cancels.append(message)
+            return
         self._cancels_seen.add(message.serial)
-        if self._hooks.decides_cancels:
-            self._core.tasks.start(self._ask_and_cancel(CancelRequest(message, self.run_id)))
-        else:
+        request = RunRequest("cancel", message, self.run_id, self.owner)
+        answer = self._guard.decide(request)
+        if answer is False:
+            self._guard.refuse(request)
+        elif answer is True and not self._hooks.decides_cancels:
             self.abort_signal.abort()
+        else:
+            self._core.tasks.start(self._ask_and_cancel(request, answer))
 
-    async def _ask_and_cancel(self, request: CancelRequest) -> None:
-        if await self._hooks.allows_cancel(request):
+    async def _ask_and_cancel(self, request: RunRequest, answer: bool | Awaitable[bool]) -> None:
+        if not (answer if isinstance(answer, bool) else await answer):
+            self._guard.refuse(request)
+        elif await self._hooks.allows_cancel(CancelRequest(request.message, self.run_id)):
             self.abort_signal.abort()
 
     def _on_interrupted(self, error: AITransportError) -> None:

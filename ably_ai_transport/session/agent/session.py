@@ -1,14 +1,18 @@
 """An agent's session."""
 
-from collections.abc import AsyncGenerator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar, Unpack
 
 from ably_ai_transport.channel import ChannelClient, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.cancels import EarlyCancels
+from ably_ai_transport.session.agent.gate import PolicyGate
 from ably_ai_transport.session.agent.hooks import RunHooks
+from ably_ai_transport.session.agent.policy import RunPolicy
 from ably_ai_transport.session.agent.publisher import WriteLimits
 from ably_ai_transport.session.agent.run import AgentRun
 from ably_ai_transport.session.base import BaseSession, SessionOptions, check_int, check_seconds
@@ -19,11 +23,13 @@ from ably_ai_transport.wire import (
     AITransportError,
     InboundMessage,
     InvalidArgumentError,
+    NotAllowedError,
     SessionClosedError,
 )
 from ably_ai_transport.wire.listeners import Listeners
 
 if TYPE_CHECKING:
+    from ably_ai_transport.session.agent.guard import RunGuard
     from ably_ai_transport.wire import Invocation
 
 I = TypeVar("I")  # noqa: E741 - the input type of a codec; the class's own variables do not serve here
@@ -31,7 +37,11 @@ O = TypeVar("O")  # noqa: E741
 P = TypeVar("P")
 M = TypeVar("M")
 
+Authorize: TypeAlias = Callable[["Invocation"], bool | Awaitable[bool]]
+"""Tells whether the session that an invocation names may be served."""
+
 APPEND_WINDOW = 32
+_ANYONE = RunPolicy()
 
 
 class AgentSessionOptions(SessionOptions, total=False):
@@ -45,11 +55,13 @@ class AgentSessionOptions(SessionOptions, total=False):
             and the last ones leave at once. The default is the time in which the server joins appends anyway:
             Ably's roll-up window of 0.04 s, or ``transport_params={"appendRollupWindow": …}`` of the client.
             0 sends each token as it comes, as does ``merge_appends=False``.
+        policy: The clients that the session's runs listen to; everybody by default, as in the npm package.
     """
 
     append_window: int
     merge_appends: bool
     append_interval: float
+    policy: RunPolicy
 
 
 class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT]):
@@ -87,11 +99,17 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         merge = options.pop("merge_appends", True)
         interval = options.pop("append_interval", None)
         check_seconds("open session", "append_interval", interval)
-        super().__init__(client, session_name, codec, options, merge_appends=merge)
+        self._policy = options.pop("policy", _ANYONE)
+        _check_policy(self._policy)
+        super().__init__(client, session_name, codec, options, is_agent=True, merge_appends=merge)
         if interval is None:
             interval = self._core.channel.append_interval
         self._limits = WriteLimits(window, merge, interval if merge else 0.0)
         self._runs: list[AgentRun[InT, OutT, ProjT, MsgT]] = []
+        self._guards: list[RunGuard[InT, OutT, ProjT, MsgT]] = []
+        self._refused = OrderedDict[str, NotAllowedError]()
+        self._is_gated = False
+        self._gate(self._policy)
         self._early_cancels = EarlyCancels()
         self._interrupted = Listeners[AITransportError](logger=LOGGER)
         self._core.conversation.subscribe(self._on_message, InboundMessage)
@@ -103,6 +121,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         invocation: "Invocation",
         *,
         codec: Codec[I, O, P, M],
+        authorize: Authorize | None = None,
         **options: Unpack[AgentSessionOptions],
     ) -> AsyncGenerator["AgentSession[I, O, P, M]"]:
         """Serve an invocation in a session that is detached at the end, whether the work succeeded or not.
@@ -115,12 +134,15 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             client: A connected or connecting ``ably.AblyRealtime``; it stays the caller's to close.
             invocation: The invocation that the client posted; it names the session.
             codec: The vocabulary of the conversation.
+            authorize: A plain or coroutine function that returns True where the session that the invocation
+                names may be served. It is called before anything is attached. An exception in it is raised.
             options: As for :class:`AgentSession`.
 
         Yields:
             The session, connected.
 
         Raises:
+            NotAllowedError: ``authorize`` did not return True (40300).
             ChannelRefusedError: The channel refused (104001; ``cause`` says why).
 
         Example:
@@ -130,6 +152,8 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             ...     async with run.create_step(step_id="answer") as step:
             ...         await step.pipe(model(run.view.messages))
         """
+        if authorize is not None:
+            await _authorize(authorize, invocation)
         session = AgentSession(client, invocation.session_name, codec=codec, **options)
         error: BaseException | None = None
         try:
@@ -148,6 +172,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         run_id: str | None = None,
         invocation_id: str | None = None,
         hooks: RunHooks[OutT] | None = None,
+        invoked_by: str | None = None,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         """Create a run for an invocation; it is published when it is started.
 
@@ -156,6 +181,8 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             run_id: The id of a fresh run; None makes one up. A run that goes on keeps the id that it has.
             invocation_id: The id of this invocation; None makes one up.
             hooks: Functions to call at certain moments of the run.
+            invoked_by: The client that posted the invocation, as your endpoint authenticated it. The run
+                refuses to start where another client published the input. None compares nothing.
 
         Returns:
             The run; enter it as a context, or call ``start`` and ``end``.
@@ -164,7 +191,9 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             SessionClosedError: The session is closed (104004).
             InvalidArgumentError: An id is empty, or the invocation is none (40003).
         """
-        return self._run("create run", invocation, run_id, invocation_id, hooks, adopted=False)
+        return self._run(
+            "create run", invocation, run_id, invocation_id, hooks, adopted=False, invoked_by=invoked_by
+        )
 
     def adopt_run(
         self,
@@ -189,7 +218,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             SessionClosedError: The session is closed (104004).
             InvalidArgumentError: An id is empty, or the invocation is none (40003).
         """
-        return self._run("adopt run", invocation, run_id, invocation_id, hooks, adopted=True)
+        return self._run("adopt run", invocation, run_id, invocation_id, hooks, adopted=True, invoked_by=None)
 
     async def end(self) -> None:
         """End the runs that are still open as ``cancelled``, and detach. Ending twice is fine.
@@ -236,6 +265,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         hooks: RunHooks[OutT] | None,
         *,
         adopted: bool,
+        invoked_by: str | None,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         self._core.connection.check_open(action)
         for name, value in (("run_id", run_id), ("invocation_id", invocation_id)):
@@ -252,9 +282,23 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             limits=self._limits,
             early_cancels=self._early_cancels,
             interrupted=self._interrupted,
+            policy=self._policy,
+            guards=self._guards,
+            refused=self._refused,
+            invoked_by=invoked_by,
         )
+        self._gate(run.policy)
         self._runs = [*(other for other in self._runs if other.phase != "closed"), run]
         return run
+
+    def _gate(self, policy: RunPolicy) -> None:
+        """Let inputs pass a gate once a policy restricts them."""
+        if self._is_gated or policy.allows_all:
+            return
+        self._is_gated = True
+        self._core.conversation.gates.append(
+            PolicyGate(self._core, self._policy, self._guards, self._refused)
+        )
 
     def _on_message(self, change: Change[InT, OutT]) -> None:
         if isinstance(change.event, InboundMessage):
@@ -265,6 +309,21 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         self._interrupted.emit(error)
         self._core.conversation.expect_gap()
         self._core.report(error)
+
+
+async def _authorize(authorize: Authorize, invocation: "Invocation") -> None:
+    answer = authorize(invocation)
+    if (await answer if isawaitable(answer) else answer) is not True:
+        raise NotAllowedError(
+            f"unable to serve invocation; session {invocation.session_name!r} is not authorized"
+        )
+
+
+def _check_policy(policy: object) -> None:
+    if not isinstance(policy, RunPolicy):
+        raise InvalidArgumentError(
+            f"unable to open session; policy must be a RunPolicy, got {type(policy).__name__}"
+        )
 
 
 def _check_invocation(action: str, invocation: object) -> None:

@@ -51,7 +51,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         codec: Codec[InT, OutT, ProjT, MsgT],
         **options: Unpack[SessionOptions],
     ) -> None:
-        super().__init__(client, session_name, codec, options)
+        super().__init__(client, session_name, codec, options, is_agent=False)
         conversation = self._core.conversation
         self._latches = RunLatches(conversation)
         self._writer = InputWriter(self._core, self._latches)

@@ -42,6 +42,7 @@ class Stored:
     client_id: str | None
     connection_id: str
     id: str
+    version_client_id: str | None = None
     parts: list[object] = field(default_factory=list[object])
     changed: bool = False
 
@@ -70,6 +71,7 @@ class Stored:
             connection_id=self.connection_id,
             id=self.id,
             extras=self.extras,
+            version_client_id=self.version_client_id,
         )
 
     def whole(self) -> InboundMessage:
@@ -147,6 +149,7 @@ class ChannelLog:
                 client_id=publisher.client_id,
                 connection_id=publisher.connection_id,
                 id=f"{frame}:{index}",
+                version_client_id=publisher.client_id,
                 parts=[] if message.data is None else [_copied(message.data)],
             )
             ephemeral = extras is not None and extras.get("ephemeral") is True
@@ -222,6 +225,7 @@ class ChannelLog:
         self._head = self._serials.mint()
         self._frame(publisher)
         stored.version = f"{self._head}:000"
+        stored.version_client_id = publisher.client_id
         stored.changed = True
         if message.name is not None:
             stored.name = message.name
