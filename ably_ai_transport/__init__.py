@@ -60,6 +60,7 @@ from ably_ai_transport.wire import (
     NotFoundInTimeError,
     OutboundMessage,
     RateLimitedError,
+    RunLostError,
     SessionClosedError,
     error_is,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "RateLimitedError",
     "RunHooks",
     "RunInfo",
+    "RunLostError",
     "RunNode",
     "RunPolicy",
     "RunRequest",

@@ -8,6 +8,7 @@ from benchmarks import (
     fan_out,
     half_open,
     import_time,
+    killed_agents,
     latency,
     memory,
     reconnects,
@@ -25,4 +26,5 @@ if __name__ == "__main__":
     connections.main()
     reconnects.main()
     half_open.main()
+    killed_agents.main()
     account_limits.main()

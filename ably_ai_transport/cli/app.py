@@ -130,6 +130,45 @@ def demo(
     run(lambda: run_demo(options))
 
 
+@app.command()
+def reap(
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION...", help="Sessions to watch.")],
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long an agent may be absent.")
+    ] = 15.0,
+    max_silence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="End runs of agents that do not announce them, after this silence; never by default.",
+        ),
+    ] = None,
+    look_back: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="How far back to look for runs at the start.")
+    ] = 24.0,
+    once: Annotated[bool, typer.Option("--once", help="End the runs that are lost now, and leave.")] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="APP.KEY:SECRET", envvar="ABLY_KEY", help="Ably key.")
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="ABLY_ENDPOINT",
+            help="A running local server; Ably itself by default.",
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """End runs whose agents are lost, for everybody who follows the sessions."""
+    logs.log_to_stderr(verbose=verbose)
+    with explained(), needs_extra("cli"):
+        from ably_ai_transport.cli.reap import ReapOptions, run_reap
+    options = ReapOptions(tuple(sessions), key, endpoint, grace, max_silence, look_back, once)
+    run(lambda: run_reap(options))
+
+
 @app.command(name="haip-gateway")
 def haip_gateway(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

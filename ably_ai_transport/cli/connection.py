@@ -36,6 +36,26 @@ async def connected(options: Mapping[str, Any]) -> AsyncGenerator["AblyRealtime"
                 await client.close()
 
 
+def client_options(key: str, endpoint: str | None, client_id: str) -> dict[str, Any]:
+    """Return the SDK's options for a client.
+
+    Args:
+        key: The Ably key.
+        endpoint: The host and port of a running local server; None for Ably itself.
+        client_id: The client's id.
+    """
+    basic: dict[str, Any] = {"key": key, "client_id": client_id}
+    if endpoint is None:
+        return basic
+    return {
+        **basic,
+        "endpoint": endpoint.rstrip("/") + "/",
+        "tls": False,
+        "use_token_auth": True,
+        "default_token_params": {"client_id": client_id},
+    }
+
+
 async def reach(options: Mapping[str, Any]) -> None:
     """Connect once, to learn now rather than later whether it can be done.
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import ChannelClient
-from ably_ai_transport.cli.connection import connected, reach
+from ably_ai_transport.cli.connection import client_options, connected, reach
 from ably_ai_transport.cli.demo.agent import Agent, serving
 from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.figures import Figures
@@ -119,16 +119,7 @@ def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsO
     def of(client_id: str) -> dict[str, Any]:
         if server is not None:
             return server.python_options(client_id)
-        basic: dict[str, Any] = {"key": options.key, "client_id": client_id}
-        if options.endpoint is None:
-            return basic
-        return {
-            **basic,
-            "endpoint": options.endpoint.rstrip("/") + "/",
-            "tls": False,
-            "use_token_auth": True,
-            "default_token_params": {"client_id": client_id},
-        }
+        return client_options(options.key or "", options.endpoint, client_id)
 
     return of
 

@@ -3,7 +3,7 @@
 from ably_ai_transport.conversation.authors import Author
 from ably_ai_transport.conversation.branches import Branches, BranchHandle, Move, Navigable
 from ably_ai_transport.conversation.folding import Delivery
-from ably_ai_transport.conversation.lifecycle import TERMINAL, RunStatus, StepInfo
+from ably_ai_transport.conversation.lifecycle import TERMINAL, RunClaim, RunStatus, StepInfo
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
 from ably_ai_transport.conversation.pinned import Pinned
 from ably_ai_transport.conversation.tree import (
@@ -31,6 +31,7 @@ __all__ = [
     "OutputFolded",
     "Pinned",
     "Received",
+    "RunClaim",
     "RunInfo",
     "RunNode",
     "RunStatus",

@@ -5,8 +5,8 @@ from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
 from ably_ai_transport.conversation.authors import Author
-from ably_ai_transport.conversation.lifecycle import RunStanding, RunStatus, StepInfo
-from ably_ai_transport.wire import AITransportError
+from ably_ai_transport.conversation.lifecycle import RunClaim, RunStanding, RunStatus, StepInfo
+from ably_ai_transport.wire import AITransportError, RunResume, RunStart
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,13 @@ class RunNode(Generic[ProjT]):
         input_codec_message_id: The input that triggered it; None until its start is seen.
         agent_client_id: The publisher of its start, as Ably verified it; None for an anonymous one, and until
             the channel has brought the start.
+        trigger: The newest start or resume of it: that says which input its latest invocation answers.
+        claim: The newest start or resume of it, or start of one of its steps: that invocation works on it.
+        started_at: When the server took its start; None until that is seen. Times are in milliseconds since
+            the epoch.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -80,6 +87,12 @@ class RunNode(Generic[ProjT]):
     steps: tuple[StepInfo, ...] = field(default=())
     input_codec_message_id: str | None = None
     agent_client_id: str | None = None
+    trigger: RunStart | RunResume | None = None
+    claim: RunClaim | None = None
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
+    end_message: str | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -104,6 +117,24 @@ class RunNode(Generic[ProjT]):
         self.end_serial = standing.end_serial
         self.error = standing.error
         self.last_resume_invocation_id = standing.resumed_by
+        self.ended_at = standing.ended_at
+        self.end_message = standing.end_message
+
+    def note_claim(self, claim: RunClaim) -> None:
+        """Take in a claim, in any order: the newest one on the channel counts."""
+        if claim.serial is None:
+            return
+        if self.claim is None or (self.claim.serial or "") < claim.serial:
+            self.claim = claim
+        if isinstance(claim, RunStart | RunResume) and (
+            self.trigger is None or (self.trigger.serial or "") < claim.serial
+        ):
+            self.trigger = claim
+
+    def hear(self, timestamp: int | None) -> None:
+        """Take in the time of an agent's message, in any order."""
+        if timestamp is not None and (self.last_heard_at is None or self.last_heard_at < timestamp):
+            self.last_heard_at = timestamp
 
 
 ConversationNode: TypeAlias = InputNode[ProjT] | RunNode[ProjT]
@@ -123,6 +154,13 @@ class RunInfo:
         client_id_verified: Whether ``client_id`` is the author of the run's input, as Ably verified it.
         agent_client_id: The publisher of the run's start, as Ably verified it; None for an anonymous one, and
             until the channel has brought the start.
+        started_at: When the server took its start, in milliseconds since the epoch like the times below;
+            None until the start is seen.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
+        agent_present: Whether its agent is present on the channel. None if the run is not active, if agents
+            are not followed, or if its agent did not announce its runs.
     """
 
     run_id: str
@@ -133,14 +171,22 @@ class RunInfo:
     steps: tuple[StepInfo, ...] = ()
     client_id_verified: bool = False
     agent_client_id: str | None = None
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
+    end_message: str | None = None
+    agent_present: bool | None = None
 
 
-def run_info(node: RunNode[ProjT], *, owner: Author | None = None) -> RunInfo:
+def run_info(
+    node: RunNode[ProjT], *, owner: Author | None = None, agent_present: bool | None = None
+) -> RunInfo:
     """Describe a run node without its projection.
 
     Args:
         node: The node.
         owner: The author of the run's input, where that is known.
+        agent_present: As in :class:`RunInfo`.
     """
     return RunInfo(
         node.run_id,
@@ -151,4 +197,9 @@ def run_info(node: RunNode[ProjT], *, owner: Author | None = None) -> RunInfo:
         node.steps,
         client_id_verified=owner is not None and bool(node.client_id) and owner.client_id == node.client_id,
         agent_client_id=node.agent_client_id,
+        started_at=node.started_at,
+        last_heard_at=node.last_heard_at,
+        ended_at=node.ended_at,
+        end_message=node.end_message,
+        agent_present=agent_present,
     )

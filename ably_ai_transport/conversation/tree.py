@@ -38,6 +38,7 @@ from ably_ai_transport.wire import (
     Headers,
     InboundMessage,
     RunLifecycleEvent,
+    RunResume,
     RunStart,
     StepEnd,
     StepLifecycleEvent,
@@ -49,6 +50,8 @@ from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycl
 logger = logging.getLogger("ably_ai_transport.conversation")
 
 _MAX_UNKNOWN_KINDS = 100
+_AGENTS_OUTPUT = frozenset({names.AI_OUTPUT, None})
+"""Names of agents' outputs. An append need not repeat the name of its message."""
 REORDER_WINDOW_MS = 120_000
 """Milliseconds for which the log of a finished run is kept, to put late messages in order."""
 
@@ -102,6 +105,7 @@ class _Route(Generic[InT, OutT, ProjT]):
     Attributes:
         headers: The transport headers that the route was derived from.
         entry: The run that the message belongs to.
+        run: Its node.
         key: The key of that run.
         logged: The message's entry in the log of that run.
         superseded: Whether the attempt that published it is not canonical.
@@ -110,6 +114,7 @@ class _Route(Generic[InT, OutT, ProjT]):
 
     headers: Headers
     entry: Entry[InT, OutT, ProjT]
+    run: RunNode[ProjT]
     key: str
     logged: LogEntry[InT, OutT]
     superseded: bool
@@ -136,6 +141,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self.unknown_kinds: set[str] = set()
         """Event kinds of session messages that the codec does not know; the first hundred."""
+        self.present_runs: frozenset[str] | None = None
+        """The runs that agents present on the channel work on; None while nobody follows that."""
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
@@ -144,6 +151,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         """The messages whose values are still on their way."""
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
+        self._early_heard: dict[str, int] = {}
         self._early_steps: dict[str, StepLedger] = {}
         self._routes: dict[str | None, _Route[InT, OutT, ProjT]] = {}
         self._routed_version = 0
@@ -208,10 +216,6 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         trigger = None if node is None else node.input_codec_message_id
         return None if trigger is None else self._index.author_of(trigger)
 
-    def describe(self, node: RunNode[ProjT]) -> RunInfo:
-        """Describe a run."""
-        return run_info(node, owner=self.owner_of(node.run_id))
-
     def events_of(self, key: str) -> list[tuple[InputEvent[InT] | OutputEvent[OutT], FoldMeta]]:
         """List the events of a node with their origins, in the order in which they are folded.
 
@@ -228,6 +232,26 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             if entry is not None and not self._folding.is_superseded(entry, logged.serial)
             for event in logged.events
         ]
+
+    def find_input(self, codec_message_id: str) -> InboundMessage | None:
+        """Return the input that brought a message; None when it has not been seen. Reads all inputs."""
+        for message in self._message_by_event_id.values():
+            headers = message.transport_headers
+            if message.name == names.AI_INPUT and headers.get(names.CODEC_MESSAGE_ID) == codec_message_id:
+                return message
+        return None
+
+    def is_agent_present(self, node: RunNode[ProjT]) -> bool | None:
+        """Tell whether the agent of a run is present; None where that is not known, or needs not be."""
+        if self.present_runs is None or node.status != "active":
+            return None
+        if node.run_id in self.present_runs:
+            return True
+        return False if node.claim is not None and node.claim.announced else None
+
+    def describe(self, node: RunNode[ProjT]) -> RunInfo:
+        """Describe a run."""
+        return run_info(node, owner=self.owner_of(node.run_id), agent_present=self.is_agent_present(node))
 
     def apply(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
         """Take in one message of the channel.
@@ -269,6 +293,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 )
                 events = self.apply_delivery(delivery)
             self._note_author(message)
+            if message.name in _AGENTS_OUTPUT:
+                self._hear(headers.get(names.RUN_ID), message.changed_at)
         self._note_event(message)
         events.append(message)
         return events
@@ -359,6 +385,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
                 entry.node.update(entry.life.standing)
+                _note_life(entry.node, event)
                 logger.debug(
                     "A run is %s after its %s",
                     entry.node.status,
@@ -396,9 +423,11 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return []
         self._folding.touch(entry, event.timestamp)
+        node.hear(event.timestamp)
         ledger = entry.steps = entry.steps or StepLedger()
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
+            node.note_claim(event)
             self._drop_routes()
             if ledger.start(event):
                 if entry.log.swept:
@@ -447,6 +476,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
         if timestamp is not None and timestamp > entry.last_activity:
             self._folding.touch(entry, timestamp)
+        route.run.hear(message.changed_at)
         self._folding.grow(entry, route.logged, decoded, message.version, superseded=route.superseded)
         if route.superseded:
             return [message]
@@ -477,8 +507,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         serial, headers = delivery.serial, delivery.headers
         if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
             return
-        logged = entry.log.find(serial)
-        if logged is None:
+        logged, node = entry.log.find(serial), entry.node
+        if logged is None or not isinstance(node, RunNode):
             return
         if self._routed_version != self._index.version:
             self._drop_routes()
@@ -486,7 +516,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._routes.pop(serial, None)
             self._folding.compact(logged)
         else:
-            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
+            self._routes[serial] = _Route(headers, entry, node, node.key, logged, superseded, steered_by)
 
     def _drop_routes(self) -> None:
         self._routes.clear()
@@ -625,6 +655,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if event.serial is not None:
             node.agent_client_id = event.publisher
             entry.start_serial = event.serial
+        if event.timestamp is not None:
+            node.started_at = event.timestamp
         entry.start_seen = True
         return entry
 
@@ -637,12 +669,25 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._catch_up(entry, node)
         return entry
 
+    def _hear(self, run_id: str | None, timestamp: int | None) -> None:
+        """Take in the time of an agent's output, whether or not the codec can read it."""
+        if run_id is None or timestamp is None:
+            return
+        node = self.get_run_node(run_id)
+        if node is not None:
+            node.hear(timestamp)
+        else:
+            self._early_heard[run_id] = max(timestamp, self._early_heard.get(run_id, timestamp))
+
     def _catch_up(self, entry: Entry[InT, OutT, ProjT], node: RunNode[ProjT]) -> None:
         """Apply the lifecycle events of a run that came before the first message that makes it a node."""
         life = self._early_life.pop(node.run_id, None)
         if life is not None:
             entry.life = life
             node.update(life.standing)
+            for event in life.events:
+                _note_life(node, event)
+        node.hear(self._early_heard.pop(node.run_id, None))
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps
@@ -722,10 +767,18 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         """Join a fork and its run, which a message without the fork's id has made known before."""
         self._index.merge(fork, run)
+        node.hear(fork_node.last_heard_at)
         self._place(run, fork_node.start_serial)
         if node.parent_codec_message_id is None and fork_node.parent_codec_message_id is not None:
             self._index.set_parent(node, fork_node.parent_codec_message_id)
         self._folding.refold(run)
+
+
+def _note_life(node: RunNode[ProjT], event: RunLifecycleEvent) -> None:
+    """Take in who works on a run, and when it was heard of."""
+    node.hear(event.timestamp)
+    if isinstance(event, RunStart | RunResume):
+        node.note_claim(event)
 
 
 def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:

@@ -1,9 +1,8 @@
-"""The common part of client sessions and agent sessions."""
+"""The parts of one session: channel, conversation, connection, tasks and error listeners."""
 
 import asyncio
 import logging
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypedDict, cast
 
@@ -13,7 +12,6 @@ from ably_ai_transport.channel import (
     Channel,
     ChannelClient,
     ChannelStateChange,
-    Presence,
     open_channel,
 )
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
@@ -22,7 +20,7 @@ from ably_ai_transport.payloads import PayloadStore
 from ably_ai_transport.payloads.exchange import PayloadExchange
 from ably_ai_transport.payloads.timed import TimedPayloads
 from ably_ai_transport.session.connection import SessionConnection
-from ably_ai_transport.session.conversation import LiveConversation, SessionTree
+from ably_ai_transport.session.conversation import LiveConversation
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
@@ -116,6 +114,8 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         store = options.get("payloads")
         self.payloads = None if store is None else PayloadExchange(TimedPayloads(store), session_name)
         self.tasks = TaskOwner(self._on_task_exception)
+        self.held_runs: set[str] = set()
+        """The runs that this session itself works on."""
         self._closed: Latch[None] | None = None
         # An exception in a listener of errors is only logged: reporting it to the same listeners would loop.
         self.errors = Listeners[AITransportError](spawn=self.tasks.start, logger=LOGGER)
@@ -245,90 +245,6 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             self.report(error)
         else:
             self.report(AITransportError.wrap("finish a task", error, ErrorCode.INTERNAL_ERROR))
-
-
-class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
-    """A hold on one conversation: its channel, its tree, its errors."""
-
-    def __init__(
-        self,
-        client: ChannelClient,
-        session_name: str,
-        codec: Codec[InT, OutT, ProjT, MsgT],
-        options: SessionOptions,
-        *,
-        is_agent: bool,
-        merge_appends: bool = True,
-    ) -> None:
-        self._core = SessionCore(
-            client,
-            session_name,
-            codec,
-            options,
-            merge_appends=merge_appends,
-            on_continuity_lost=self._on_continuity_lost,
-            is_agent=is_agent,
-        )
-        self._tree = SessionTree(
-            self._core.conversation, on_exception=self._core.report_listener, spawn=self._core.tasks.start
-        )
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self._core.connection.state}>"
-
-    @property
-    def name(self) -> str:
-        """The conversation's name, which is that of its channel."""
-        return self._core.channel.name
-
-    @property
-    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
-        """The whole conversation that has been seen, every branch of it."""
-        return self._tree
-
-    @property
-    def presence(self) -> Presence:
-        """The channel's presence."""
-        return self._core.channel.presence
-
-    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
-        """Call a function with each error outside of any call. The session stays usable.
-
-        Messages may have been missed (104006), the channel could not be subscribed to or a listener raised
-        (104001). A client is told the errors that agents publish, with their codes; an agent is told of hooks
-        of its runs that raised (104002) and of pipes that failed (104008). Without a listener, each error is
-        logged with its traceback.
-
-        Args:
-            listener: A plain function or a coroutine function.
-
-        Returns:
-            A function that removes the listener.
-        """
-        return self._core.errors.add(listener)
-
-    async def connect(self) -> None:
-        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
-
-        Raises:
-            SessionClosedError: The session is closed (104004).
-            ChannelRefusedError: The channel refused (104001; ``cause`` says why).
-            InvalidArgumentError: The event loop is not asyncio's (40003).
-        """
-        await self._core.connect()
-
-    @abstractmethod
-    def _on_continuity_lost(self, change: ChannelStateChange) -> None:
-        """Messages may have been missed."""
-
-    @property
-    def object(self) -> "object":
-        """LiveObjects, which the Ably SDK for Python does not have.
-
-        Raises:
-            InvalidArgumentError: Always (40003).
-        """
-        raise InvalidArgumentError("unable to use LiveObjects; the Ably SDK for Python does not support them")
 
 
 def _agents_of(codec: Codec[InT, OutT, ProjT, MsgT]) -> Sequence[tuple[str, str]]:

@@ -247,13 +247,15 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         Args:
             found: Tells whether it is there; called again after each change.
         """
-        try:
-            await self.read_history(found)
-        except AITransportError as error:
-            self._log.warning("History could not be read; waiting for live messages: %s", error)
         while not found():
-            self._news = self._news or anyio.Event()
-            await self._news.wait()
+            walk = self._walk
+            try:
+                await self.read_history(found)
+            except AITransportError as error:
+                self._log.warning("History could not be read; waiting for live messages: %s", error)
+            while not found() and walk == self._walk:
+                self._news = self._news or anyio.Event()
+                await self._news.wait()
 
     def wake(self) -> None:
         """Let every :meth:`find` look again."""
@@ -296,6 +298,7 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self._exhausted = False
         if self._gap is None:
             self._gap = self.tree.newest_serial
+        self.wake()
 
     async def fill_gap(self) -> None:
         """Read the messages that may have been missed, back to those that are known.

@@ -62,6 +62,7 @@ class RunStart(_RunEvent):
     fork_of: str | None = None
     regenerates: str | None = None
     input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class RunResume(_RunEvent):
     """A later invocation went on with a suspended run."""
 
     type: ClassVar[Literal["resume"]] = "resume"
+    input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class RunEnd(_RunEvent):
     type: ClassVar[Literal["end"]] = "end"
     reason: RunEndReason = "complete"
     error: AITransportError | None = None
+    message: str | None = None
+    """Why it ended, in words for people; an agent need not say so."""
 
 
 RunLifecycleEvent: TypeAlias = RunStart | RunSuspend | RunResume | RunEnd
@@ -120,6 +125,7 @@ class StepStart(_StepEvent):
     """An attempt of a step began. Its own serial is the identity of the attempt."""
 
     type: ClassVar[Literal["step-start"]] = "step-start"
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,16 +192,27 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
                 regenerates=headers.get(names.MSG_REGENERATE),
                 input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
                 publisher=publisher,
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
             )
         case names.RUN_SUSPEND:
             return RunSuspend(run_id, client_id, invocation_id, serial, timestamp, publisher=publisher)
         case names.RUN_RESUME:
-            return RunResume(run_id, client_id, invocation_id, serial, timestamp, publisher=publisher)
+            return RunResume(
+                run_id,
+                client_id,
+                invocation_id,
+                serial,
+                timestamp,
+                publisher=publisher,
+                input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
+            )
         case names.RUN_END:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
+            said = headers.get(names.ERROR_MESSAGE)
             return RunEnd(
-                run_id, client_id, invocation_id, serial, timestamp, reason, error, publisher=publisher
+                run_id, client_id, invocation_id, serial, timestamp, reason, error, said, publisher=publisher
             )
         case _:
             return None
@@ -223,7 +240,8 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
         headers.get(names.STEP_CLIENT_ID, ""),
     )
     if message.name == names.STEP_START:
-        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp)
+        announced = headers.get(names.AGENT_ANNOUNCED) == "true"
+        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp, announced=announced)
     start_serial = headers.get(names.STEP_START_SERIAL)
     if message.name == names.STEP_END and start_serial:
         reason = STEP_REASONS.get(headers.get(names.STEP_REASON, "complete"), UNKNOWN_STEP_REASON)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ably_ai_transport.wire import names
+from ably_ai_transport.wire import ErrorCode, names
 from integration_tests.differential.compare import differences
 from integration_tests.differential.script import Json
 
@@ -26,7 +26,7 @@ def unexplained(
             if here["frames"] or there["frames"]:
                 return  # from here on there are two stories
             here |= {key: there[key] for key in ("error", "result")}
-        if _is_cancelled_early(step, here, there):
+        if _is_cancelled_early(step, here, there) or _lost_its_run(step, here):
             return
         wrote_nothing = wrote_nothing or (there["result"] in ("cancelled", "error") and not there["frames"])
         if wrote_nothing:
@@ -63,6 +63,25 @@ def _is_cancelled_on_each_handle(step: Json, ours: Json, theirs: Json) -> bool:
     return step["op"] == "deliver" and any(
         here["aborted"] and not there["aborted"]
         for here, there in zip(ours["runs"], theirs["runs"], strict=True)
+    )
+
+
+def _lost_its_run(step: Json, ours: Json) -> bool:
+    """A handle whose run another one has ended or taken over stops here; the npm package goes on with it.
+
+    A handle that was cancelled before loses its run without a report.
+    """
+    if ours["error"] is not None and ours["error"]["code"] == ErrorCode.RUN_LOST:
+        return True
+    if any(str(int(ErrorCode.RUN_LOST)) in heard for heard in ours["heard"]):
+        return True
+    if step["op"] not in ("start", "end"):
+        return False
+    runs = ours["runs"]
+    return any(
+        run["aborted"] and run["runId"] == runs[step["run"]]["runId"]
+        for i, run in enumerate(runs)
+        if i != step["run"]
     )
 
 

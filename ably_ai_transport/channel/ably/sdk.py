@@ -218,6 +218,7 @@ class Version(Protocol):
 
     serial: str | None
     client_id: str | None
+    timestamp: int | None
 
 
 class Message(Protocol):
@@ -380,6 +381,7 @@ def inbound(message: Message) -> InboundMessage:
         message.id,
         message.extras,
         None if version is None else version.client_id,
+        None if version is None else version.timestamp,
     )
 
 

@@ -17,7 +17,7 @@ class RunGuard(Generic[InT, OutT, ProjT, MsgT]):
     Args:
         policy: The run's policy.
         facts: The run.
-        input_event_id: The event of the triggering input.
+        input_event_id: The event of the triggering input; None where only the run is known.
         located: Fails when the triggering input is refused.
         hooks: Report refusals.
     """
@@ -26,7 +26,7 @@ class RunGuard(Generic[InT, OutT, ProjT, MsgT]):
         self,
         policy: RunPolicy,
         facts: RunFacts,
-        input_event_id: str,
+        input_event_id: str | None,
         located: Latch[None],
         hooks: HookCaller[InT, OutT, ProjT, MsgT],
     ) -> None:
@@ -57,4 +57,5 @@ class RunGuard(Generic[InT, OutT, ProjT, MsgT]):
         return error
 
     def _is_trigger(self, message: InboundMessage) -> bool:
-        return message.transport_headers.get(names.EVENT_ID) == self._input_event_id
+        event_id = message.transport_headers.get(names.EVENT_ID)
+        return event_id is not None and event_id == self._input_event_id

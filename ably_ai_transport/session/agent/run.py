@@ -10,12 +10,17 @@ import anyio
 
 from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, MsgT, OutputEvent, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL, Author, OutputFolded, Pinned, RunNode
+from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.draining import Departure, Drainer
+from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.agent.guard import RunGuard
+from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.pipe import StreamResult
 from ably_ai_transport.session.agent.policy import RequestKind, RunPolicy, RunRequest
-from ably_ai_transport.session.agent.publisher import RunEvent, RunFacts, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.publisher import RunEvent, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
 from ably_ai_transport.session.base import SessionCore
@@ -31,6 +36,7 @@ from ably_ai_transport.wire import (
     NotAllowedError,
     NotFoundInTimeError,
     RunEndReason,
+    RunLostError,
     SessionClosedError,
     names,
 )
@@ -63,7 +69,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def __init__(
         self,
         core: SessionCore[InT, OutT, ProjT, MsgT],
-        invocation: "Invocation",
+        invocation: "Invocation | None",
         *,
         run_id: str | None,
         invocation_id: str | None,
@@ -71,28 +77,37 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         adopted: bool,
         limits: WriteLimits,
         early_cancels: EarlyCancels,
-        interrupted: Listeners[AITransportError],
         policy: RunPolicy,
         guards: "list[RunGuard[InT, OutT, ProjT, MsgT]]",
         refused: Mapping[str, NotAllowedError],
         invoked_by: str | None,
+        keeps_unfinished: bool,
+        recovery: Recovery[InT, OutT, ProjT, MsgT],
+        announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
+        drainer: Drainer,
+        closed: Listeners[SessionClosedError],
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
-        self._invocation = invocation
+        self._wanted = None if invocation is None else invocation.input_event_id
         self._adopted = adopted
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
         facts = RunFacts(run_id or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
+        facts.announced = announcer is not None
         self._facts = facts
-        self._writer = RunWriter(core, facts, limits, hooks.on_message)
+        self._announcer = announcer
+        self._drainer = drainer
+        self._departure: Departure | None = None
+        self._hold = RunHold(core, facts)
+        self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
         self.located = Latch[None]()
         self._trigger: InboundMessage | None = None
         self._minted_run_id = facts.run_id
         self._invoked_by = invoked_by
         policy = policy if hooks.policy is None else hooks.policy
-        guard = RunGuard(policy, facts, invocation.input_event_id, self.located, self._hooks)
+        guard = RunGuard(policy, facts, self._wanted, self.located, self._hooks)
         self._guard = guard
         guards.append(guard)
         self._waiting_cancels: list[InboundMessage] = []
@@ -106,19 +121,21 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._interruption: AITransportError | None = None
         self._closed = Latch[None]()
         conversation = core.conversation
-        self._branches = Pinned(conversation.tree, self._steers.is_unanswered)
+        self._branches = Pinned(
+            conversation.tree, self._steers.is_unanswered, keeps_unfinished=keeps_unfinished
+        )
         self.view = View(core, self._branches, on_exception=self._hooks.report_listener)
         self._releases = [
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
-            interrupted.add(self._on_interrupted),
+            closed.add(self._on_session_closed),
+            drainer.requested.add(self._on_departure),
+            self._hold.lost.add(self._on_hold_lost),
             self._outside.on_abort(self.abort_signal.abort),
             lambda: guards.remove(guard),
         ]
-        known = conversation.tree.find_message_by_event_id(invocation.input_event_id)
-        refusal = refused.get(invocation.input_event_id)
-        if known is not None and known.name == names.AI_INPUT:
-            self._locate(known)
-        elif refusal is not None:
+        self._locate_known()
+        refusal = None if self._wanted is None else refused.get(self._wanted)
+        if self._trigger is None and refusal is not None:
             self.located.reject(refusal)
 
     @property
@@ -310,7 +327,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         await self._core.require("end run")
         self._writer.check_opened("end run")
         told = public_error(error) if reason == "error" else None
-        await self._close_once(partial(self._end, reason, told))
+        departure = self._departure
+        if departure is None or reason != "cancelled":
+            await self._close_once(partial(self._end, reason, told))
+        elif departure.then == "cancel":
+            await self._close_once(partial(self._end, reason, departure.why))
+        else:
+            await self._close_once(self._end_suspended)
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
@@ -345,8 +368,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if self._writer.phase != "created":
             await self._opened
             return
+        self._drainer.check_takes_runs(action)
         self._refuse_aborted(action)
         self._writer.move("open")
+        self._drainer.enter(self)
         try:
             await open_run()
             # The agent reads the conversation next; its model must not see references.
@@ -365,6 +390,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._opened.resolve(None)
         if self._steers.begin(self.run_id, self._facts.input_codec_message_id):
             self._hooks.notify_steer(self.run_id)
+        self._hold.watch()
 
     async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("start run", timeout, lambda: self.located.is_settled)
@@ -379,6 +405,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             raise self._interruption
 
     async def _publish_start(self) -> None:
+        # Announced first: whoever sees the run sees its agent.
+        await self._announce()
         await self._writer.start()
         self._start_published = True
         if self.phase == "closed":
@@ -395,8 +423,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             )
         node = self._tree.get_run_node(self.run_id)
         self._facts.run_client_id = None if node is None else node.client_id
+        self._hold.adopt()
+        await self._announce()
+
+    async def _announce(self) -> None:
+        if self._announcer is not None:
+            await self._announcer.add(self.run_id)
 
     def _is_known(self) -> bool:
+        if not self.located.is_settled:
+            # Asked between pages of history, each of which may hold a start and the resumes after it.
+            self._locate_known()
         node = self._tree.get_run_node(self.run_id)
         started = node is not None and node.start_serial is not None
         return self.located.is_settled and (started or self.located.error is not None)
@@ -414,7 +451,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         self._refuse_aborted(action)
         raise NotFoundInTimeError(
-            f"unable to {action}; input event {self._invocation.input_event_id} or its run was not found"
+            f"unable to {action}; {self._sought} was not found"
             f" on channel {self._core.channel.name} within {timeout} s",
             cause=self._core.conversation.history_error,
         )
@@ -427,6 +464,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             await self._closed
             return
         self._writer.move("close")
+        self._hold.unwatch()
         self._closed = Latch[None]()
         await self._core.tasks.finish(self._close(publish, self._closed))
 
@@ -437,6 +475,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         except AITransportError as error:
             self._writer.move("refused")
             closed.reject(error)
+            self._hold.watch()
             raise
         except BaseException:  # the session cancels this task when it closes
             failure = SessionClosedError(
@@ -450,25 +489,55 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         closed.resolve(None)
 
     async def _end(self, reason: RunEndReason, error: AITransportError | None) -> None:
+        await self._end_open_step(reason)
+        await self._writer.end(reason, error)
+
+    async def _end_open_step(self, reason: RunEndReason) -> None:
         try:
             await self._steps.close_active(step_reason_of(reason))
         except AITransportError as failure:
             self._core.log.warning(
                 "The open step could not be ended: %s", failure, extra={"run": self.run_id}
             )
-        await self._writer.end(reason, error)
+
+    async def _end_suspended(self) -> None:
+        """Suspend the run, and end its open step as cancelled: another invocation may try it again."""
+        await self._end_open_step("cancelled")
+        await self._writer.suspend()
+
+    def _on_departure(self, departure: Departure) -> None:
+        """Stop, so that the application lets go of the run; its end is then what the departure says."""
+        if self.phase not in ("opening", "open"):
+            return
+        self._departure = departure
+        self.abort_signal.abort()
+        if departure.then == "detach":
+            self._hold.let_go(departure.why)
 
     def _on_change(self, change: Change[InT, OutT]) -> None:
         event = change.event
         if isinstance(event, InboundMessage):
-            wanted = self._invocation.input_event_id
-            is_input = event.name == names.AI_INPUT
-            if is_input and self._trigger is None and event.transport_headers.get(names.EVENT_ID) == wanted:
-                self._locate(event)
-            elif event.name == names.CANCEL and self._trigger is not None:
+            if self._wanted is not None and self._trigger is None:
+                self._locate_known()
+            if event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
+            elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
+                self._hold.check()
         elif isinstance(event, OutputFolded) and self._steers.observe(event, self.run_id):
             self._hooks.notify_steer(self.run_id)
+
+    def _locate_known(self) -> None:
+        """Look for the triggering input in the conversation so far."""
+        trigger: InboundMessage | None = None
+        if self._wanted is not None:
+            trigger = self._tree.find_message_by_event_id(self._wanted)
+        else:
+            node = self._tree.get_run_node(self.run_id)
+            # Once the page with the start has been read, so have all resumes: history is read newest first.
+            if node is not None and node.started_at is not None and node.trigger is not None:
+                trigger = self._tree.find_input(node.trigger.input_codec_message_id or "")
+        if trigger is not None and trigger.name == names.AI_INPUT:
+            self._locate(trigger)
 
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input which run it asks for."""
@@ -515,7 +584,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     def _locate_earliest(self) -> None:
         """Prefer an earlier input with the same event id: somebody may have published the event again."""
-        earliest = self._tree.find_message_by_event_id(self._invocation.input_event_id)
+        earliest = None if self._wanted is None else self._tree.find_message_by_event_id(self._wanted)
         if earliest is not None and earliest.name == names.AI_INPUT and earliest is not self._trigger:
             self._locate(earliest)
 
@@ -525,7 +594,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         who = "an anonymous client" if author is None else f"client {author!r}"
         raise NotAllowedError(
-            f"unable to start run; input event {self._invocation.input_event_id} was published by {who},"
+            f"unable to start run; input event {self._wanted} was published by {who},"
             f" and the invocation was posted by {self._invoked_by!r}",
             client_id=self._invoked_by,
         )
@@ -595,11 +664,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         elif await self._hooks.allows_cancel(CancelRequest(request.message, self.run_id)):
             self.abort_signal.abort()
 
-    def _on_interrupted(self, error: AITransportError) -> None:
-        """Stop: the session closes, or may have missed messages."""
-        if self._writer.phase in ("open", "closing") and error.code == ErrorCode.CHANNEL_CONTINUITY_LOST:
-            self.abort_signal.abort()
-            return
+    def _on_hold_lost(self, error: RunLostError) -> None:
+        """Stop: the run has ended, or another invocation works on it. After a cancel that is no news."""
+        was_cancelled = self.abort_signal.aborted
+        self.abort_signal.abort()
+        self._release("abandon")
+        if was_cancelled:
+            self._core.log.info("%s", error, extra={"run": self.run_id})
+        else:
+            self._hooks.report(error)
+
+    def _on_session_closed(self, error: SessionClosedError) -> None:
         self._interruption = error
         self.located.reject(error)
         self.abort_signal.abort()
@@ -611,6 +686,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             # Clients should not wait for a run without an agent.
             self._core.tasks.finish_later(self._writer.end("cancelled"))
         self._writer.move(event)
+        if self._announcer is not None:
+            self._announcer.remove(self.run_id)
+        self._drainer.leave(self)
         for release in self._releases:
             release()
         self._releases = []
@@ -624,6 +702,12 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 ErrorCode.OPERATION_CANCELLED,
                 400,
             )
+
+    @property
+    def _sought(self) -> str:
+        if self._wanted is None:
+            return f"run {self.run_id} or its input"
+        return f"input event {self._wanted} or its run"
 
     @property
     def _anchor(self) -> str | None:

@@ -5,13 +5,14 @@ from typing import Generic, Self, Unpack
 
 from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
-from ably_ai_transport.session.base import BaseSession, SessionOptions
+from ably_ai_transport.session.base import SessionOptions
 from ably_ai_transport.session.client.latches import RunLatches
 from ably_ai_transport.session.client.publisher import InputWriter
 from ably_ai_transport.session.client.steering import ClientSteering
 from ably_ai_transport.session.client.view import ClientView
 from ably_ai_transport.session.connection import continuity_lost_error
 from ably_ai_transport.session.conversation import Change
+from ably_ai_transport.session.session import BaseSession
 from ably_ai_transport.wire import (
     AITransportError,
     RunEnd,
