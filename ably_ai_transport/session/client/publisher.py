@@ -10,6 +10,7 @@ import anyio
 from ably_ai_transport.channel import ChannelState
 from ably_ai_transport.codec.contract import (
     Decoded,
+    EncoderOptions,
     InT,
     MsgT,
     OutT,
@@ -65,7 +66,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._core = core
         self._latches = latches
-        self._encoder = core.codec.create_encoder(core.channel)
+        self._encoder = core.codec.create_encoder(core.channel, EncoderOptions(payloads=core.payloads))
         self._sending = anyio.Lock()
 
     async def send(self, inputs: Sequence[InT], options: SendOptions, newest: str | None) -> RunProgress:
