@@ -73,6 +73,9 @@ class RunStanding:
         resumed_by: The invocation that last resumed the run.
         ended_at: When the server took the end, in milliseconds since the epoch; None where none led there.
         end_message: Why the run ended, in words; None where nobody said so.
+        end_code: Why the run ended, as a number; None where nobody said so.
+        active_since: Serial of the start or resume that made the run active; None where it is not active,
+            and where the channel has brought neither.
     """
 
     status: RunStatus
@@ -81,6 +84,8 @@ class RunStanding:
     resumed_by: str | None
     ended_at: int | None
     end_message: str | None
+    end_code: int | None
+    active_since: str | None
 
 
 RunClaim: TypeAlias = RunStart | RunResume | StepStart
@@ -125,12 +130,15 @@ class RunLife:
         status: RunStatus = "active"
         decisive: RunEnd | RunSuspend | None = None
         resumed_by: str | None = None
+        active_since: str | None = None
         for event in self._events:
             if isinstance(event, RunResume) and event.invocation_id:
                 resumed_by = event.invocation_id
             if _is_retired(event, resumed_by):
                 continue
             reached = RUN_TRANSITIONS.get((status, run_trigger(event)))
+            if isinstance(event, RunStart | RunResume) and (reached is not None or active_since is None):
+                active_since = event.serial
             if reached is not None:
                 status = reached
                 if isinstance(event, RunEnd | RunSuspend):
@@ -142,6 +150,8 @@ class RunLife:
             resumed_by,
             decisive.timestamp if isinstance(decisive, RunEnd) else None,
             decisive.message if isinstance(decisive, RunEnd) else None,
+            decisive.code if isinstance(decisive, RunEnd) else None,
+            active_since if status == "active" else None,
         )
 
 

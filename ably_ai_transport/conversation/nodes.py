@@ -69,6 +69,9 @@ class RunNode(Generic[ProjT]):
         last_heard_at: When the server took the newest message of an agent on it, an append included.
         ended_at: When the server took its end; None while it has not ended.
         end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
+        end_code: Why it ended, as a number like those of errors; None where nobody said so.
+        active_since: Serial of the start or resume that made it active; None where it is not active, and
+            until the channel has brought one.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -93,6 +96,8 @@ class RunNode(Generic[ProjT]):
     last_heard_at: int | None = None
     ended_at: int | None = None
     end_message: str | None = None
+    end_code: int | None = None
+    active_since: str | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -119,6 +124,8 @@ class RunNode(Generic[ProjT]):
         self.last_resume_invocation_id = standing.resumed_by
         self.ended_at = standing.ended_at
         self.end_message = standing.end_message
+        self.end_code = standing.end_code
+        self.active_since = standing.active_since
 
     def note_claim(self, claim: RunClaim) -> None:
         """Take in a claim, in any order: the newest one on the channel counts."""

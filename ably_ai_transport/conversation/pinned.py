@@ -8,6 +8,7 @@ from ably_ai_transport.conversation.branches import MessagesOf, Move
 from ably_ai_transport.conversation.lifecycle import RunStatus
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
+from ably_ai_transport.wire import ErrorCode
 from ably_ai_transport.wire.listeners import Listeners
 
 _COMPLETE: Final[frozenset[RunStatus]] = frozenset({"complete"})
@@ -18,8 +19,9 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
     """A branch that ends in one run.
 
     Nothing is shown until the run's input is known. Earlier runs that are suspended are left out, with the
-    inputs that they replied to: they wait for an answer of their own. Runs that failed, were cancelled or
-    have not ended are shown as far as they came. A regeneration sees the conversation up to the message that
+    inputs that they replied to: they wait for an answer of their own. So are runs whose question was answered
+    in another run, as a steering message. Runs that failed, were cancelled or have not ended are shown as far
+    as they came. A regeneration sees the conversation up to the message that
     it replaces. The npm package's ``leaf-branch-source.ts`` is the specification, except that it leaves out
     every run that is not complete.
 
@@ -73,7 +75,7 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         left_out = {
             node.run_id: node.parent_codec_message_id
             for node in chain
-            if isinstance(node, RunNode) and node.run_id not in kept_runs and node.status not in self._kept
+            if isinstance(node, RunNode) and node.run_id not in kept_runs and not self._is_kept(node)
         }
         unanswered = set(left_out.values())
         return [
@@ -108,6 +110,9 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
 
     def on_structure_changed(self, shown_before: Sequence[str]) -> None:
         """Do nothing: a pinned branch does not move."""
+
+    def _is_kept(self, node: RunNode[ProjT]) -> bool:
+        return node.status in self._kept and node.end_code != ErrorCode.RUN_STEERED
 
     def _chain(self) -> list[ConversationNode[ProjT]]:
         if self._run_id is None:

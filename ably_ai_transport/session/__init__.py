@@ -1,5 +1,6 @@
 """Sessions of clients and agents, their runs and views: the objects that applications hold."""
 
+from ably_ai_transport.session.agent.concurrency import ConcurrencyPolicy
 from ably_ai_transport.session.agent.durable import page_until_located, with_agent_session
 from ably_ai_transport.session.agent.hooks import CancelRequest, RunHooks
 from ably_ai_transport.session.agent.pipe import StreamResult, Write
@@ -25,6 +26,7 @@ __all__ = [
     "ClientRun",
     "ClientSession",
     "ClientView",
+    "ConcurrencyPolicy",
     "Latch",
     "RunHooks",
     "RunPolicy",

@@ -51,7 +51,27 @@ async def end_run(
         raise InvalidArgumentError(f"unable to end run; {run_id!r} is no run of {core.channel.name}")
     if node.status in TERMINAL:
         raise InvalidArgumentError(f"unable to end run; run {run_id} is already {node.status}")
-    told = (error or agent_lost_error()) if reason == "error" else None
+    await publish_end(core, node, reason, (error or agent_lost_error()) if reason == "error" else None)
+
+
+async def publish_end(
+    core: SessionCore[InT, OutT, ProjT, MsgT],
+    node: RunNode[ProjT],
+    reason: RunEndReason,
+    told: AITransportError | None,
+) -> None:
+    """Publish the end of a run that has not ended, and wait until it has come back from the channel.
+
+    Args:
+        core: The session's parts.
+        node: The run.
+        reason: Why it ends.
+        told: The reason in words, and as a code.
+
+    Raises:
+        ChannelRefusedError: The channel refused (104003, or 40160 for lack of capability).
+    """
+    run_id, tree = node.run_id, core.conversation.tree
     ended = anyio.Event()
     off = core.conversation.subscribe(lambda _: ended.set() if node.status in TERMINAL else None, RunEnd)
     try:

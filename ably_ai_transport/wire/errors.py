@@ -53,6 +53,12 @@ class ErrorCode(IntEnum):
     RUN_LOST = 104051
     """The run was ended, or claimed by another invocation, while this agent worked on it. This library's own
     code."""
+    DUPLICATE_INVOCATION = 104052
+    """Another run answers the invocation already. This library's own code, like the two below."""
+    RUN_REJECTED = 104053
+    """The run was not started because another run of the session was active."""
+    RUN_STEERED = 104054
+    """The run was not needed: the run that was active answered its question as a steering message."""
 
 
 MESSAGE_TOO_LARGE: Final = 40009
@@ -186,6 +192,62 @@ class RunLostError(AITransportError):
         super().__init__(message, code, status_code, cause)
 
 
+class RunNotStartedError(AITransportError):
+    """A run was not started, because another run answers its question or is active.
+
+    The subclasses tell which. An application that only wants to do no work catches this class.
+
+    Attributes:
+        run_id: The other run; empty where the error was read from the channel.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.RUN_REJECTED,
+        status_code: int | None = 409,
+        cause: BaseException | None = None,
+        *,
+        run_id: str = "",
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+        self.run_id = run_id
+
+
+class DuplicateInvocationError(RunNotStartedError):
+    """The invocation arrived before, here or in another process, and a run serves it. Nothing was changed."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.DUPLICATE_INVOCATION,
+        status_code: int | None = 409,
+        cause: BaseException | None = None,
+        *,
+        run_id: str = "",
+    ) -> None:
+        super().__init__(message, code, status_code, cause, run_id=run_id)
+
+
+class RunRejectedError(RunNotStartedError):
+    """Another run was active, and the policy is ``reject``. Clients see the run end with this error."""
+
+
+class RunSteeredError(RunNotStartedError):
+    """The active run answered the question, as the policy ``steer`` says. Clients see the run cancelled."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.RUN_STEERED,
+        status_code: int | None = 409,
+        cause: BaseException | None = None,
+        *,
+        run_id: str = "",
+    ) -> None:
+        super().__init__(message, code, status_code, cause, run_id=run_id)
+
+
 class ChannelRefusedError(AITransportError):
     """The channel refused to attach, to publish or to read its history."""
 
@@ -224,6 +286,9 @@ _CLASS_OF_CODE: Final[Mapping[int, type[AITransportError]]] = MappingProxyType(
         ErrorCode.SESSION_CLOSED: SessionClosedError,
         ErrorCode.INPUT_EVENT_NOT_FOUND: NotFoundInTimeError,
         ErrorCode.RUN_LOST: RunLostError,
+        ErrorCode.DUPLICATE_INVOCATION: DuplicateInvocationError,
+        ErrorCode.RUN_REJECTED: RunRejectedError,
+        ErrorCode.RUN_STEERED: RunSteeredError,
         ErrorCode.ENCODER_RECOVERY_FAILED: ChannelRefusedError,
         ErrorCode.SESSION_SUBSCRIPTION_ERROR: ChannelRefusedError,
         ErrorCode.RUN_LIFECYCLE_ERROR: ChannelRefusedError,

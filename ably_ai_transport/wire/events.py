@@ -90,6 +90,8 @@ class RunEnd(_RunEvent):
     error: AITransportError | None = None
     message: str | None = None
     """Why it ended, in words for people; an agent need not say so."""
+    code: int | None = None
+    """Why it ended, as a number; an agent need not say so."""
 
 
 RunLifecycleEvent: TypeAlias = RunStart | RunSuspend | RunResume | RunEnd
@@ -211,8 +213,18 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
             said = headers.get(names.ERROR_MESSAGE)
+            code = _number(headers.get(names.ERROR_CODE))
             return RunEnd(
-                run_id, client_id, invocation_id, serial, timestamp, reason, error, said, publisher=publisher
+                run_id,
+                client_id,
+                invocation_id,
+                serial,
+                timestamp,
+                reason,
+                error,
+                said,
+                code,
+                publisher=publisher,
             )
         case _:
             return None

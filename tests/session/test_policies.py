@@ -111,7 +111,7 @@ async def test_a_strangers_cancel_does_not_displace_the_owners() -> None:
         await stage.mallory.put(names.CANCEL, target)
         for page_size in (1, 100):
             async with fresh_agent(stage, page_size=page_size) as (agent, told):
-                run = agent.create_run(asked.to_invocation())
+                run = agent.create_run(asked.to_invocation(), run_id=f"run-{page_size}")
                 await run.start()
                 assert run.abort_signal.aborted
                 assert stage.refused(told) == ["mallory"]

@@ -9,11 +9,15 @@ from ably_ai_transport.wire import (
     AITransportError,
     CapabilityError,
     ChannelRefusedError,
+    DuplicateInvocationError,
     ErrorCode,
     InvalidArgumentError,
     NotFoundInTimeError,
     RateLimitedError,
     RunLostError,
+    RunNotStartedError,
+    RunRejectedError,
+    RunSteeredError,
     SessionClosedError,
     error_is,
     error_of,
@@ -39,7 +43,13 @@ CODES = {
     "HISTORY_FETCH_FAILED": 104011,
 }
 
-OWN_CODES = {"AGENT_LOST": 104050, "RUN_LOST": 104051}
+OWN_CODES = {
+    "AGENT_LOST": 104050,
+    "RUN_LOST": 104051,
+    "DUPLICATE_INVOCATION": 104052,
+    "RUN_REJECTED": 104053,
+    "RUN_STEERED": 104054,
+}
 """Codes that the npm package does not have; it leaves them room."""
 
 
@@ -135,6 +145,9 @@ def test_the_text_of_a_foreign_cause_is_shown_here_and_never_travels() -> None:
         (42911, 429, RateLimitedError, ChannelRefusedError),
         (104006, None, AITransportError, Exception),
         (104051, None, RunLostError, Exception),
+        (104052, None, DuplicateInvocationError, RunNotStartedError),
+        (104053, None, RunRejectedError, RunNotStartedError),
+        (104054, None, RunSteeredError, RunNotStartedError),
     ],
 )
 def test_the_class_follows_the_code(

@@ -9,6 +9,7 @@ from ably_ai_transport.channel.acks import refused
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL, RunClaim, RunNode
 from ably_ai_transport.session.agent.facts import RunFacts
+from ably_ai_transport.session.agent.openings import RunOpening
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.wire import AITransportError, OutboundMessage, RunLostError, StepStart, names
 from ably_ai_transport.wire.listeners import Listeners
@@ -30,17 +31,24 @@ class RunHold(Generic[InT, OutT, ProjT, MsgT]):
     Args:
         core: The session's parts.
         facts: The run, and the invocation of this agent; read at each use.
+        opening: The start or resume of this agent.
 
     Attributes:
         error: Why the hold was lost; None while it lasts.
         lost: Called once, when it is lost.
     """
 
-    def __init__(self, core: SessionCore[InT, OutT, ProjT, MsgT], facts: RunFacts) -> None:
+    def __init__(
+        self,
+        core: SessionCore[InT, OutT, ProjT, MsgT],
+        facts: RunFacts,
+        opening: RunOpening[InT, OutT, ProjT, MsgT],
+    ) -> None:
         self.error: RunLostError | None = None
         self.lost = Listeners[RunLostError]()
         self._core = core
         self._facts = facts
+        self._opening = opening
         self._claimed_at: str | None = None
         self._writes_steps = False
         self._claims = 0
@@ -150,7 +158,9 @@ class RunHold(Generic[InT, OutT, ProjT, MsgT]):
         claim = node.claim
         if claim is None or self._claimed_at is None or (claim.serial or "") <= self._claimed_at:
             return None
-        return None if claim.invocation_id in ("", self._facts.invocation_id) else claim
+        if claim.invocation_id in ("", self._facts.invocation_id) or self._opening.is_copy(claim.serial):
+            return None
+        return claim
 
     def _lose(self, why: str) -> None:
         self.error = RunLostError(f"unable to go on; {why}")

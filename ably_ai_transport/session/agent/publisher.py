@@ -137,8 +137,11 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
                 f"unable to {action}; start() must be called first (run {self.facts.run_id})"
             )
 
-    async def start(self) -> None:
+    async def start(self, message_id: str | None) -> None:
         """Publish that the run starts, or that it goes on.
+
+        Args:
+            message_id: The id by which the channel takes one start only; None makes one up.
 
         Raises:
             ChannelRefusedError: The channel refused (104003).
@@ -157,9 +160,11 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             announced=facts.announced,
         )
         with self.hold.claiming(step=False):
-            serials = await self._publish(names.RUN_START if fresh else names.RUN_RESUME, headers)
+            name = names.RUN_START if fresh else names.RUN_RESUME
+            serials = await self._publish(name, headers, message_id)
             self.hold.note_claim(serials[0] if serials else None)
-        if fresh:
+        # Under an id of its own, the start may be that of another process: its echo tells.
+        if fresh and message_id is None:
             self._core.conversation.preview(
                 RunStart(
                     facts.run_id,
@@ -326,10 +331,12 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             error_message=None if error is None else error.message,
         )
 
-    async def _publish(self, name: str, headers: dict[str, str], **context: str) -> list[str | None]:
+    async def _publish(
+        self, name: str, headers: dict[str, str], message_id: str | None = None, **context: str
+    ) -> list[str | None]:
         what = name.removeprefix("ai-")
         # One id, however often it is published: the channel takes it once.
-        message = OutboundMessage(name, extras=ai_extras(headers), id=new_message_id())
+        message = OutboundMessage(name, extras=ai_extras(headers), id=message_id or new_message_id())
         while True:
             losses = self.recovery.losses
             try:

@@ -12,17 +12,20 @@ from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, MsgT, Ou
 from ably_ai_transport.conversation import TERMINAL, Author, OutputFolded, Pinned, RunNode
 from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.concurrency import ConcurrencyPolicy
 from ably_ai_transport.session.agent.draining import Departure, Drainer
 from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.agent.guard import RunGuard
 from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
+from ably_ai_transport.session.agent.openings import Openings, RunOpening, run_id_for
 from ably_ai_transport.session.agent.pipe import StreamResult
 from ably_ai_transport.session.agent.policy import RequestKind, RunPolicy, RunRequest
 from ably_ai_transport.session.agent.publisher import RunEvent, RunPhase, RunWriter, WriteLimits
 from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
+from ably_ai_transport.session.agent.turns import Turn
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.session.conversation import Change
 from ably_ai_transport.session.run import BaseRun
@@ -37,6 +40,8 @@ from ably_ai_transport.wire import (
     NotFoundInTimeError,
     RunEndReason,
     RunLostError,
+    RunNotStartedError,
+    RunSteeredError,
     SessionClosedError,
     names,
 )
@@ -83,6 +88,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         invoked_by: str | None,
         keeps_unfinished: bool,
         recovery: Recovery[InT, OutT, ProjT, MsgT],
+        concurrency: ConcurrencyPolicy,
+        interrupt_timeout: float,
+        openings: Openings,
         announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
         drainer: Drainer,
         closed: Listeners[SessionClosedError],
@@ -93,13 +101,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._adopted = adopted
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
-        facts = RunFacts(run_id or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
+        wanted = None if run_id is not None else self._wanted
+        derived = None if wanted is None else run_id_for(core.client_id, wanted)
+        facts = RunFacts(run_id or derived or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
         facts.announced = announcer is not None
         self._facts = facts
         self._announcer = announcer
         self._drainer = drainer
         self._departure: Departure | None = None
-        self._hold = RunHold(core, facts)
+        self._opening = RunOpening(core, facts, openings, derived)
+        self._turn = Turn(core, facts, concurrency, interrupt_timeout)
+        self._hold = RunHold(core, facts, self._opening)
         self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
         self.located = Latch[None]()
@@ -183,13 +195,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         return self._writer.phase
 
     async def start(self, *, timeout: float | None = START_TIMEOUT_SECONDS) -> None:  # noqa: ASYNC109
-        """Find the triggering input, live or in history, and publish that the run starts or goes on.
+        """Find the triggering input, publish that the run starts or goes on, and wait for its turn.
 
+        The input may come live or be in history. The turn is what the session's ``concurrency`` says.
         Starting twice is fine, and fails again where it has failed. A cancel that was published before the
-        agent came is honored: the run then starts with its signal set.
+        agent came is honored: the run then starts with its signal set. So is a cancel that comes while it
+        waits for its turn.
 
         Args:
-            timeout: How long to wait for the input, in seconds; None waits for ever.
+            timeout: How long to wait for the input, in seconds; None waits for ever. The wait for the turn
+                has no limit: cancel the task, or let :func:`anyio.fail_after` do it, and the run ends as
+                ``cancelled``.
 
         Raises:
             InvalidArgumentError: The session is not connected (40003).
@@ -198,6 +214,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             AITransportError: The run was cancelled from outside before (40033).
             NotAllowedError: The policy does not allow the input's author to resume the run or to replace a
                 reply, or the input is not of the client that posted the invocation (40300).
+            DuplicateInvocationError: The invocation was served before, or another process serves it (104052).
+            RunRejectedError: Another run is active, and ``concurrency`` is ``"reject"`` (104053).
+            RunSteeredError: Another run answered the question, and ``concurrency`` is ``"steer"`` (104054).
+            RunLostError: The run was ended by somebody else while it waited for its turn (104051).
             ChannelRefusedError: The channel refused (104003).
         """
         await self._open_once("start run", partial(self._start, timeout))
@@ -401,16 +421,45 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._check_invoker()
         await self._check_trigger(timeout)
         self._honor_early_cancels()
+        if self._turn.needs_history:
+            conversation = self._core.conversation
+            await self._find("start run", timeout, lambda: not conversation.has_older, "all of the history")
+        self._opening.check()
         await self._core.tasks.finish(self._publish_start())
+        if self._interruption is None:
+            await self._opening.confirm(timeout)
+            self._hold.watch()
+            await self._take_turn()
         if self._interruption is not None:
             raise self._interruption
 
     async def _publish_start(self) -> None:
         # Announced first: whoever sees the run sees its agent.
         await self._announce()
-        await self._writer.start()
+        await self._writer.start(self._opening.message_id)
         self._start_published = True
         if self.phase == "closed":
+            await self._give_up()
+
+    async def _take_turn(self) -> None:
+        refusal = await self._turn.take(self.abort_signal)
+        self._hold.check_held("start run")
+        if refusal is not None:
+            await self._core.tasks.finish(self._decline(refusal))
+            raise refusal
+
+    async def _decline(self, why: RunNotStartedError) -> None:
+        """End a run that is not to be worked on, so that clients see the reason."""
+        self._start_published = False
+        try:
+            await self._writer.end("cancelled" if isinstance(why, RunSteeredError) else "error", why)
+        except AITransportError:
+            self._start_published = True
+            raise
+
+    async def _give_up(self) -> None:
+        """End a run that was started and that nobody works on, so that clients do not wait for it."""
+        if self._hold.error is None and await self._opening.is_own():
             await self._writer.end("cancelled")
 
     async def _load(self, timeout: float | None) -> None:  # noqa: ASYNC109
@@ -439,7 +488,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         started = node is not None and node.start_serial is not None
         return self.located.is_settled and (started or self.located.error is not None)
 
-    async def _find(self, action: str, timeout: float | None, found: Callable[[], bool]) -> None:  # noqa: ASYNC109
+    async def _find(
+        self,
+        action: str,
+        timeout: float | None,  # noqa: ASYNC109
+        found: Callable[[], bool],
+        sought: str | None = None,
+    ) -> None:
         if found():
             return
         with anyio.move_on_after(timeout) as scope:
@@ -452,7 +507,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         self._refuse_aborted(action)
         raise NotFoundInTimeError(
-            f"unable to {action}; {self._sought} was not found"
+            f"unable to {action}; {sought or self._sought} was not found"
             f" on channel {self._core.channel.name} within {timeout} s",
             cause=self._core.conversation.history_error,
         )
@@ -651,7 +706,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         self._cancels_seen.add(message.serial)
         request = RunRequest("cancel", message, self.run_id, self.owner)
-        answer = self._guard.decide(request)
+        # An agent interrupts its own runs, whatever clients may do.
+        is_own = message.client_id is not None and message.client_id == self._core.client_id
+        answer = True if is_own else self._guard.decide(request)
         if answer is False:
             self._guard.refuse(request)
         elif answer is True and not self._hooks.decides_cancels:
@@ -685,8 +742,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _release(self, event: RunEvent) -> None:
         if self.phase == "opening" and self._start_published:
             # Clients should not wait for a run without an agent.
-            self._core.tasks.finish_later(self._writer.end("cancelled"))
+            self._core.tasks.finish_later(self._give_up())
         self._writer.move(event)
+        self._hold.unwatch()
         if self._announcer is not None:
             self._announcer.remove(self.run_id)
         self._drainer.leave(self)

@@ -13,9 +13,11 @@ from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateC
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels
+from ably_ai_transport.session.agent.concurrency import ConcurrencyPolicy
 from ably_ai_transport.session.agent.draining import Departure, Drainer, Parting
 from ably_ai_transport.session.agent.gate import PolicyGate
 from ably_ai_transport.session.agent.hooks import RunHooks
+from ably_ai_transport.session.agent.openings import Openings
 from ably_ai_transport.session.agent.policy import RunPolicy
 from ably_ai_transport.session.agent.publisher import WriteLimits
 from ably_ai_transport.session.agent.recovery import RECOVERY_TIMEOUT_SECONDS, Recovery
@@ -47,6 +49,7 @@ Authorize: TypeAlias = Callable[["Invocation"], bool | Awaitable[bool]]
 """Tells whether the session that an invocation names may be served."""
 
 APPEND_WINDOW = 32
+INTERRUPT_TIMEOUT_SECONDS = 10.0
 _ANYONE = RunPolicy()
 
 
@@ -60,6 +63,12 @@ class AgentSessionOptions(SessionOptions, total=False):
             (:meth:`~ably_ai_transport.ClientSession.on_agent_gone`), and its runs can be ended
             (:meth:`~ably_ai_transport.ClientSession.reap`). The Ably client must have a client id, and the
             capability ``presence``.
+        concurrency: What becomes of a run that is started while another run of the session is active:
+            ``"concurrent"`` (the default, as in the npm package), ``"queue"``, ``"reject"``, ``"steer"`` or
+            ``"interrupt"``, see :data:`~ably_ai_transport.ConcurrencyPolicy`. Except for ``"concurrent"``,
+            :meth:`AgentRun.start` reads the whole history of the channel.
+        interrupt_timeout: How long a run that is interrupted may take to end, in seconds; 10 by default.
+            After that it is ended from outside.
         merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
             which is the default; otherwise the pipe waits.
         append_interval: Seconds between two appends of one stream. Tokens in between are merged; the first
@@ -76,6 +85,8 @@ class AgentSessionOptions(SessionOptions, total=False):
 
     append_window: int
     announce_runs: bool
+    concurrency: ConcurrencyPolicy
+    interrupt_timeout: float
     merge_appends: bool
     append_interval: float
     policy: RunPolicy
@@ -123,6 +134,10 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         recovery_timeout = options.pop("recovery_timeout", RECOVERY_TIMEOUT_SECONDS)
         check_seconds("open session", "recovery_timeout", recovery_timeout)
         announces = options.pop("announce_runs", False)
+        self._concurrency: ConcurrencyPolicy = options.pop("concurrency", "concurrent")
+        _check_concurrency("open session", self._concurrency)
+        self._interrupt_timeout = options.pop("interrupt_timeout", INTERRUPT_TIMEOUT_SECONDS)
+        check_seconds("open session", "interrupt_timeout", self._interrupt_timeout)
         self._unfinished_turns = options.pop("unfinished_turns", "keep")
         if self._unfinished_turns not in ("keep", "leave-out"):
             raise InvalidArgumentError(
@@ -142,6 +157,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         self._is_gated = False
         self._gate(self._policy)
         self._early_cancels = EarlyCancels()
+        self._openings = Openings()
         self._closed = Listeners[SessionClosedError](logger=LOGGER)
         self._core.conversation.subscribe(self._on_message, InboundMessage)
 
@@ -204,16 +220,22 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         invocation_id: str | None = None,
         hooks: RunHooks[OutT] | None = None,
         invoked_by: str | None = None,
+        concurrency: ConcurrencyPolicy | None = None,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         """Create a run for an invocation; it is published when it is started.
 
+        An invocation that arrives twice, here or in another process, is served once: the second run does not
+        start (:class:`DuplicateInvocationError`). To serve it again on purpose, choose a run id.
+
         Args:
             invocation: The invocation that the client posted.
-            run_id: The id of a fresh run; None makes one up. A run that goes on keeps the id that it has.
+            run_id: The id of a fresh run; None derives it from the input event and the client id of this
+                agent. A run that goes on keeps the id that it has.
             invocation_id: The id of this invocation; None makes one up.
             hooks: Functions to call at certain moments of the run.
             invoked_by: The client that posted the invocation, as your endpoint authenticated it. The run
                 refuses to start where another client published the input. None compares nothing.
+            concurrency: As for :class:`AgentSessionOptions`; None for that of the session.
 
         Returns:
             The run; enter it as a context, or call ``start`` and ``end``.
@@ -222,8 +244,17 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             SessionClosedError: The session is closed (104004).
             InvalidArgumentError: An id is empty, or the invocation is none (40003).
         """
+        if concurrency is not None:
+            _check_concurrency("create run", concurrency)
         return self._run(
-            "create run", invocation, run_id, invocation_id, hooks, adopted=False, invoked_by=invoked_by
+            "create run",
+            invocation,
+            run_id,
+            invocation_id,
+            hooks,
+            adopted=False,
+            invoked_by=invoked_by,
+            concurrency=concurrency,
         )
 
     def adopt_run(
@@ -337,7 +368,10 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         core = self._core
         self._recovery.give_up()
         self._closed.emit(SessionClosedError("unable to locate input event; session closed"))
-        await core.tasks.close(grace=None)
+        try:
+            await core.tasks.close(grace=None)
+        finally:
+            self._openings.close()
         if self._announcer is not None:
             await self._announcer.leave()
         await core.connection.close()
@@ -353,6 +387,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
         *,
         adopted: bool,
         invoked_by: str | None,
+        concurrency: ConcurrencyPolicy | None = None,
     ) -> AgentRun[InT, OutT, ProjT, MsgT]:
         self._core.connection.check_open(action)
         self._drainer.check_takes_runs(action)
@@ -376,6 +411,9 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             invoked_by=invoked_by,
             keeps_unfinished=self._unfinished_turns == "keep",
             recovery=self._recovery,
+            concurrency=self._concurrency if concurrency is None else concurrency,
+            interrupt_timeout=self._interrupt_timeout,
+            openings=self._openings,
             drainer=self._drainer,
             announcer=self._announcer,
             closed=self._closed,
@@ -396,6 +434,7 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
     def _on_message(self, change: Change[InT, OutT]) -> None:
         if isinstance(change.event, InboundMessage):
             self._early_cancels.on_message(change.event)
+            self._openings.on_message(change.event)
 
     def _on_continuity_lost(self, change: ChannelStateChange) -> None:
         self._recovery.on_lost(change)
@@ -408,6 +447,14 @@ async def _authorize(authorize: Authorize, invocation: "Invocation") -> None:
     if (await answer if isawaitable(answer) else answer) is not True:
         raise NotAllowedError(
             f"unable to serve invocation; session {invocation.session_name!r} is not authorized"
+        )
+
+
+def _check_concurrency(action: str, policy: object) -> None:
+    policies = get_args(ConcurrencyPolicy)
+    if policy not in policies:
+        raise InvalidArgumentError(
+            f"unable to {action}; concurrency must be one of {', '.join(policies)}, got {policy!r}"
         )
 
 

@@ -153,7 +153,7 @@ class ChannelLog:
                 extras=extras,
                 client_id=publisher.client_id,
                 connection_id=publisher.connection_id,
-                id=message.id or f"{frame}:{index}",
+                id=f"{given or frame}:{index}",
                 version_client_id=publisher.client_id,
                 parts=[] if message.data is None else [_copied(message.data)],
             )
