@@ -75,13 +75,15 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         left_out = {
             node.run_id: node.parent_codec_message_id
             for node in chain
-            if isinstance(node, RunNode) and node.run_id not in kept_runs and not self._is_kept(node)
+            if isinstance(node, RunNode) and node.run_id not in kept_runs and node.status not in self._kept
         }
         unanswered = set(left_out.values())
         return [
             node
             for node in chain
-            if node.key not in left_out and not (isinstance(node, InputNode) and node.key in unanswered)
+            if node.key not in left_out
+            and not (isinstance(node, InputNode) and node.key in unanswered)
+            and not self._was_passed_on(node)
         ]
 
     def extract(
@@ -111,8 +113,11 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
     def on_structure_changed(self, shown_before: Sequence[str]) -> None:
         """Do nothing: a pinned branch does not move."""
 
-    def _is_kept(self, node: RunNode[ProjT]) -> bool:
-        return node.status in self._kept and node.end_code != ErrorCode.RUN_STEERED
+    def _was_passed_on(self, node: ConversationNode[ProjT]) -> bool:
+        """Tell whether an input, or the input of a run, was answered in another run."""
+        question = node.parent_codec_message_id if isinstance(node, RunNode) else node.key
+        replies = () if question is None else self._tree.index.replies(question)
+        return bool(replies) and all(reply.end_code == ErrorCode.RUN_STEERED for reply in replies)
 
     def _chain(self) -> list[ConversationNode[ProjT]]:
         if self._run_id is None:

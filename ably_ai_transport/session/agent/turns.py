@@ -175,22 +175,22 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
             self._policy = "queue"
             return
         self._passed_to, self._copy_id = node.run_id, str(uuid.uuid4())
-        headers = build_transport_headers(
-            role="user",
-            run_id=node.run_id,
-            codec_message_id=self._copy_id,
-            run_client_id=self._facts.run_client_id,
-            input_event_id=str(uuid.uuid4()),
-        )
         encoder = self._core.codec.create_encoder(
             self._core.channel, EncoderOptions(payloads=self._core.payloads)
         )
         try:
             for event in question:
+                headers = build_transport_headers(
+                    role="user",
+                    run_id=node.run_id,
+                    codec_message_id=self._copy_id,
+                    run_client_id=self._facts.run_client_id,
+                    input_event_id=str(uuid.uuid4()),
+                )
                 await encoder.publish_input(event, WriteOptions(headers, self._copy_id))
         except AITransportError as error:
             # The run answers the question itself then.
-            self._policy = "queue"
+            self._policy, self._copy_id = "queue", None
             self._core.report(
                 AITransportError.wrap(f"steer run {node.run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR)
             )
