@@ -17,7 +17,8 @@ API = {
     "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult", "StepInfo", "StreamResult", "View",
     "Write", "__version__", "error_is", "limit_publish_rate", "page_until_located", "with_agent_session",
     "AblyPool", "set_heartbeat_interval",
-    "ConcurrencyPolicy", "DuplicateInvocationError", "RunNotStartedError", "RunRejectedError", "RunSteeredError",
+    "ConcurrencyPolicy", "DuplicateInvocationError", "RunNotStartedError", "RunRejectedError",
+    "RunSteeredError",
 }  # fmt: skip
 
 METHODS = {

@@ -225,6 +225,25 @@ async def test_a_session_that_ends_gives_up_the_run_that_waits() -> None:
         assert [type(error) for error in stage.second.failed] == [SessionClosedError]
 
 
+async def test_a_run_that_waits_is_suspended_when_its_process_is_drained() -> None:
+    async with scene("queue") as stage:
+        before = await running(stage)
+        asked = await stage.ask("two")
+        async with anyio.create_task_group() as tasks:
+
+            async def serve() -> None:
+                async with stage.second.session.create_run(asked.to_invocation()):
+                    pass
+
+            tasks.start_soon(serve)
+            await asked.started
+            await stage.hub.settle()
+            await stage.second.session.drain(0.0)
+        await stage.hub.settle()
+        assert stage.statuses() == ["active", "suspended"]
+        assert before.is_open
+
+
 async def test_a_run_that_waits_can_be_ended_by_somebody_else() -> None:
     async with scene("queue") as stage:
         await running(stage)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import get_args
+from random import Random
+from typing import Any, TypeAlias, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from ably_ai_transport.wire import InboundMessage, MessageAction, names
 from ably_ai_transport.wire.headers import RunEndReason, build_cancel_headers, build_run_headers
 from ably_ai_transport.wire.messages import ai_extras
 
+AnyTree: TypeAlias = Tree[Any, Any, Any, Any]
 POLICIES: Sequence[ConcurrencyPolicy] = get_args(ConcurrencyPolicy)
 POLICY = st.sampled_from(POLICIES)
 
@@ -49,7 +51,7 @@ def lifecycle(name: str, run_id: str, number: int, reason: RunEndReason | None =
     return message(name, headers, number)
 
 
-def ahead_in(tree: Tree, run_id: str) -> list[str] | None:  # type: ignore[type-arg]
+def ahead_in(tree: AnyTree, run_id: str) -> list[str] | None:
     found = runs_ahead(run_id, tree.index)
     return None if found is None else [node.run_id for node in found]
 
@@ -83,7 +85,7 @@ EVENTS = st.lists(
 
 @given(events=EVENTS, random=st.randoms(use_true_random=False))
 def test_whoever_has_read_the_same_messages_sees_the_same_line(
-    events: list[tuple[str, str]], random: object
+    events: list[tuple[str, str]], random: Random
 ) -> None:
     log = [
         lifecycle(name, run_id, number, "complete" if name == names.RUN_END else None)
@@ -92,7 +94,7 @@ def test_whoever_has_read_the_same_messages_sees_the_same_line(
     lines: list[list[list[str] | None]] = []
     for _ in range(3):
         order = list(log)
-        random.shuffle(order)  # type: ignore[attr-defined]
+        random.shuffle(order)
         tree = Tree(LifecycleOnlyCodec())
         for one in [*order, *order[:3]]:
             tree.apply(one)
@@ -113,7 +115,7 @@ class Process:
 
     run_id: str
     policy: ConcurrencyPolicy
-    tree: Tree  # type: ignore[type-arg]
+    tree: AnyTree
     state: str = "idle"
     read: int = 0
     cancelled: bool = False

@@ -12,8 +12,8 @@ from ably_ai_transport import AgentSession, AITransportError, ClientSession, Dup
 from ably_ai_transport.channel import ChannelClient
 from ably_ai_transport.local import LocalServer
 from ably_ai_transport.testing import MemoryHub
-from ably_ai_transport.testing.memory.log import ChannelLog
-from ably_ai_transport.wire import InboundMessage, MessageAction, names
+from ably_ai_transport.testing.memory.log import ChannelLog, Publisher
+from ably_ai_transport.wire import InboundMessage, MessageAction, OutboundMessage, names
 from ably_ai_transport.wire.headers import build_run_headers
 from ably_ai_transport.wire.messages import ai_extras
 from tests.session.stage import CODEC, NAME, client, reply, said, stream, texts
@@ -71,8 +71,16 @@ async def test_two_starts_at_the_same_time_make_one_run(same_session: bool) -> N
 @pytest.mark.parametrize("resumes", [False, True])
 async def test_a_channel_that_takes_both_starts(resumes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server knows the id of a message for some minutes only: the earlier start counts, and goes on."""
-    forgetful = property(lambda _: dict[str, list[str | None]](), lambda *_: None)
-    monkeypatch.setattr(ChannelLog, "_by_id", forgetful, raising=False)
+
+    def publish_anyway(
+        log: ChannelLog, messages: Sequence[OutboundMessage], publisher: Publisher
+    ) -> list[str | None]:
+        serials = publish(log, messages, publisher)
+        vars(log)["_by_id"].clear()
+        return serials
+
+    publish = ChannelLog.publish
+    monkeypatch.setattr(ChannelLog, "publish", publish_anyway)
     hub = MemoryHub()
     failed: list[DuplicateInvocationError] = []
     told: list[AITransportError] = []

@@ -89,7 +89,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         keeps_unfinished: bool,
         recovery: Recovery[InT, OutT, ProjT, MsgT],
         concurrency: ConcurrencyPolicy,
-        interrupt_timeout: float,
+        interrupt_timeout: float | None,
         openings: Openings,
         announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
         drainer: Drainer,

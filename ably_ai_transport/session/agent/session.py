@@ -68,7 +68,7 @@ class AgentSessionOptions(SessionOptions, total=False):
             ``"interrupt"``, see :data:`~ably_ai_transport.ConcurrencyPolicy`. Except for ``"concurrent"``,
             :meth:`AgentRun.start` reads the whole history of the channel.
         interrupt_timeout: How long a run that is interrupted may take to end, in seconds; 10 by default.
-            After that it is ended from outside.
+            After that it is ended from outside. None waits forever.
         merge_appends: Whether tokens that arrive while the window is full are merged into the next append,
             which is the default; otherwise the pipe waits.
         append_interval: Seconds between two appends of one stream. Tokens in between are merged; the first
@@ -86,7 +86,7 @@ class AgentSessionOptions(SessionOptions, total=False):
     append_window: int
     announce_runs: bool
     concurrency: ConcurrencyPolicy
-    interrupt_timeout: float
+    interrupt_timeout: float | None
     merge_appends: bool
     append_interval: float
     policy: RunPolicy

@@ -55,7 +55,7 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
         core: The session's parts.
         facts: The run.
         policy: The policy of the run.
-        patience: How long a run that is interrupted may take to end, in seconds.
+        patience: How long a run that is interrupted may take to end, in seconds; None for ever.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
         core: SessionCore[InT, OutT, ProjT, MsgT],
         facts: RunFacts,
         policy: ConcurrencyPolicy,
-        patience: float,
+        patience: float | None,
     ) -> None:
         self._core = core
         self._facts = facts
@@ -145,8 +145,9 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
                 self._cancelled.add(node.run_id)
                 await self._cancel(node.run_id)
         now = anyio.current_time()
-        self._deadline = now + self._patience if self._deadline is None else self._deadline
-        with anyio.move_on_after(max(0.0, self._deadline - now)) as scope:
+        if self._deadline is None and self._patience is not None:
+            self._deadline = now + self._patience
+        with anyio.move_on_after(None if self._deadline is None else max(0.0, self._deadline - now)) as scope:
             await self._changed.wait()
         if not scope.cancelled_caught:
             return
