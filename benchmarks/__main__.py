@@ -9,6 +9,7 @@ from benchmarks import (
     latency,
     memory,
     reconnects,
+    telemetry,
     throughput,
 )
 
@@ -22,3 +23,4 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    telemetry.main()

@@ -23,6 +23,7 @@ from ably_ai_transport.session.conversation import LiveConversation, SessionTree
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
+from ably_ai_transport.session.telemetry import observe_session
 from ably_ai_transport.version import __version__
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
 from ably_ai_transport.wire.listeners import Listeners
@@ -90,6 +91,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             modes=options.get("channel_modes", ()),
             merge_appends=merge_appends,
         )
+        self.telemetry = observe_session(self.channel)
         self.tasks = TaskOwner(self._on_task_exception)
         self._closed: Latch[None] | None = None
         # An exception in a listener of errors is only logged: reporting it to the same listeners would loop.
@@ -103,7 +105,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             log=self.log,
         )
         self.connection = SessionConnection(
-            self.channel, self.log, on_message=self._on_message, on_continuity_lost=on_continuity_lost
+            self.channel,
+            self.log,
+            self.telemetry,
+            on_message=self._on_message,
+            on_continuity_lost=on_continuity_lost,
         )
 
     @property

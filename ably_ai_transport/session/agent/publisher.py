@@ -135,6 +135,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         self._limits = limits
         self._on_message = on_message
         self._log = core.log.bind(run=facts.run_id)
+        self.telemetry = core.telemetry.run()
 
     @property
     def is_open(self) -> bool:
@@ -144,6 +145,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
     def move(self, event: RunEvent) -> None:
         """Take the run to the phase that follows an event."""
         self.phase = TRANSITIONS.get((self.phase, event), self.phase)
+        self.telemetry.moved(self.phase, self.facts.run_id, self.facts.invocation_id)
 
     def check_opened(self, action: str) -> None:
         """Refuse an operation on a run that was not started.
@@ -163,6 +165,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             ChannelRefusedError: The channel refused (104003).
         """
         facts = self.facts
+        self.telemetry.begin(facts.run_id, facts.invocation_id)
         fresh = not facts.continues
         headers = build_run_headers(
             run_id=facts.run_id,
@@ -194,6 +197,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
+        self.telemetry.ending("suspended")
         await self._publish(names.RUN_SUSPEND, self._closing_headers(None, None))
 
     async def end(self, reason: RunEndReason, error: AITransportError | None = None) -> None:
@@ -206,6 +210,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
+        self.telemetry.ending(reason, error)
         await self._publish(names.RUN_END, self._closing_headers(reason, error), reason=reason)
 
     async def start_step(self, step_id: str, client_id: str) -> Attempt:
@@ -222,6 +227,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             ChannelRefusedError: The channel refused (104003).
             AITransportError: The channel returned no serial (50000).
         """
+        self.telemetry.step_starting(step_id)
         attempt = Attempt(step_id, client_id)
         serials = await self._publish(names.STEP_START, self._step_headers(attempt), step=step_id)
         serial = serials[0] if serials else None
@@ -253,9 +259,12 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
-        await self._publish(
-            names.STEP_END, self._step_headers(attempt, reason), step=attempt.step_id, reason=reason
-        )
+        try:
+            await self._publish(
+                names.STEP_END, self._step_headers(attempt, reason), step=attempt.step_id, reason=reason
+            )
+        finally:
+            self.telemetry.step_ended(reason)
         facts = self.facts
         self._core.conversation.preview(
             StepEnd(
@@ -308,7 +317,9 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             append_interval=self._limits.append_interval,
             scheduler=asyncio.get_running_loop(),
         )
-        return self._core.codec.create_encoder(self._core.channel, options)
+        encoder = self._core.codec.create_encoder(self._core.channel, options)
+        self.telemetry.encoding(encoder)
+        return encoder
 
     def _step_headers(self, attempt: Attempt, reason: StepEndReason | None = None) -> dict[str, str]:
         facts = self.facts
@@ -338,8 +349,10 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
 
     async def _publish(self, name: str, headers: dict[str, str], **context: str) -> list[str | None]:
         what = name.removeprefix("ai-")
+        message = OutboundMessage(name, extras=ai_extras(headers))
         try:
-            serials = await self._core.channel.publish([OutboundMessage(name, extras=ai_extras(headers))])
+            with self.telemetry.publishing(message):
+                serials = await self._core.channel.publish([message])
         except AITransportError as error:
             raise AITransportError.wrap(
                 f"publish {what} for run {self.facts.run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR

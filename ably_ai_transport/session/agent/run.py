@@ -262,11 +262,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
+        self._writer.telemetry.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._writer.telemetry.leave()
         if self.phase == "closed":
             return
         if error is None:
@@ -298,6 +300,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         try:
             await open_run()
         except BaseException as error:  # a cancelled start must fail the callers that wait for it
+            self._writer.telemetry.failed(error)
             self._opened.reject(
                 error
                 if isinstance(error, Exception)
@@ -408,8 +411,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 self._locate(event)
             elif event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
-        elif isinstance(event, OutputFolded) and self._steers.observe(event, self.run_id):
-            self._hooks.notify_steer(self.run_id)
+        elif isinstance(event, OutputFolded):
+            if event.inputs and change.message is not None:
+                self._writer.telemetry.received(change.message)
+            if self._steers.observe(event, self.run_id):
+                self._hooks.notify_steer(self.run_id)
 
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input which run it asks for."""
@@ -429,6 +435,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         facts.output_parent = parent if node is None else message_id
         facts.run_parent = parent if isinstance(node, RunNode) else facts.output_parent
         self._trigger = trigger
+        self._writer.telemetry.located(trigger)
         self._branches.pin(run_id=self.run_id, anchor=facts.output_parent, regenerates=facts.regenerates)
         self.located.resolve(None)
         self._core.log.debug("input located", extra={"run": self.run_id, "serial": trigger.serial})
@@ -450,6 +457,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if message.serial in self._cancels_seen:
             return
         self._cancels_seen.add(message.serial)
+        self._writer.telemetry.received(message)
         if self._hooks.decides_cancels:
             self._core.tasks.start(self._ask_and_cancel(CancelRequest(message, self.run_id)))
         else:

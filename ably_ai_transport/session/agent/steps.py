@@ -122,9 +122,11 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         steps.has_output = True
         message = _Written[InT, OutT]([])
         pipe = Pipe(partial(self._begin, message), message.outputs)
+        holding = steps.core.conversation.holding_echoes
         try:
-            with steps.core.conversation.holding_echoes():
+            with steps.writer.telemetry.piping(self.attempt.step_id) as piping, holding():
                 result = await pipe.run(source, steps.signal, self._write_cancelled)
+                piping.finish(result.reason, result.error)
             await self._close_gaps()
         except AITransportError as error:
             result = StreamResult("error", error)
@@ -346,11 +348,13 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
     async def __aenter__(self) -> Self:
         await self.start()
+        self._steps.writer.telemetry.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._steps.writer.telemetry.leave()
         if error is None:
             await self.end()
         elif isinstance(error, Exception):
