@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from contextvars import Token
 
 _OPERATION: Final = "invoke_agent"
-_MOST_LINKS: Final = 100
+_MOST_RECEIVED: Final = 1000
+"""Messages that are kept for a run at most; until its input is found, those of other runs are among them."""
 _CARRIERS: Final = frozenset({names.RUN_START, names.RUN_RESUME})
 """Names of the messages that tell followers the run's span."""
 
@@ -144,8 +145,7 @@ class RunSpans(RunTelemetry):
             self._scope.links(ambient),
             start_time=opening.began,
         )
-        received, self._received = self._received, {}
-        for one in received.values():
+        for one in self._received.values():
             self._link(one)
 
     @guarded
@@ -164,18 +164,18 @@ class RunSpans(RunTelemetry):
     @guarded
     def received(self, message: InboundMessage) -> None:
         """Link the run to the span of a steering message or a cancel request."""
-        headers = message.transport_headers
-        trigger = self._trigger
-        serial = message.serial or ""
-        if trigger is not None and serial <= (trigger.serial or ""):
-            return
-        if serial in self._received or len(self._received) == _MOST_LINKS:
-            return
-        kind = "cancel" if message.name == names.CANCEL else "steer"
+        serial, headers = message.serial, message.transport_headers
+        is_cancel = message.name == names.CANCEL
         run_id = headers.get(names.RUN_ID)
-        if kind == "steer" and run_id is None:
+        is_of_another = run_id is None or (self._span is not None and run_id != self._run_id)
+        if serial is None or serial in self._received or (is_of_another and not is_cancel):
             return
-        self._link(_Received(kind, run_id, serial, headers.get(names.CODEC_MESSAGE_ID), span_of(message)))
+        if len(self._received) < _MOST_RECEIVED:
+            message_id = headers.get(names.CODEC_MESSAGE_ID)
+            self._received[serial] = received = _Received(
+                "cancel" if is_cancel else "steer", run_id, serial, message_id, span_of(message)
+            )
+            self._link(received)
 
     @guarded
     def enter(self) -> None:
@@ -247,12 +247,11 @@ class RunSpans(RunTelemetry):
         return set_span_in_context(NonRecordingSpan(sender), context), ambient
 
     def _link(self, received: _Received) -> None:
-        if self._span is None:
-            self._received[received.serial] = received
+        """Link the run to a message, once it is known that the message came after the trigger."""
+        earlier = self._trigger is not None and received.serial <= (self._trigger.serial or "")
+        of_another = received.kind == "steer" and received.run_id != self._run_id
+        if self._span is None or earlier or of_another:
             return
-        if received.kind == "steer" and received.run_id != self._run_id:
-            return
-        self._received[received.serial] = received
         attributes = {} if received.message_id is None else {"messaging.message.id": received.message_id}
         self._span.add_event(received.kind, attributes)
         if received.span is not None:

@@ -1,15 +1,16 @@
 """What an application's OpenTelemetry SDK sees of sessions."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import INVALID_SPAN, SpanContext, get_current_span
 
-from ably_ai_transport.telemetry import instrument
+from ably_ai_transport.telemetry import instrument, uninstrument
 
 
 class Seen(SpanProcessor):
@@ -79,6 +80,19 @@ class Seen(SpanProcessor):
             name: sum(one.value if isinstance(one, NumberDataPoint) else one.count for one in points)
             for name, points in self.points().items()
         }
+
+
+@contextmanager
+def observed() -> Generator[Seen]:
+    """Observe the sessions that are opened in the block."""
+    seen = Seen()
+    seen.instrument()
+    try:
+        yield seen
+    finally:
+        uninstrument()
+    assert get_current_span() is INVALID_SPAN
+    assert seen.open_spans == []
 
 
 def context_of(span: ReadableSpan) -> SpanContext:
