@@ -337,5 +337,5 @@ class _Piping(SpanOperation):
     def _close_pipe(self, *, is_done: bool) -> None:
         stats = self._run.close_pipe(is_done=is_done)
         if self.span is not None and stats is not None:
-            for field in ("deltas", "appends", "merged", "refused", "recovered"):
+            for field in ("deltas", "appends", "merged", "refused", "recovered", "max_in_flight"):
                 self.span.set_attribute(f"{NAME}.stream.{field}", getattr(stats, field))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Literal, TypeAlias, get_args
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
+from ably_ai_transport import AITransportError
 from ably_ai_transport.session.telemetry import NO_RUN, NO_SESSION, Operation, observe_session
 from ably_ai_transport.telemetry import instrument, uninstrument
 from ably_ai_transport.testing import MemoryHub
@@ -79,7 +81,10 @@ async def test_sessions_are_observed_only_while_it_is_switched_on(seen: Seen) ->
     assert [span.name for span in seen.spans] == ["session"]
 
 
-async def calls_while_piping(count: int) -> int:
+Before: TypeAlias = Literal["nothing", "a refused send", "a reply without text"]
+
+
+async def calls_while_piping(count: int, before: Before) -> int:
     """Return how often telemetry is called while a reply of so many words is piped."""
     hub = MemoryHub()
     calls = 0
@@ -89,6 +94,15 @@ async def calls_while_piping(count: int) -> int:
         calls += event == "call" and Path(frame.f_code.co_filename).parent.name == "telemetry"
 
     async with client(hub) as alice, agent(hub) as session:
+        if before == "a refused send":
+            hub.faults.nack(count=1)
+            with pytest.raises(AITransportError):
+                await alice.view.send(said("hi"))
+        elif before == "a reply without text":
+            run = await alice.view.send(said("hi"))
+            async with session.create_run(run.to_invocation()):
+                pass
+            await hub.settle()
         run = await alice.view.send(said("hi"))
         async with session.create_run(run.to_invocation()) as work:
             sys.setprofile(on_call)
@@ -99,8 +113,9 @@ async def calls_while_piping(count: int) -> int:
     return calls
 
 
-async def test_a_token_costs_no_call(seen: Seen) -> None:
-    assert await calls_while_piping(10) == await calls_while_piping(500) > 0
+@pytest.mark.parametrize("before", get_args(Before))
+async def test_a_token_costs_no_call(seen: Seen, before: Before) -> None:
+    assert await calls_while_piping(10, before) == await calls_while_piping(500, before) > 0
 
 
 MOMENTS = st.lists(

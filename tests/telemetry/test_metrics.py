@@ -81,7 +81,10 @@ async def test_outputs_of_a_cancelled_pipe_are_counted(seen: Seen) -> None:
             async with session.create_run(run.to_invocation()) as work:
                 await work.pipe(half())
         await hub.settle()
-    assert seen.sums()["ably_ai_transport.stream.deltas"] == 2
+    sums = seen.sums()
+    assert sums["ably_ai_transport.stream.deltas"] == 2
+    # The closing one leaves after the pipe was cancelled.
+    assert sums["ably_ai_transport.stream.appends"] + sums.get("ably_ai_transport.stream.merged", 0) == 2 + 1
 
 
 async def test_a_reply_without_text_has_no_first_token(seen: Seen) -> None:
@@ -117,9 +120,28 @@ async def test_publishes_that_are_refused_for_rate(seen: Seen) -> None:
                 await work.pipe(slow())
             assert await run.ended == "complete"
             assert texts(alice.view.messages)[-1] == "".join(WORDS)
-    sums = seen.sums()
+            sums = seen.sums()  # with the sessions still open
     assert sums["ably_ai_transport.publish.refused"] >= 1
     assert "ably_ai_transport.stream.refused" not in sums
+
+
+async def test_appends_that_are_merged_while_they_wait(seen: Seen) -> None:
+    with anyio.fail_after(30):
+        async with (
+            LocalServer() as server,
+            realtime(server, "alice") as alice_client,
+            realtime(server, "agent") as agent_client,
+            ClientSession(alice_client, NAME, codec=CODEC) as alice,
+            AgentSession(agent_client, NAME, codec=CODEC, append_interval=0, append_window=100) as session,
+        ):
+            limit_publish_rate(agent_client, 20)
+            run = await alice.view.send(said("hi"))
+            async with session.create_run(run.to_invocation()) as work:
+                await work.pipe(stream(reply(*WORDS)))
+            assert await run.ended == "complete"
+    sums = seen.sums()
+    assert sums["ably_ai_transport.publish.merged"] > 0
+    assert sums["ably_ai_transport.stream.deltas"] == len(WORDS)
 
 
 @pytest.mark.parametrize("dropped", [0, 2])

@@ -97,6 +97,7 @@ async def test_a_run_with_a_steer_and_a_follower(seen: Seen, binary: bool) -> No
         assert step.parent.span_id == id_of(agents_run)
         assert attributes(step)["ably_ai_transport.step.reason"] == "complete"
     assert attributes(first_pipe)["ably_ai_transport.stream.deltas"] == 2
+    assert 1 <= attributes(first_pipe)["ably_ai_transport.stream.max_in_flight"] <= 3
     published = [(span.name, seen.parent(span)) for span in seen.spans if span.name.startswith("publish ")]
     assert published == [
         ("publish ai-run-start", "invoke_agent"),

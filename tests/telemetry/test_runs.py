@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
-from ably_ai_transport import AITransportError, InboundMessage, Invocation, RunHooks
+from ably_ai_transport import AITransportError, InboundMessage, Invocation, OutboundMessage, RunHooks
 from ably_ai_transport.telemetry import extract, instrument, uninstrument
+from ably_ai_transport.telemetry.propagation import inject
 from ably_ai_transport.testing import MemoryHub
 from tests.session.stage import Gated, agent, client, reply, said, stream
 from tests.telemetry.seen import Seen, attributes, id_of, linked, trace_of
@@ -101,11 +102,35 @@ async def test_a_cancel_and_a_steer_from_before_the_run_was_open_are_linked(
 async def test_inputs_of_other_runs_are_no_steers(seen: Seen, hub: MemoryHub) -> None:
     async with client(hub) as alice, agent(hub) as session:
         run = await alice.view.send(said("hi"))
-        async with session.create_run(run.to_invocation()):
+        await hub.settle()
+        work = session.create_run(run.to_invocation(), run_id="r1")
+        await alice.view.send(said("before"), run_id="another")
+        await hub.settle()
+        async with work:
             await alice.view.send(said("and"), run_id="another")
             await alice.view.send(said("more"))
             await hub.settle()
     assert seen.one("invoke_agent").events == ()
+
+
+async def test_steers_from_before_the_input_of_a_resumed_run_belong_to_its_earlier_span(
+    seen: Seen, hub: MemoryHub
+) -> None:
+    async with client(hub) as alice:
+        run = await alice.view.send(said("hi"))
+        async with agent(hub) as first:
+            work = first.create_run(run.to_invocation(), run_id="r1")
+            await work.start()
+            await alice.view.send(said("shorter"), run_id="r1")
+            await hub.settle()
+            await work.suspend()
+        await hub.settle()
+        answer = await alice.view.send(said("yes"), run_id="r1")
+        async with agent(hub) as second, second.create_run(answer.to_invocation()) as resumed:
+            assert len(await resumed.view.load_all()) == 3
+    suspended, resumed_span = seen.named("invoke_agent")
+    assert [event.name for event in suspended.events] == ["steer"]
+    assert resumed_span.events == ()
 
 
 async def test_a_failed_pipe_fails_its_step_and_its_run(seen: Seen, hub: MemoryHub) -> None:
@@ -249,6 +274,16 @@ async def test_the_headers_of_an_application_stay(seen: Seen, hub: MemoryHub) ->
     assert outputs
     for message in outputs:
         assert cast("dict[str, object]", message.extras)["headers"] == {"mine": "1"}
+
+
+def test_headers_that_a_message_has_stay_beside_its_trace(seen: Seen) -> None:
+    message = OutboundMessage("ai-input", extras={"headers": {"mine": "1"}})
+    with seen.tracer.start_as_current_span("sending"):
+        inject(message)
+    headers = cast("dict[str, str]", message.extras["headers"])
+    assert headers["mine"] == "1"
+    read = get_current_span(extract(InboundMessage(extras=message.extras))).get_span_context()
+    assert read.span_id == id_of(seen.one("sending"))
 
 
 HEADERS = st.dictionaries(
