@@ -53,6 +53,17 @@ async def test_a_run_in_figures(seen: Seen) -> None:
     assert "ably_ai_transport.session.reconnects" not in sums
 
 
+async def test_only_the_first_token_of_a_run_counts(seen: Seen) -> None:
+    hub = MemoryHub()
+    async with client(hub) as alice, agent(hub) as session:
+        run = await alice.view.send(said("hi"))
+        async with session.create_run(run.to_invocation()) as work:
+            await work.pipe(stream(reply("hello")))
+            await work.pipe(stream(reply("again")))
+        await hub.settle()
+    assert seen.sums()["ably_ai_transport.time_to_first_token"] == 2
+
+
 async def test_refused_appends_and_their_repairs(seen: Seen) -> None:
     hub = MemoryHub()
     async with client(hub) as alice, agent(hub) as session:

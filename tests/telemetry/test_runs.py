@@ -6,7 +6,7 @@ from typing import Any, cast
 import anyio
 import pytest
 from ably_ai_transport_vercel import UIMessageChunk
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
@@ -292,6 +292,8 @@ HEADERS = st.fixed_dictionaries({}, optional={"traceparent": VALUES, "tracestate
 
 
 @given(st.fixed_dictionaries({"headers": HEADERS}) | st.fixed_dictionaries({"headers": VALUES}) | VALUES)
+@example({"headers": {"traceparent": 1}})
+@example({"headers": {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": 1}})
 def test_whatever_the_headers_are_they_can_be_read(extras: object) -> None:
     span = get_current_span(extract(InboundMessage(extras=extras))).get_span_context()
     assert span.is_valid or span.span_id == 0
