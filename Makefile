@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
+# Processes that the tests run in: one for each core.
+WORKERS ?= auto
 PROJECTS := pyproject.toml $(wildcard codecs/*/pyproject.toml)
 
 .PHONY: help demo test test-fast differential lint format types layers check bench clean
@@ -24,10 +26,10 @@ demo: $(STAMP)  ## A local server, an agent, two clients and a late joiner, in y
 	@$(BIN)/ably-ai-transport demo
 
 test: $(STAMP)  ## All tests, against the JavaScript SDK where the two must agree (needs node >= 20)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-fast: $(STAMP)  ## Only the tests that need no node
-	@$(BIN)/python -m pytest tests codecs
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests codecs
 
 differential: $(STAMP)  ## Ten thousand conversations and replies, compared with the npm package (half an hour)
 	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential integration_tests/codecs

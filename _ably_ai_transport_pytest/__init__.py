@@ -85,12 +85,12 @@ async def ably_client(ably_server: "LocalServer") -> "AsyncIterator[AblyClientFa
         >>> async def test_two_people(ably_client):
         ...     alice, bob = ably_client("alice"), ably_client("bob", use_binary_protocol=True)
     """
-    from ably import AblyRealtime
+    from ably_ai_transport.channel import make_client
 
     clients: list[AblyRealtime] = []
 
-    def connect(client_id: str | None = None, **options: object) -> AblyRealtime:
-        client = AblyRealtime(**ably_server.python_options(client_id, **options))
+    def connect(client_id: str | None = None, **options: object) -> "AblyRealtime":
+        client = make_client(ably_server.python_options(client_id, **options))
         clients.append(client)
         return client
 

@@ -11,7 +11,7 @@ The names below are the public API. Other public modules are :mod:`ably_ai_trans
 import logging
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.channel import ChannelClient, limit_publish_rate
+from ably_ai_transport.channel import AblyPool, ChannelClient, limit_publish_rate, set_heartbeat_interval
 from ably_ai_transport.codec.contract import Codec, CodecMessage
 from ably_ai_transport.conversation import (
     BranchHandle,
@@ -34,6 +34,8 @@ from ably_ai_transport.session import (
     ClientView,
     Latch,
     RunHooks,
+    RunPolicy,
+    RunRequest,
     RunStep,
     SessionOptions,
     SessionTree,
@@ -54,9 +56,11 @@ from ably_ai_transport.wire import (
     InboundMessage,
     InvalidArgumentError,
     MessageAction,
+    NotAllowedError,
     NotFoundInTimeError,
     OutboundMessage,
     RateLimitedError,
+    RunLostError,
     SessionClosedError,
     error_is,
 )
@@ -84,6 +88,7 @@ logging.getLogger("ably_ai_transport").addHandler(logging.NullHandler())
 
 __all__ = [
     "AITransportError",
+    "AblyPool",
     "AbortSignal",
     "AgentRun",
     "AgentSession",
@@ -107,13 +112,17 @@ __all__ = [
     "InvocationData",
     "Latch",
     "MessageAction",
+    "NotAllowedError",
     "NotFoundInTimeError",
     "OutboundMessage",
     "OutputFolded",
     "RateLimitedError",
     "RunHooks",
     "RunInfo",
+    "RunLostError",
     "RunNode",
+    "RunPolicy",
+    "RunRequest",
     "RunStatus",
     "RunStep",
     "SessionClosedError",
@@ -129,5 +138,6 @@ __all__ = [
     "error_is",
     "limit_publish_rate",
     "page_until_located",
+    "set_heartbeat_interval",
     "with_agent_session",
 ]

@@ -1,11 +1,14 @@
 """Runs all benchmarks."""
 
 from benchmarks import (
+    account_limits,
     codecs,
     connections,
     conversation,
     fan_out,
+    half_open,
     import_time,
+    killed_agents,
     latency,
     memory,
     reconnects,
@@ -23,4 +26,7 @@ if __name__ == "__main__":
     memory.main()
     connections.main()
     reconnects.main()
+    half_open.main()
+    killed_agents.main()
+    account_limits.main()
     telemetry.main()

@@ -45,16 +45,17 @@ def process(module: str, *arguments: str) -> Generator[dict[str, Any]]:
 
 
 @contextmanager
-def server_process(data: Path | None = None) -> Generator["Address"]:
+def server_process(data: Path | None = None, *, limits: str = "none") -> Generator["Address"]:
     """Run a local server in another process.
 
     Args:
         data: The file that keeps everything; in memory when left out.
+        limits: ``none``, or ``ably`` for those that Ably publishes.
 
     Yields:
         A server object that is not entered: it knows the other's address and key, for client options.
     """
-    with process("benchmarks.server", *([str(data)] if data else [])) as told:
+    with process("benchmarks.server", limits, *([str(data)] if data else [])) as told:
         yield Address(told["port"], told["key"], told["pid"])
 
 

@@ -1,10 +1,13 @@
 """A stream while connections are cut: a thousand times, at random moments, on either side.
 
 An agent pipes a text for as long as connections are cut; a client reads it. Nothing may be lost, duplicated
-or reordered: each text that is shown must be a prefix of the whole.
+or reordered: each text that is shown must be a prefix of the whole. In half of the rounds the agent loses an
+ack with each cut, and the server forgets its connection, so that it cannot resume. A client of the npm
+package reads along, and must show the whole text at the end.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +19,8 @@ from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, text_messag
 from ably_ai_transport import AgentSession, ClientSession
 from ably_ai_transport.local import LocalServer
 from benchmarks.measure import client, percentile, say, table
+from integration_tests.js_peer import JsClient
+from integration_tests.stage import texts
 
 RECONNECTS = 1000
 PAUSE = 0.001
@@ -44,8 +49,13 @@ class Story:
         return "".join(self.told)
 
 
-async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
+async def measure(*, binary: bool, forgets: bool, seed: int) -> tuple[int, int, list[float]]:
     """Cut connections while a story streams.
+
+    Args:
+        binary: Whether the connections speak msgpack.
+        forgets: Whether the agent loses an ack and the server's record of the connection with each cut.
+        seed: The seed of the moments.
 
     Returns:
         The length of the story, the number of views that were not a prefix of it, and the seconds of each
@@ -59,6 +69,7 @@ async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
         LocalServer() as server,
         client(server, "agent", use_binary_protocol=binary) as agent_ably,
         client(server, "reader", use_binary_protocol=binary) as reader_ably,
+        JsClient(server, client_id="js", channel="story", binary=binary) as js,
         ClientSession(reader_ably, "story", codec=CODEC) as reader,
         AgentSession(agent_ably, "story", codec=CODEC, append_interval=0) as agent,
     ):
@@ -85,13 +96,17 @@ async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
                 if done % 100 == 0:
                     say(f"reconnects: {done} of {RECONNECTS}")
                 await asyncio.sleep(chance.uniform(0, 0.02))
-                name, ably = chance.choice(list(sides.items()))
+                name, ably = ("agent", agent_ably) if forgets else chance.choice(list(sides.items()))
                 began = time.perf_counter()
                 lost = asyncio.ensure_future(until(ably, "disconnected"))
-                cut = chance.choice(
-                    (server.faults.drop, server.faults.cut_mid_frame, server.faults.disconnected)
-                )
-                cut(name)
+                if forgets:
+                    # The next publish, or the one after it, is taken without an ack.
+                    server.faults.cut_before_ack("story", skip=chance.randint(0, 1), forget=True)
+                else:
+                    cut = chance.choice(
+                        (server.faults.drop, server.faults.cut_mid_frame, server.faults.disconnected)
+                    )
+                    cut(name)
                 await lost
                 await until(ably, "connected")
                 took.append(time.perf_counter() - began)
@@ -100,6 +115,8 @@ async def measure(*, binary: bool, seed: int) -> tuple[int, int, list[float]]:
         await asked.ended
         look()
         wrong += shown[0] != story.whole
+        await js.wait_for(ended=run.run_id)
+        wrong += texts(await js.messages())[-1] != story.whole
     return len(story.told), wrong, took
 
 
@@ -113,11 +130,11 @@ async def until(ably: AblyRealtime, state: str) -> None:
 def main() -> None:
     """Run the benchmark and print it."""
     rows = [["", "reconnects", "numbers told", "wrong views", "p50 ms", "p99 ms"]]
-    for binary in (False, True):
-        told, wrong, took = asyncio.run(measure(binary=binary, seed=1))
+    for forgets, binary in itertools.product((False, True), repeat=2):
+        told, wrong, took = asyncio.run(measure(binary=binary, forgets=forgets, seed=1))
         rows.append(
             [
-                "msgpack" if binary else "JSON",
+                ("msgpack" if binary else "JSON") + (", acks and state lost" if forgets else ""),
                 str(len(took)),
                 f"{told:,}",
                 str(wrong),

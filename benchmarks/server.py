@@ -1,4 +1,4 @@
-"""A local server in a process of its own, in memory or on the file named by its argument.
+"""A local server in a process of its own; its arguments are the limits, and the file to keep everything in.
 
 Prints port, key and process as JSON, ends with its standard input.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ably_ai_transport.cli.serve import GC_THRESHOLDS
-from ably_ai_transport.local import LocalServer, LocalServerOptions
+from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions
 
 
 async def main() -> None:
@@ -20,8 +20,9 @@ async def main() -> None:
     # A descriptor for each connection, as many as there may be.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    async with LocalServer(LocalServerOptions(data=data)) as server:
+    limits = Limits.ably() if sys.argv[1] == "ably" else Limits()
+    data = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    async with LocalServer(LocalServerOptions(data=data, limits=limits)) as server:
         print(json.dumps({"port": server.port, "key": server.key, "pid": os.getpid()}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -31,14 +31,9 @@ def javascript(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[LocalServer]:
-    """A local server of this test's own, with the limits that the test asks for.
-
-    Example:
-        >>> @pytest.mark.parametrize("server", [Limits.ably()], ids=["limits"], indirect=True)
-        >>> async def test_a_stream(stage): ...
-    """
-    limits = getattr(request, "param", Limits())
+async def server(pairing: Pairing) -> AsyncIterator[LocalServer]:
+    """A local server of this test's own, with the limits of Ably where the agent survives them."""
+    limits = Limits.ably() if pairing.agent == "python" else Limits()
     async with LocalServer(LocalServerOptions(limits=limits)) as server:
         yield server
 

@@ -223,6 +223,7 @@ class PyAgent:
             channel,
             codec=self._codec,
             append_interval=self._append_interval,
+            unfinished_turns="leave-out",
         )
         session.on_error(self.errors.append)
         session.tree.on_message(

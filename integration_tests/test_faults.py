@@ -1,5 +1,9 @@
 """Connections that break and publishes that are refused, in the middle of a reply."""
 
+from typing import Literal
+
+import pytest
+
 from integration_tests import streams
 from integration_tests.stage import Stage, agree, texts
 from integration_tests.streams import answer_program
@@ -58,6 +62,32 @@ async def test_answers_that_get_lost_double_nothing(stage: Stage) -> None:
 
         assert result["outcome"] == "complete"
         assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
+
+
+@pytest.mark.parametrize("action", ["append", "create"])
+async def test_an_ack_is_lost_and_the_state_of_the_connection_with_it(
+    stage: Stage, action: Literal["append", "create"]
+) -> None:
+    """An agent of ours publishes everything once; one of the npm package doubles unacked text."""
+    script, text = interrupted()
+    stage.server.faults.cut_before_ack(stage.channel, action=action, skip=3, count=2, forget=True)
+    async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        serving = await agent.start_serving(run.invocation, answer_program(script))
+        await agent.open("middle")
+        result = await serving.result()
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+
+        if stage.pairing.agent == "js":
+            shown = texts(await alice.messages())[1]
+            assert len(shown) > len(text) if action == "append" else shown == text
+            return
+        assert result["outcome"] == "complete"
+        assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
+        async with stage.other("carol") as carol:
+            await carol.load_all()
+            assert texts(await carol.messages()) == ["hi", text]
 
 
 async def test_a_refused_append_is_repaired(stage: Stage) -> None:

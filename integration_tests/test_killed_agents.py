@@ -1,13 +1,17 @@
-"""An agent is killed in the middle of a step; another process takes the run over and tries the step again."""
+"""An agent is killed in the middle of a step: another process takes the run over, or somebody ends it."""
 
 import json
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
+from ably import AblyRealtime
 
+from ably_ai_transport import ClientSession, ErrorCode
+from ably_ai_transport.codec import LifecycleOnlyCodec
 from integration_tests import node, streams
 from integration_tests.js_peer import JsAgent
 from integration_tests.js_process import Json
@@ -21,7 +25,13 @@ RUN: Json = {"runId": "run-of-two", "invocationId": "invocation-1"}
 async def dying_agent(stage: Stage, invocation: Json) -> AsyncGenerator[None]:
     """Serve an invocation in a process that is killed at the end, in the middle of its reply."""
     if stage.pairing.agent == "python":
-        options = json.dumps(stage.server.python_options(client_id="agent", use_binary_protocol=stage.binary))
+        options = json.dumps(
+            stage.server.python_options(
+                client_id="agent",
+                use_binary_protocol=stage.binary,
+                transport_params={"remainPresentFor": "200"},
+            )
+        )
         command = [sys.executable, "-m", "integration_tests.victim", options, json.dumps(invocation)]
         process = await anyio.open_process(
             [*command, RUN["runId"], "work"], cwd=node.HERE.parent, stdout=None, stderr=subprocess.DEVNULL
@@ -69,6 +79,41 @@ async def test_a_step_is_tried_again_after_its_process_was_killed(stage: Stage) 
         async with stage.other("carol") as carol:
             await carol.load_all()
             await _shows_one_answer(alice, carol)
+
+
+async def test_a_run_whose_agent_was_killed_is_ended_for_everybody(stage: Stage) -> None:
+    options = stage.server.python_options(client_id="reaper", use_binary_protocol=stage.binary)
+    janitor = AblyRealtime(**options)
+    async with stage.client() as alice, stage.other() as bob:
+        run = await alice.send("hi")
+        async with dying_agent(stage, run.invocation):
+            for client in (alice, bob):
+                await client.wait_for(reply="what nobody shall ")
+        try:
+            session = ClientSession(janitor, stage.channel, codec=LifecycleOnlyCodec())
+            async with session, anyio.create_task_group() as tasks:
+                session.on_error(lambda _: None)
+                # The npm package announces nothing: its runs are lost when they have been silent.
+                silence = 0.5 if stage.pairing.agent == "js" else None
+                tasks.start_soon(partial(session.reap, grace=0, max_silence=silence))
+                for client in (alice, bob):
+                    await client.wait_for(status="error")
+                tasks.cancel_scope.cancel()
+        finally:
+            await janitor.close()
+        shown = await agree(alice, bob)
+        assert texts(shown["messages"]) == ["hi", "what nobody shall remember"]
+        state = await run.state()
+        assert state["status"] == "error"
+        assert state["error"]["code"] == ErrorCode.AGENT_LOST
+        assert "lost" in state["error"]["message"]
+        # The conversation goes on, with an agent that sees how far the lost one came.
+        run = await alice.send("and now?")
+        async with stage.agent("agent-2") as second:
+            result = await second.serve(run.invocation, streams.reply("all is well"))
+        for client in (alice, bob):
+            await client.wait_for(ended=result["runId"])
+        await agree(alice, bob)
 
 
 async def _shows_one_answer(*clients: Client) -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from ably_ai_transport.local import Limits
 from integration_tests import streams
 from integration_tests.js_process import Json
 from integration_tests.stage import Stage, agree, roles, texts
@@ -47,16 +46,6 @@ async def test_everybody_sees_whatever_models_stream(stage: Stage, stream: str) 
     shown = await play(stage, script)
 
     assert texts(shown["messages"]) == ["hi", streams.text_of(script)]
-
-
-@pytest.mark.parametrize("server", [Limits.ably()], ids=["ably-limits"], indirect=True)
-async def test_a_short_reply_is_within_the_limits_of_ably(stage: Stage) -> None:
-    script = streams.text_stream(["Hello", " world"])
-
-    shown = await play(stage, script)
-
-    assert texts(shown["messages"]) == ["hi", "Hello world"]
-    assert stage.server.stats.refusals == {}
 
 
 async def test_the_text_appears_while_it_is_streamed(stage: Stage) -> None:

@@ -27,7 +27,8 @@ async def main(options: str, invocation: str, run_id: str, step_id: str) -> None
     """Serve an invocation."""
     ably = AblyRealtime(**json.loads(options))
     pointer = Invocation.from_json(json.loads(invocation))
-    async with AgentSession(ably, pointer.session_name, codec=UIMessageCodec()) as session:
+    session = AgentSession(ably, pointer.session_name, codec=UIMessageCodec(), announce_runs=True)
+    async with session:
         run = session.create_run(pointer, run_id=run_id)
         await run.start()
         step = run.create_step(step_id=step_id)

@@ -11,25 +11,27 @@ API = {
     "AITransportError", "AbortSignal", "AgentRun", "AgentSession", "AgentSessionOptions", "BranchHandle",
     "CancelRequest", "CapabilityError", "ChannelClient", "ChannelRefusedError", "ClientRun", "ClientSession",
     "ClientView", "Codec", "CodecMessage", "ConversationNode", "ErrorCode", "InboundMessage", "InputNode",
-    "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotFoundInTimeError",
-    "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo", "RunNode", "RunStatus",
-    "RunStep", "SessionClosedError", "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult",
-    "StepInfo", "StreamResult", "View", "Write", "__version__", "error_is", "limit_publish_rate",
-    "page_until_located",
-    "with_agent_session",
+    "InvalidArgumentError", "Invocation", "InvocationData", "Latch", "MessageAction", "NotAllowedError",
+    "NotFoundInTimeError", "OutboundMessage", "OutputFolded", "RateLimitedError", "RunHooks", "RunInfo",
+    "RunLostError", "RunNode", "RunPolicy", "RunRequest", "RunStatus", "RunStep", "SessionClosedError",
+    "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult", "StepInfo", "StreamResult", "View",
+    "Write", "__version__", "error_is", "limit_publish_rate", "page_until_located", "with_agent_session",
+    "AblyPool", "set_heartbeat_interval",
 }  # fmt: skip
 
 METHODS = {
     "AgentSession": {
-        "adopt_run", "connect", "create_run", "detach", "end", "name", "object", "on_error", "open",
-        "presence", "tree",
+        "adopt_run", "connect", "create_run", "detach", "drain", "end", "end_run", "follow_agents", "name",
+        "object", "on_agent_gone", "on_error", "open", "presence", "reap", "reap_once", "tree",
     },
     "ClientSession": {
-        "cancel", "close", "connect", "create_view", "name", "object", "on_error", "presence", "tree", "view",
+        "cancel", "close", "connect", "create_view", "end_run", "follow_agents", "name", "object",
+        "on_agent_gone", "on_error", "presence", "reap", "reap_once", "tree", "view",
     },
     "AgentRun": {
-        "create_step", "end", "error", "has_input", "input_codec_message_id", "invocation_id", "is_open",
-        "load", "messages", "phase", "pipe", "run_id", "start", "status", "suspend",
+        "create_step", "end", "error", "events", "has_input", "input_codec_message_id", "invocation_id",
+        "is_open", "load", "messages", "owner", "phase", "pipe", "policy", "run_id", "start", "status",
+        "suspend", "trigger",
     },
     "ClientRun": {
         "cancel", "ended", "error", "input_codec_message_id", "input_event_id", "messages", "run_id",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ably_ai_transport.channel.ably.modes import BASE_MODES, OBJECT_MODES, resolve_channel_modes
+from ably_ai_transport.channel.ably.pool import AblyPool
+from ably_ai_transport.channel.ably.sdk import is_ably_client, sdk
 from ably_ai_transport.channel.contract import (
     Channel,
     ChannelSource,
@@ -22,14 +24,28 @@ from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport.wire.session_name import check_session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ably import AblyRealtime
 
     from ably_ai_transport.channel.ably.sdk import Realtime
 
-ChannelClient: TypeAlias = "AblyRealtime | ChannelSource"
-"""A client that sessions are opened on: an Ably client, or any other source of channels."""
+ChannelClient: TypeAlias = "AblyRealtime | AblyPool | ChannelSource"
+"""A client that sessions are opened on: an Ably client, a pool of them, or any other source of channels."""
+
+_MIN_HEARTBEAT_SECONDS: Final = 0.1
+
+
+def make_client(options: Mapping[str, Any]) -> AblyRealtime:
+    """Make an Ably client with the installed SDK: ``ably`` 3 or ``ably-pubsub-server`` 4.
+
+    Args:
+        options: The SDK's keyword arguments.
+
+    Returns:
+        The client, connecting.
+    """
+    return sdk().client(**options)
 
 
 def open_channel(
@@ -43,7 +59,7 @@ def open_channel(
     """Open a channel for one session.
 
     Args:
-        client: An ``ably.AblyRealtime``, or a :class:`ChannelSource`.
+        client: An ``ably.AblyRealtime``, an :class:`AblyPool` of them, or a :class:`ChannelSource`.
         name: The channel's name.
         agents: Name and version of each library that uses it.
         modes: Channel modes beyond the default ones.
@@ -55,13 +71,16 @@ def open_channel(
 
     Raises:
         InvalidArgumentError: The name is empty or begins with a channel qualifier, a mode is not known, or
-            the client is neither.
-        AITransportError: The channel is attached already, without one of the modes (40000).
+            the client is none of these.
+        AITransportError: The channel is attached already, without one of the modes (40000); or the pool has
+            no client for it.
     """
     check_session_name(name)
     if isinstance(client, ChannelSource):
         return client.open_channel(name, agents=agents, modes=modes)
-    if not hasattr(client, "connection") or not hasattr(client, "channels"):
+    if isinstance(client, AblyPool):
+        client = client.client_for(name)
+    if not is_ably_client(client):
         raise InvalidArgumentError(
             f"unable to open channel; {type(client).__name__} is no ably.AblyRealtime (nor a ChannelSource)"
         )
@@ -77,17 +96,18 @@ def limit_publish_rate(client: AblyRealtime, per_second: float | None) -> None:
     messages a second, slow down when the server refuses a publish for rate, and speed up again.
 
     Args:
-        client: The Ably client.
+        client: The Ably client. For the clients of a pool, call this in the pool's factory.
         per_second: Messages a second; None for no limit until the server refuses some.
 
     Raises:
-        InvalidArgumentError: The rate is not a positive number (40003).
+        InvalidArgumentError: The client is no Ably client, or the rate is not a positive number (40003).
 
     Example:
         >>> limit_publish_rate(ably, 200)  # an account with a higher limit  # doctest: +SKIP
     """
-    rate: object = math.inf if per_second is None else per_second
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not rate > 0:
+    _check_ably_client("limit publish rate", client)
+    rate: float = math.inf if per_second is None else per_second
+    if type(rate) not in (int, float) or not rate > 0:
         raise InvalidArgumentError(
             f"unable to limit publish rate; it must be a positive number of messages a second, got {rate!r}"
         )
@@ -96,9 +116,49 @@ def limit_publish_rate(client: AblyRealtime, per_second: float | None) -> None:
     client_of(cast("Realtime", client)).choose_rate(rate)
 
 
+def set_heartbeat_interval(client: AblyRealtime, seconds: float) -> None:
+    """Choose how soon a client finds out that its connection is dead, though its socket is still open.
+
+    After this much silence of the server, the client asks for a heartbeat. If none comes within the same
+    time, or within 2 s where that is shorter, the client reconnects and resumes. Without this setting, the
+    silence may last 3 s while publishes have no ack, and as long as the server announces otherwise
+    (``maxIdleInterval``: 15 s on Ably). Each heartbeat costs one small frame in either direction, and only
+    silent connections have any.
+
+    Args:
+        client: The Ably client. For the clients of a pool, call this in the pool's factory.
+        seconds: The silence, at least 0.1.
+
+    Raises:
+        InvalidArgumentError: The client is no Ably client, or the silence is no such number (40003).
+
+    Example:
+        >>> set_heartbeat_interval(ably, 1.0)  # recovers within about 3 s  # doctest: +SKIP
+    """
+    _check_ably_client("set heartbeat interval", client)
+    if not (_is_number(seconds) and _MIN_HEARTBEAT_SECONDS <= seconds < math.inf):
+        raise InvalidArgumentError(
+            f"unable to set heartbeat interval; it must be a number of seconds of at least"
+            f" {_MIN_HEARTBEAT_SECONDS}, got {seconds!r}"
+        )
+    from ably_ai_transport.channel.ably.client import client_of
+
+    client_of(cast("Realtime", client)).choose_heartbeat_interval(seconds)
+
+
+def _check_ably_client(action: str, client: object) -> None:
+    if not is_ably_client(client):
+        raise InvalidArgumentError(f"unable to {action}; {type(client).__name__} is no ably.AblyRealtime")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 __all__ = [
     "BASE_MODES",
     "OBJECT_MODES",
+    "AblyPool",
     "Channel",
     "ChannelClient",
     "ChannelSource",
@@ -111,6 +171,8 @@ __all__ = [
     "StateListener",
     "Unsubscribe",
     "limit_publish_rate",
+    "make_client",
     "open_channel",
     "resolve_channel_modes",
+    "set_heartbeat_interval",
 ]

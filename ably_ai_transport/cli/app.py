@@ -111,7 +111,7 @@ def demo(
     speed: Annotated[
         float, typer.Option(min=0.1, max=5, help="Play replies this many times faster.", show_default=False)
     ] = 1.0,
-    limits: ServerLimits = LimitsChoice.NONE,
+    limits: ServerLimits = LimitsChoice.ABLY,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the log to a file.")] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -128,6 +128,45 @@ def demo(
         verbose=verbose,
     )
     run(lambda: run_demo(options))
+
+
+@app.command()
+def reap(
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION...", help="Sessions to watch.")],
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long an agent may be absent.")
+    ] = 15.0,
+    max_silence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="End runs of agents that do not announce them, after this silence; never by default.",
+        ),
+    ] = None,
+    look_back: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="How far back to look for runs at the start.")
+    ] = 24.0,
+    once: Annotated[bool, typer.Option("--once", help="End the runs that are lost now, and leave.")] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="APP.KEY:SECRET", envvar="ABLY_KEY", help="Ably key.")
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="ABLY_ENDPOINT",
+            help="A running local server; Ably itself by default.",
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """End runs whose agents are lost, for everybody who follows the sessions."""
+    logs.log_to_stderr(verbose=verbose)
+    with explained(), needs_extra("cli"):
+        from ably_ai_transport.cli.reap import ReapOptions, run_reap
+    options = ReapOptions(tuple(sessions), key, endpoint, grace, max_silence, look_back, once)
+    run(lambda: run_reap(options))
 
 
 @app.command(name="haip-gateway")

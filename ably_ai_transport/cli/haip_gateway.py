@@ -11,14 +11,13 @@ from typing import Any, Final, TypeAlias, cast
 import anyio
 import httpx
 import jwt
-from ably import AblyRealtime
 from ably_ai_transport_haip.gateway import HaipGateway, PostToAgent, UIMessages
 from ably_ai_transport_haip.server import JwtAuthenticator
 from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import ChannelClient
-from ably_ai_transport.cli.connection import connected, reach
+from ably_ai_transport.cli.connection import client_options, connected, reach
 from ably_ai_transport.cli.demo.agent import Agent, serving
 from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.figures import Figures
@@ -120,23 +119,14 @@ def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsO
     def of(client_id: str) -> dict[str, Any]:
         if server is not None:
             return server.python_options(client_id)
-        basic: dict[str, Any] = {"key": options.key, "client_id": client_id}
-        if options.endpoint is None:
-            return basic
-        return {
-            **basic,
-            "endpoint": options.endpoint.rstrip("/") + "/",
-            "tls": False,
-            "use_token_auth": True,
-            "default_token_params": {"client_id": client_id},
-        }
+        return client_options(options.key or "", options.endpoint, client_id)
 
     return of
 
 
 def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManager[ChannelClient]]:
     @asynccontextmanager
-    async def connect(client_id: str) -> AsyncGenerator[AblyRealtime]:
+    async def connect(client_id: str) -> AsyncGenerator[ChannelClient]:
         async with connected(options_of(client_id)) as client:
             yield client
 

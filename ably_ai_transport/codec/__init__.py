@@ -30,6 +30,7 @@ from ably_ai_transport.codec.inputs import (
     UserMessage,
 )
 from ably_ai_transport.codec.json_text import dump_json, parse_json
+from ably_ai_transport.codec.lifecycle_only import LifecycleOnlyCodec
 from ably_ai_transport.codec.payloads import as_mapping, as_text, pick, text_at
 from ably_ai_transport.codec.table.codec import Reducer, TableCodec, define_codec
 from ably_ai_transport.codec.table.fields import (
@@ -97,6 +98,7 @@ __all__ = [
     "InputTypes",
     "JsonField",
     "LeadIn",
+    "LifecycleOnlyCodec",
     "LifecyclePhase",
     "LifecycleTracker",
     "MessageHook",

@@ -326,10 +326,12 @@ class FoldMeta:
     Attributes:
         serial: Serial of its message; empty for an optimistic event that has not been published yet.
         message_id: Its ``codec-message-id``: the conversation message that it belongs to.
+        client_id: Its publisher, as Ably verified it; None for an anonymous one, and for an optimistic event.
     """
 
     serial: str = ""
     message_id: str | None = None
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class Delivery(Generic[InT_co, OutT_co]):
         serial: Serial of the message; None for a preview of a message that is about to be published.
         timestamp: The time of the message's creation, in milliseconds since the epoch.
         version: Serial of the delivered version.
+        client_id: The publisher of the message, as Ably verified it.
+        event: The event of an input, and its place in a batch; None where they are not known.
     """
 
     decoded: Decoded[InT_co, OutT_co]
@@ -52,6 +54,8 @@ class Delivery(Generic[InT_co, OutT_co]):
     serial: str | None = None
     timestamp: int | None = None
     version: str | None = None
+    client_id: str | None = None
+    event: tuple[str, str] | None = None
 
 
 class Folding(Generic[InT, OutT, ProjT, MsgT]):
@@ -77,11 +81,11 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
         Args:
             entry: The node.
             delivery: The delivery.
-            superseded: Whether an attempt that is not canonical published it: it is logged and not folded.
+            superseded: Whether it does not count (see :meth:`is_superseded`): it is logged and not folded.
         """
         decoded, headers, serial = delivery.decoded, delivery.headers, delivery.serial
         events = _events_of(decoded)
-        meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID))
+        meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID), delivery.client_id)
         if serial is None:
             entry.optimistic = entry.optimistic or bool(events)
             self._fold(entry, events, meta)
@@ -177,8 +181,13 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
 
     @staticmethod
     def is_superseded(entry: Entry[InT, OutT, ProjT], serial: str) -> bool:
-        """Tell whether a message was published by an attempt that is not canonical."""
-        return entry.steps is not None and entry.steps.is_superseded(serial)
+        """Tell whether a message does not count.
+
+        An attempt that is not canonical published an output, or an input is a copy or words of a stranger.
+        """
+        if entry.steps is not None and entry.steps.is_superseded(serial):
+            return True
+        return entry.inputs is not None and entry.inputs.is_left_out(serial)
 
     def touch(self, entry: Entry[InT, OutT, ProjT], timestamp: int | None) -> None:
         """Note the time of a node's message; the clock moves with the messages."""

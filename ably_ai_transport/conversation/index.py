@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from ably_ai_transport.codec.contract import InT, OutT, ProjT
+from ably_ai_transport.conversation.authors import Author, InputLedger
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import EventLog
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
@@ -21,9 +22,11 @@ class Entry(Generic[InT, OutT, ProjT]):
         log: The messages that were folded into it.
         life: The lifecycle events of a run.
         steps: The steps of a run; None until one is seen.
+        inputs: The inputs of the node; None until one is seen.
         optimistic: Whether the projection holds a preview that is not in the log.
         last_activity: Time of the newest message that touched it, in milliseconds.
         start_seen: Whether the start of a run has been seen, before which nothing of it can come.
+        start_serial: Serial of the earliest start of a run; None until the channel has brought one.
         sweep_queued: Whether its log waits to be swept.
     """
 
@@ -32,9 +35,11 @@ class Entry(Generic[InT, OutT, ProjT]):
     log: EventLog[InT, OutT] = field(default_factory=EventLog[InT, OutT])
     life: RunLife = field(default_factory=RunLife)
     steps: StepLedger | None = None
+    inputs: InputLedger | None = None
     optimistic: bool = False
     last_activity: int = 0
     start_seen: bool = False
+    start_serial: str | None = None
     sweep_queued: bool = False
 
 
@@ -58,6 +63,7 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         self._entries: dict[str, Entry[InT, OutT, ProjT]] = {}
         self._sorted: list[Entry[InT, OutT, ProjT]] = []
         self._key_by_message: dict[str, str] = {}
+        self._authors: dict[str, Author] = {}
         self._children: dict[str | None, dict[str, None]] = {}
         self._replies: dict[str, dict[str, None]] = {}
         self._siblings: dict[str, tuple[ConversationNode[ProjT], ...]] = {}
@@ -96,6 +102,16 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
         before = self._key_by_message.get(codec_message_id, key)
         self._key_by_message[codec_message_id] = key
         return before != key
+
+    def note_author(self, codec_message_id: str, serial: str, client_id: str | None) -> None:
+        """Note who published a message; the earliest publisher is its author."""
+        known = self._authors.get(codec_message_id)
+        if known is None or serial < known.serial:
+            self._authors[codec_message_id] = Author(serial, client_id)
+
+    def author_of(self, codec_message_id: str) -> Author | None:
+        """Return the author of a message; None when the channel has not brought it."""
+        return self._authors.get(codec_message_id)
 
     def insert(self, node: ConversationNode[ProjT]) -> Entry[InT, OutT, ProjT]:
         """Add a node."""
@@ -152,6 +168,9 @@ class NodeIndex(Generic[InT, OutT, ProjT]):
                 self._key_by_message[message_id] = key
         self._key_by_message[old] = key
         into.log.absorb(entry.log)
+        if entry.inputs is not None:
+            into.inputs = into.inputs or InputLedger()
+            into.inputs.absorb(entry.inputs)
         into.last_activity = max(into.last_activity, entry.last_activity)
 
     def supersede(self, run_id: str, fork_message_id: str) -> None:

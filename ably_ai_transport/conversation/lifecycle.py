@@ -5,7 +5,7 @@ each other. The events are therefore kept in channel order, and the tables say w
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -16,6 +16,7 @@ from ably_ai_transport.wire import (
     RunEndReason,
     RunLifecycleEvent,
     RunResume,
+    RunStart,
     RunSuspend,
     StepEnd,
     StepEndReason,
@@ -70,12 +71,20 @@ class RunStanding:
         end_serial: Serial of the suspend or end that led there; None where none did.
         error: Why the run failed; set exactly when ``status`` is ``error``.
         resumed_by: The invocation that last resumed the run.
+        ended_at: When the server took the end, in milliseconds since the epoch; None where none led there.
+        end_message: Why the run ended, in words; None where nobody said so.
     """
 
     status: RunStatus
     end_serial: str | None
     error: AITransportError | None
     resumed_by: str | None
+    ended_at: int | None
+    end_message: str | None
+
+
+RunClaim: TypeAlias = RunStart | RunResume | StepStart
+"""An event that says which invocation works on a run. The newest one on the channel counts."""
 
 
 class RunLife:
@@ -106,6 +115,11 @@ class RunLife:
         return True
 
     @property
+    def events(self) -> Sequence[RunLifecycleEvent]:
+        """The events so far."""
+        return self._events
+
+    @property
     def standing(self) -> RunStanding:
         """The status that the events lead to."""
         status: RunStatus = "active"
@@ -126,6 +140,8 @@ class RunLife:
             None if decisive is None else decisive.serial,
             decisive.error if isinstance(decisive, RunEnd) and status == "error" else None,
             resumed_by,
+            decisive.timestamp if isinstance(decisive, RunEnd) else None,
+            decisive.message if isinstance(decisive, RunEnd) else None,
         )
 
 

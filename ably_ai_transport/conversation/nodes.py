@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeAlias
 
 from ably_ai_transport.codec.contract import ProjT
-from ably_ai_transport.conversation.lifecycle import RunStanding, RunStatus, StepInfo
-from ably_ai_transport.wire import AITransportError
+from ably_ai_transport.conversation.authors import Author
+from ably_ai_transport.conversation.lifecycle import RunClaim, RunStanding, RunStatus, StepInfo
+from ably_ai_transport.wire import AITransportError, RunResume, RunStart
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,7 @@ class InputNode(Generic[ProjT]):
         fork_of: The message that it replaces, where it is an edit.
         projection: The codec's state of it.
         serial: Its place on the channel; None while it is optimistic.
+        client_id: Its author, as Ably verified it; None for an anonymous one, and while it is optimistic.
     """
 
     kind: ClassVar[Literal["input"]] = "input"
@@ -26,6 +28,7 @@ class InputNode(Generic[ProjT]):
     fork_of: str | None
     projection: ProjT = field(repr=False)
     serial: str | None = None
+    client_id: str | None = None
 
     @property
     def key(self) -> str:
@@ -47,7 +50,7 @@ class RunNode(Generic[ProjT]):
         parent_codec_message_id: The input that it replies to.
         fork_of: Key of the node that it forks.
         regenerates_codec_message_id: The message that it replaces, where it is a regeneration.
-        client_id: The client that owns it; empty when unknown.
+        client_id: The client that owns it, as the agent wrote it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
         projection: The codec's state of it.
         start_serial: Its place on the channel; None while it is optimistic.
@@ -56,6 +59,16 @@ class RunNode(Generic[ProjT]):
         error: Why it failed; set exactly when ``status`` is ``error``.
         last_resume_invocation_id: The invocation that last resumed it.
         steps: Its steps, in the order of their first attempts.
+        input_codec_message_id: The input that triggered it; None until its start is seen.
+        agent_client_id: The publisher of its start, as Ably verified it; None for an anonymous one, and until
+            the channel has brought the start.
+        trigger: The newest start or resume of it: that says which input its latest invocation answers.
+        claim: The newest start or resume of it, or start of one of its steps: that invocation works on it.
+        started_at: When the server took its start; None until that is seen. Times are in milliseconds since
+            the epoch.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
     """
 
     kind: ClassVar[Literal["run"]] = "run"
@@ -72,6 +85,14 @@ class RunNode(Generic[ProjT]):
     error: AITransportError | None = None
     last_resume_invocation_id: str | None = None
     steps: tuple[StepInfo, ...] = field(default=())
+    input_codec_message_id: str | None = None
+    agent_client_id: str | None = None
+    trigger: RunStart | RunResume | None = None
+    claim: RunClaim | None = None
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
+    end_message: str | None = None
 
     def __repr__(self) -> str:
         steps = [f"{step.step_id}: {step.status}" for step in self.steps]
@@ -96,6 +117,24 @@ class RunNode(Generic[ProjT]):
         self.end_serial = standing.end_serial
         self.error = standing.error
         self.last_resume_invocation_id = standing.resumed_by
+        self.ended_at = standing.ended_at
+        self.end_message = standing.end_message
+
+    def note_claim(self, claim: RunClaim) -> None:
+        """Take in a claim, in any order: the newest one on the channel counts."""
+        if claim.serial is None:
+            return
+        if self.claim is None or (self.claim.serial or "") < claim.serial:
+            self.claim = claim
+        if isinstance(claim, RunStart | RunResume) and (
+            self.trigger is None or (self.trigger.serial or "") < claim.serial
+        ):
+            self.trigger = claim
+
+    def hear(self, timestamp: int | None) -> None:
+        """Take in the time of an agent's message, in any order."""
+        if timestamp is not None and (self.last_heard_at is None or self.last_heard_at < timestamp):
+            self.last_heard_at = timestamp
 
 
 ConversationNode: TypeAlias = InputNode[ProjT] | RunNode[ProjT]
@@ -107,11 +146,21 @@ class RunInfo:
 
     Attributes:
         run_id: The run.
-        client_id: The client that owns it; empty when unknown.
+        client_id: The client that owns it, as the agent wrote it; empty when unknown.
         invocation_id: The invocation that started it; empty until its start is seen.
         status: Its status.
         error: Why it failed; set exactly when ``status`` is ``error``.
         steps: Its steps, in the order of their first attempts.
+        client_id_verified: Whether ``client_id`` is the author of the run's input, as Ably verified it.
+        agent_client_id: The publisher of the run's start, as Ably verified it; None for an anonymous one, and
+            until the channel has brought the start.
+        started_at: When the server took its start, in milliseconds since the epoch like the times below;
+            None until the start is seen.
+        last_heard_at: When the server took the newest message of an agent on it, an append included.
+        ended_at: When the server took its end; None while it has not ended.
+        end_message: Why it ended, in words, such as why a run was cancelled; None where nobody said so.
+        agent_present: Whether its agent is present on the channel. None if the run is not active, if agents
+            are not followed, or if its agent did not announce its runs.
     """
 
     run_id: str
@@ -120,8 +169,37 @@ class RunInfo:
     status: RunStatus
     error: AITransportError | None = None
     steps: tuple[StepInfo, ...] = ()
+    client_id_verified: bool = False
+    agent_client_id: str | None = None
+    started_at: int | None = None
+    last_heard_at: int | None = None
+    ended_at: int | None = None
+    end_message: str | None = None
+    agent_present: bool | None = None
 
 
-def run_info(node: RunNode[ProjT]) -> RunInfo:
-    """Describe a run node without its projection."""
-    return RunInfo(node.run_id, node.client_id, node.invocation_id, node.status, node.error, node.steps)
+def run_info(
+    node: RunNode[ProjT], *, owner: Author | None = None, agent_present: bool | None = None
+) -> RunInfo:
+    """Describe a run node without its projection.
+
+    Args:
+        node: The node.
+        owner: The author of the run's input, where that is known.
+        agent_present: As in :class:`RunInfo`.
+    """
+    return RunInfo(
+        node.run_id,
+        node.client_id,
+        node.invocation_id,
+        node.status,
+        node.error,
+        node.steps,
+        client_id_verified=owner is not None and bool(node.client_id) and owner.client_id == node.client_id,
+        agent_client_id=node.agent_client_id,
+        started_at=node.started_at,
+        last_heard_at=node.last_heard_at,
+        ended_at=node.ended_at,
+        end_message=node.end_message,
+        agent_present=agent_present,
+    )

@@ -1,35 +1,47 @@
 """The branch that an agent sees: from the root of the conversation to its own run."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic
+from typing import Final, Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.branches import MessagesOf, Move
+from ably_ai_transport.conversation.lifecycle import RunStatus
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
 from ably_ai_transport.conversation.tree import Tree
 from ably_ai_transport.wire.listeners import Listeners
+
+_COMPLETE: Final[frozenset[RunStatus]] = frozenset({"complete"})
+_KEPT: Final[frozenset[RunStatus]] = frozenset({"complete", "cancelled", "error", "active"})
 
 
 class Pinned(Generic[InT, OutT, ProjT, MsgT]):
     """A branch that ends in one run.
 
-    Nothing is shown until the run's input is known. Earlier runs that did not complete are left out, with the
-    inputs that they replied to: a model should not see a half-finished answer. A regeneration sees the
-    conversation up to the message that it replaces. The npm package's ``leaf-branch-source.ts`` is the
-    specification.
+    Nothing is shown until the run's input is known. Earlier runs that are suspended are left out, with the
+    inputs that they replied to: they wait for an answer of their own. Runs that failed, were cancelled or
+    have not ended are shown as far as they came. A regeneration sees the conversation up to the message that
+    it replaces. The npm package's ``leaf-branch-source.ts`` is the specification, except that it leaves out
+    every run that is not complete.
 
     Args:
         tree: The conversation.
         is_unanswered: Tells whether a message is a steering message without a response yet; these are
             listed after the output of their run.
+        keeps_unfinished: Whether earlier runs that did not complete are shown. Otherwise they are left out,
+            as in the npm package.
     """
 
     def __init__(
-        self, tree: Tree[InT, OutT, ProjT, MsgT], is_unanswered: Callable[[str], bool] = lambda _: False
+        self,
+        tree: Tree[InT, OutT, ProjT, MsgT],
+        is_unanswered: Callable[[str], bool] = lambda _: False,
+        *,
+        keeps_unfinished: bool = True,
     ) -> None:
         self.moved = Listeners[Move]()
         self._tree = tree
         self._is_unanswered = is_unanswered
+        self._kept = _KEPT if keeps_unfinished else _COMPLETE
         self._run_id: str | None = None
         self._anchor: str | None = None
         self._regenerates: str | None = None
@@ -47,6 +59,10 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         self._regenerates = regenerates
         self.moved.emit("chosen")
 
+    def reorder(self) -> None:
+        """List the messages again: other steering messages have no response now."""
+        self.moved.emit("chosen")
+
     def visible_nodes(self) -> list[ConversationNode[ProjT]]:
         """List the nodes of the branch, from its root."""
         anchor = None if self._anchor is None else self._tree.get_node_by_codec_message_id(self._anchor)
@@ -54,16 +70,16 @@ class Pinned(Generic[InT, OutT, ProjT, MsgT]):
         if isinstance(anchor, RunNode):
             kept_runs.add(anchor.run_id)
         chain = self._chain()
-        unfinished = {
+        left_out = {
             node.run_id: node.parent_codec_message_id
             for node in chain
-            if isinstance(node, RunNode) and node.run_id not in kept_runs and node.status != "complete"
+            if isinstance(node, RunNode) and node.run_id not in kept_runs and node.status not in self._kept
         }
-        unanswered = set(unfinished.values())
+        unanswered = set(left_out.values())
         return [
             node
             for node in chain
-            if node.key not in unfinished and not (isinstance(node, InputNode) and node.key in unanswered)
+            if node.key not in left_out and not (isinstance(node, InputNode) and node.key in unanswered)
         ]
 
     def extract(

@@ -17,22 +17,27 @@ from typing import Generic, TypeAlias, cast
 from ably_ai_transport.codec.contract import (
     Codec,
     Decoded,
+    FoldMeta,
+    InputEvent,
     InT,
     InT_co,
     MsgT,
+    OutputEvent,
     OutT,
     OutT_co,
     ProjT,
 )
+from ably_ai_transport.conversation.authors import USER_MESSAGE, Author, InputClaim, InputLedger, event_of
 from ably_ai_transport.conversation.folding import Delivery, Folding
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import LogEntry
-from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunNode
+from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
 from ably_ai_transport.wire import (
     Headers,
     InboundMessage,
     RunLifecycleEvent,
+    RunResume,
     RunStart,
     StepEnd,
     StepLifecycleEvent,
@@ -44,6 +49,8 @@ from ably_ai_transport.wire.events import read_run_lifecycle, read_step_lifecycl
 logger = logging.getLogger("ably_ai_transport.conversation")
 
 _MAX_UNKNOWN_KINDS = 100
+_AGENTS_OUTPUT = frozenset({names.AI_OUTPUT, None})
+"""Names of agents' outputs. An append need not repeat the name of its message."""
 REORDER_WINDOW_MS = 120_000
 """Milliseconds for which the log of a finished run is kept, to put late messages in order."""
 
@@ -97,6 +104,7 @@ class _Route(Generic[InT, OutT, ProjT]):
     Attributes:
         headers: The transport headers that the route was derived from.
         entry: The run that the message belongs to.
+        run: Its node.
         key: The key of that run.
         logged: The message's entry in the log of that run.
         superseded: Whether the attempt that published it is not canonical.
@@ -105,6 +113,7 @@ class _Route(Generic[InT, OutT, ProjT]):
 
     headers: Headers
     entry: Entry[InT, OutT, ProjT]
+    run: RunNode[ProjT]
     key: str
     logged: LogEntry[InT, OutT]
     superseded: bool
@@ -131,12 +140,15 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self.unknown_kinds: set[str] = set()
         """Event kinds of session messages that the codec does not know; the first hundred."""
+        self.present_runs: frozenset[str] | None = None
+        """The runs that agents present on the channel work on; None while nobody follows that."""
         self._codec = codec
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
         self._folding = Folding(codec, reorder_window_ms)
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
+        self._early_heard: dict[str, int] = {}
         self._early_steps: dict[str, StepLedger] = {}
         self._routes: dict[str | None, _Route[InT, OutT, ProjT]] = {}
         self._routed_version = 0
@@ -181,8 +193,62 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return self._index.siblings(key)
 
     def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
-        """Return the message that carried an event id; None when it has not been seen."""
+        """Return the earliest message that carried an event id; None when it has not been seen."""
         return self._message_by_event_id.get(event_id)
+
+    def author_of(self, codec_message_id: str) -> Author | None:
+        """Return the author of a message; None when the channel has not brought it."""
+        return self._index.author_of(codec_message_id)
+
+    def owner_of(self, run_id: str) -> Author | None:
+        """Return the author of the input that triggered a run.
+
+        Args:
+            run_id: The run.
+
+        Returns:
+            The author; None until the run's start and its input have been seen.
+        """
+        node = self.get_run_node(run_id)
+        trigger = None if node is None else node.input_codec_message_id
+        return None if trigger is None else self._index.author_of(trigger)
+
+    def events_of(self, key: str) -> list[tuple[InputEvent[InT] | OutputEvent[OutT], FoldMeta]]:
+        """List the events of a node with their origins, in the order in which they are folded.
+
+        Args:
+            key: The node's key.
+
+        Returns:
+            The events that count; none for an unknown node, and once its log has been swept.
+        """
+        entry = self._index.entry(key)
+        return [
+            (event, logged.meta)
+            for logged in (() if entry is None else entry.log)
+            if entry is not None and not self._folding.is_superseded(entry, logged.serial)
+            for event in logged.events
+        ]
+
+    def find_input(self, codec_message_id: str) -> InboundMessage | None:
+        """Return the input that brought a message; None when it has not been seen. Reads all inputs."""
+        for message in self._message_by_event_id.values():
+            headers = message.transport_headers
+            if message.name == names.AI_INPUT and headers.get(names.CODEC_MESSAGE_ID) == codec_message_id:
+                return message
+        return None
+
+    def is_agent_present(self, node: RunNode[ProjT]) -> bool | None:
+        """Tell whether the agent of a run is present; None where that is not known, or needs not be."""
+        if self.present_runs is None or node.status != "active":
+            return None
+        if node.run_id in self.present_runs:
+            return True
+        return False if node.claim is not None and node.claim.announced else None
+
+    def describe(self, node: RunNode[ProjT]) -> RunInfo:
+        """Describe a run."""
+        return run_info(node, owner=self.owner_of(node.run_id), agent_present=self.is_agent_present(node))
 
     def apply(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
         """Take in one message of the channel.
@@ -213,13 +279,35 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
                 self.unknown_kinds.add(decoded.unknown)
             if decoded.inputs or decoded.outputs or names.RUN_ID in headers:
-                delivery = Delivery(decoded, headers, message.serial, message.timestamp, message.version)
+                delivery = Delivery(
+                    decoded,
+                    headers,
+                    message.serial,
+                    message.timestamp,
+                    message.version,
+                    client_id=message.client_id,
+                    event=event_of(message) if message.name == names.AI_INPUT else None,
+                )
                 events = self.apply_delivery(delivery)
-        event_id = headers.get(names.EVENT_ID)
-        if event_id is not None:
-            self._message_by_event_id.setdefault(event_id, message)
+            self._note_author(message)
+            if message.name in _AGENTS_OUTPUT:
+                self._hear(headers.get(names.RUN_ID), message.changed_at)
+        self._note_event(message)
         events.append(message)
         return events
+
+    def _note_author(self, message: InboundMessage) -> None:
+        message_id = message.transport_headers.get(names.CODEC_MESSAGE_ID)
+        if message_id is not None and message.serial is not None:
+            self._index.note_author(message_id, message.serial, message.client_id)
+
+    def _note_event(self, message: InboundMessage) -> None:
+        event_id = message.transport_headers.get(names.EVENT_ID)
+        if event_id is not None:
+            known = self._message_by_event_id.get(event_id)
+            # Somebody may publish the id of another's event again: the earliest message is the event.
+            if known is None or (message.serial or "") < (known.serial or ""):
+                self._message_by_event_id[event_id] = message
 
     def apply_delivery(self, delivery: Delivery[InT, OutT]) -> list[TreeEvent[InT, OutT]]:
         """Take in a decoded message; without a serial, as a preview of the message to come.
@@ -271,6 +359,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if entry is not None and isinstance(entry.node, RunNode):
             if entry.life.add(event):
                 entry.node.update(entry.life.standing)
+                _note_life(entry.node, event)
                 logger.debug(
                     "A run is %s after its %s",
                     entry.node.status,
@@ -297,6 +386,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             The changes, in order.
         """
         before = self._index.version
+        self._make_way(event.run_id, event.serial)
         entry = self._index.entry(event.run_id)
         if entry is None and isinstance(event, StepEnd):
             self._early_steps.setdefault(event.run_id, StepLedger()).end(event)
@@ -307,9 +397,11 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return []
         self._folding.touch(entry, event.timestamp)
+        node.hear(event.timestamp)
         ledger = entry.steps = entry.steps or StepLedger()
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
+            node.note_claim(event)
             self._drop_routes()
             if ledger.start(event):
                 if entry.log.swept:
@@ -358,6 +450,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
         if timestamp is not None and timestamp > entry.last_activity:
             self._folding.touch(entry, timestamp)
+        route.run.hear(message.changed_at)
         self._folding.grow(entry, route.logged, decoded, message.version, superseded=route.superseded)
         if route.superseded:
             return [message]
@@ -388,8 +481,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         serial, headers = delivery.serial, delivery.headers
         if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
             return
-        logged = entry.log.find(serial)
-        if logged is None:
+        logged, node = entry.log.find(serial), entry.node
+        if logged is None or not isinstance(node, RunNode):
             return
         if self._routed_version != self._index.version:
             self._drop_routes()
@@ -397,15 +490,18 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._routes.pop(serial, None)
             self._folding.compact(logged)
         else:
-            self._routes[serial] = _Route(headers, entry, entry.node.key, logged, superseded, steered_by)
+            self._routes[serial] = _Route(headers, entry, node, node.key, logged, superseded, steered_by)
 
     def _drop_routes(self) -> None:
         self._routes.clear()
         self._routed_version = self._index.version
 
-    def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT]:
+    def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
         headers, serial = delivery.headers, delivery.serial
         entry = self._index.entry(message_id)
+        if entry is not None and isinstance(entry.node, RunNode):
+            # Its id is that of a run.
+            return None
         if entry is None:
             entry = self._index.insert(
                 InputNode(
@@ -414,13 +510,17 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                     headers.get(names.FORK_OF),
                     self._codec.init(),
                     serial,
+                    delivery.client_id,
                 )
             )
-            self._index.own_message(message_id, message_id)
-        else:
-            self._place(entry, serial)
+            self._own(message_id, entry, delivery)
+        elif self._place(entry, serial) and isinstance(entry.node, InputNode):
+            entry.node.client_id = delivery.client_id
         self._folding.touch(entry, delivery.timestamp)
-        self._folding.take_in(entry, delivery)
+        left_out = self._claim(entry, delivery)
+        self._folding.take_in(entry, delivery, superseded=left_out)
+        if left_out:
+            return None
         return OutputFolded(None, message_id, message_id, serial, inputs=delivery.decoded.inputs)
 
     def _apply_fork(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
@@ -439,6 +539,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         message_id = headers.get(names.CODEC_MESSAGE_ID)
         input_message_id = headers.get(names.INPUT_CODEC_MESSAGE_ID)
         self._link_fork(input_message_id, run_id)
+        self._make_way(run_id, serial)
         entry = self._index.entry(run_id)
         if entry is None and message_id is not None:
             owner = self._index.entry_of_message(message_id)
@@ -460,14 +561,15 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         else:
             self._place(entry, serial)
         key = entry.node.key
-        if message_id and self._index.own_message(message_id, key):
-            self._drop_routes()
+        if message_id:
+            self._own(message_id, entry, delivery)
         self._folding.touch(entry, delivery.timestamp)
         step_id = headers.get(names.STEP_ID)
         step_start_serial = headers.get(names.STEP_START_SERIAL)
         if step_id is not None and step_start_serial is not None and serial is not None:
             entry.steps = entry.steps or StepLedger()
             entry.steps.attribute(serial, step_id, step_start_serial)
+        self._claim(entry, delivery)
         superseded = serial is not None and self._folding.is_superseded(entry, serial)
         self._folding.take_in(entry, delivery, superseded=superseded)
         steered_by = read_steer_stamp(headers)
@@ -488,6 +590,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
 
     def _apply_run_start(self, event: RunStart) -> Entry[InT, OutT, ProjT] | None:
         self._link_fork(event.input_codec_message_id, event.run_id)
+        self._make_way(event.run_id, event.serial)
         entry = self._index.entry(event.run_id)
         if entry is None:
             entry = self._insert_run(
@@ -506,6 +609,9 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         if not isinstance(node, RunNode):
             return None
         self._place(entry, event.serial)
+        if entry.start_serial is not None and entry.start_serial < (event.serial or ""):
+            # The earliest start tells where a run belongs, and to whom.
+            return entry
         # The first output seen may be of a later invocation, with another parent; the start is right.
         if event.parent is not None and node.parent_codec_message_id != event.parent:
             self._index.set_parent(node, event.parent)
@@ -519,6 +625,12 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._index.version += 1
         node.client_id = event.client_id or node.client_id
         node.invocation_id = event.invocation_id or node.invocation_id
+        node.input_codec_message_id = event.input_codec_message_id or node.input_codec_message_id
+        if event.serial is not None:
+            node.agent_client_id = event.publisher
+            entry.start_serial = event.serial
+        if event.timestamp is not None:
+            node.started_at = event.timestamp
         entry.start_seen = True
         return entry
 
@@ -531,22 +643,80 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._catch_up(entry, node)
         return entry
 
+    def _hear(self, run_id: str | None, timestamp: int | None) -> None:
+        """Take in the time of an agent's output, whether or not the codec can read it."""
+        if run_id is None or timestamp is None:
+            return
+        node = self.get_run_node(run_id)
+        if node is not None:
+            node.hear(timestamp)
+        else:
+            self._early_heard[run_id] = max(timestamp, self._early_heard.get(run_id, timestamp))
+
     def _catch_up(self, entry: Entry[InT, OutT, ProjT], node: RunNode[ProjT]) -> None:
         """Apply the lifecycle events of a run that came before the first message that makes it a node."""
         life = self._early_life.pop(node.run_id, None)
         if life is not None:
             entry.life = life
             node.update(life.standing)
+            for event in life.events:
+                _note_life(node, event)
+        node.hear(self._early_heard.pop(node.run_id, None))
         steps = self._early_steps.pop(node.run_id, None)
         if steps is not None:
             entry.steps = steps
             node.steps = steps.summary()
 
-    def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> None:
-        """Move a node to its earliest message, which history brings last."""
+    def _place(self, entry: Entry[InT, OutT, ProjT], serial: str | None) -> bool:
+        """Move a node to its earliest message, which history brings last; tell whether it was moved."""
         current = entry.node.sort_serial
-        if serial is not None and (current is None or serial < current):
-            self._index.place(entry, serial)
+        if serial is None or (current is not None and serial >= current):
+            return False
+        self._index.place(entry, serial)
+        return True
+
+    def _make_way(self, run_id: str, serial: str | None) -> None:
+        """Remove an input that was published under the id of an earlier run."""
+        entry = self._index.entry(run_id)
+        if entry is None or not isinstance(entry.node, InputNode) or serial is None:
+            return
+        if (entry.node.serial or "") > serial:
+            self._index.remove(run_id)
+
+    def _own(self, message_id: str, entry: Entry[InT, OutT, ProjT], delivery: Delivery[InT, OutT]) -> None:
+        """Decide which node a message belongs to: that of its outputs, else that of its earliest input."""
+        owner = self._index.entry_of_message(message_id)
+        if owner is entry:
+            return
+        first, serial = self._index.author_of(message_id), delivery.serial
+        is_earliest = first is None or (serial is not None and serial < first.serial)
+        if owner is not None and not delivery.decoded.outputs and not is_earliest:
+            self._close(entry, message_id)
+            return
+        if self._index.own_message(message_id, entry.node.key):
+            self._drop_routes()
+        if owner is not None:
+            self._close(owner, message_id)
+
+    def _close(self, entry: Entry[InT, OutT, ProjT], message_id: str) -> None:
+        entry.inputs = entry.inputs or InputLedger()
+        if entry.inputs.close(message_id):
+            self._folding.refold(entry)
+
+    def _claim(self, entry: Entry[InT, OutT, ProjT], delivery: Delivery[InT, OutT]) -> bool:
+        """Note who published an input or output; tell whether an input does not count."""
+        headers, serial, decoded = delivery.headers, delivery.serial, delivery.decoded
+        message_id = headers.get(names.CODEC_MESSAGE_ID)
+        if serial is None:
+            return False
+        if decoded.outputs and message_id is not None:
+            self._close(entry, message_id)
+        if not decoded.inputs:
+            return False
+        entry.inputs = entry.inputs or InputLedger()
+        speaks = any(getattr(event, "kind", None) == USER_MESSAGE for event in decoded.inputs)
+        entry.inputs.add(InputClaim(serial, delivery.client_id, message_id, delivery.event, speaks))
+        return entry.inputs.is_left_out(serial)
 
     def _link_fork(self, fork_message_id: str | None, run_id: str) -> None:
         """Join a client's fork and the run that the agent minted for it, in either order of arrival."""
@@ -571,10 +741,18 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         """Join a fork and its run, which a message without the fork's id has made known before."""
         self._index.merge(fork, run)
+        node.hear(fork_node.last_heard_at)
         self._place(run, fork_node.start_serial)
         if node.parent_codec_message_id is None and fork_node.parent_codec_message_id is not None:
             self._index.set_parent(node, fork_node.parent_codec_message_id)
         self._folding.refold(run)
+
+
+def _note_life(node: RunNode[ProjT], event: RunLifecycleEvent) -> None:
+    """Take in who works on a run, and when it was heard of."""
+    node.hear(event.timestamp)
+    if isinstance(event, RunStart | RunResume):
+        node.note_claim(event)
 
 
 def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:

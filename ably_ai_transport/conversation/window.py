@@ -10,7 +10,7 @@ from typing import Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.branches import Branches
-from ably_ai_transport.conversation.nodes import ConversationNode, RunInfo, RunNode, run_info
+from ably_ai_transport.conversation.nodes import ConversationNode, RunInfo, RunNode
 from ably_ai_transport.conversation.tree import OutputFolded, Tree, TreeEvent, TreeUpdated
 from ably_ai_transport.wire import InboundMessage, RunLifecycleEvent, RunStart, names
 
@@ -89,12 +89,12 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
 
     def runs(self) -> list[RunInfo]:
         """Describe the visible runs, oldest first."""
-        return [run_info(node) for node in self._nodes if isinstance(node, RunNode)]
+        return [self._tree.describe(node) for node in self._nodes if isinstance(node, RunNode)]
 
     def run(self, run_id: str) -> RunInfo | None:
         """Describe a run; None when it has not been seen."""
         node = self._tree.get_run_node(run_id)
-        return None if node is None else run_info(node)
+        return None if node is None else self._tree.describe(node)
 
     def run_of(self, codec_message_id: str) -> RunInfo | None:
         """Describe the run that a message belongs to, or that replies to it."""
@@ -102,7 +102,7 @@ class ViewState(Generic[InT, OutT, ProjT, MsgT]):
         if node is None:
             return None
         run = node if isinstance(node, RunNode) else self._branches.selected_reply(node.codec_message_id)
-        return None if run is None else run_info(run)
+        return None if run is None else self._tree.describe(run)
 
     def handle(
         self, event: TreeEvent[InT, OutT], *, from_history: bool

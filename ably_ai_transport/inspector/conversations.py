@@ -5,10 +5,9 @@ from dataclasses import asdict, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Final, Self, TypeAlias
 
-from ably import AblyRealtime
-
 from ably_ai_transport import (
     AITransportError,
+    ChannelClient,
     ClientSession,
     Codec,
     ConversationNode,
@@ -49,7 +48,7 @@ class Conversation:
     """
 
     def __init__(
-        self, client: AblyRealtime, channel: str, codec: AnyCodec, on_change: Callable[[], None]
+        self, client: ChannelClient, channel: str, codec: AnyCodec, on_change: Callable[[], None]
     ) -> None:
         self.channel = channel
         self._session: ClientSession[Any, Any, Any, Any] = ClientSession(

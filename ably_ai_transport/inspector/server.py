@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import anyio
-from ably import AblyRealtime
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -18,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ably_ai_transport import AITransportError
+from ably_ai_transport.channel import make_client
 from ably_ai_transport.inspector.conversations import Conversation, codec_named
 from ably_ai_transport.inspector.watcher import FrameLog, Json
 from ably_ai_transport.local import LocalServer
@@ -164,7 +164,7 @@ class _Reader:
             await self._draw(channel, codec)
 
     async def _draw(self, channel: str, codec: Any) -> None:  # noqa: ANN401
-        client = AblyRealtime(**self._server.python_options(CLIENT_ID))
+        client = make_client(self._server.python_options(CLIENT_ID))
         news = anyio.Event()
 
         def note() -> None:

@@ -101,7 +101,8 @@ class LocalServerOptions:
         append_rollup_window_ms: Appends of a connection to the same message within this window are merged
             (Ably's default is 40). `transportParams.appendRollupWindow` of a client overrides it.
         connection_state_ttl_ms: How long a dropped connection can be resumed.
-        max_idle_interval_ms: The longest silence of the server on a connection.
+        max_idle_interval_ms: The longest silence of the server on a connection; a client chooses another one
+            with `transportParams.heartbeatInterval`, from 5,000 to 1,800,000.
         presence_grace_ms: How long presence members outlive a dropped connection.
         retention_ms: How far back a channel can be resumed by channelSerial.
         ack_before_echo: Send the ACK of a publish before its echo instead of after it.

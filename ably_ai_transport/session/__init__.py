@@ -3,6 +3,7 @@
 from ably_ai_transport.session.agent.durable import page_until_located, with_agent_session
 from ably_ai_transport.session.agent.hooks import CancelRequest, RunHooks
 from ably_ai_transport.session.agent.pipe import StreamResult, Write
+from ably_ai_transport.session.agent.policy import RunPolicy, RunRequest
 from ably_ai_transport.session.agent.run import AgentRun
 from ably_ai_transport.session.agent.session import AgentSession, AgentSessionOptions
 from ably_ai_transport.session.agent.steps import RunStep
@@ -26,6 +27,8 @@ __all__ = [
     "ClientView",
     "Latch",
     "RunHooks",
+    "RunPolicy",
+    "RunRequest",
     "RunStep",
     "SessionOptions",
     "SessionTree",

@@ -1,9 +1,8 @@
-"""The common part of client sessions and agent sessions."""
+"""The parts of one session: channel, conversation, connection, tasks and error listeners."""
 
 import asyncio
 import logging
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypedDict
 
@@ -13,25 +12,31 @@ from ably_ai_transport.channel import (
     Channel,
     ChannelClient,
     ChannelStateChange,
-    Presence,
     open_channel,
 )
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
-from ably_ai_transport.conversation import REORDER_WINDOW_MS
+from ably_ai_transport.conversation import REORDER_WINDOW_MS, TrustedAgents, TrustFilter
 from ably_ai_transport.session.connection import SessionConnection
-from ably_ai_transport.session.conversation import LiveConversation, SessionTree
+from ably_ai_transport.session.conversation import LiveConversation
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
 from ably_ai_transport.session.telemetry import observe_session
 from ably_ai_transport.version import __version__
-from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
+from ably_ai_transport.wire import (
+    AITransportError,
+    ErrorCode,
+    InboundMessage,
+    InvalidArgumentError,
+    NotAllowedError,
+)
 from ably_ai_transport.wire.listeners import Listeners
 
 SDK_NAME = "ai-transport-python"
 HISTORY_PAGE_SIZE = 100
 MAX_HISTORY_PAGE_SIZE = 1000
 CLOSE_TIMEOUT_SECONDS = 10.0
+_MAX_STRANGERS = 100
 
 
 class SessionOptions(TypedDict, total=False):
@@ -46,6 +51,10 @@ class SessionOptions(TypedDict, total=False):
             seconds; 10 by default.
         logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra;
             ``ably_ai_transport.session`` by default.
+        trusted_agents: The client ids of the agents, or a plain function of a verified client id and a
+            message. What others publish as an agent is left out of the conversation. It is reported once for
+            each of them (40300). Without this option everybody who may publish is trusted, as in the npm
+            package. An agent's session trusts its own client id as well.
     """
 
     channel_modes: Sequence[str]
@@ -53,6 +62,7 @@ class SessionOptions(TypedDict, total=False):
     reorder_window_ms: int
     close_timeout: float
     logger: AnyLogger
+    trusted_agents: TrustedAgents
 
 
 class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
@@ -65,6 +75,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         options: As the caller gave them.
         merge_appends: Whether appends that wait for the connection's pace are merged.
         on_continuity_lost: Called when messages may have been missed.
+        is_agent: Whether the session is an agent's, which trusts itself.
 
     Raises:
         InvalidArgumentError: An option is out of bounds, or the codec is a class (40003).
@@ -79,6 +90,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         *,
         merge_appends: bool,
         on_continuity_lost: Callable[[ChannelStateChange], None],
+        is_agent: bool,
     ) -> None:
         _check(codec, options)
         self.codec = codec
@@ -93,6 +105,8 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         )
         self.telemetry = observe_session(self.channel)
         self.tasks = TaskOwner(self._on_task_exception)
+        self.held_runs: set[str] = set()
+        """The runs that this session itself works on."""
         self._closed: Latch[None] | None = None
         # An exception in a listener of errors is only logged: reporting it to the same listeners would loop.
         self.errors = Listeners[AITransportError](spawn=self.tasks.start, logger=LOGGER)
@@ -104,6 +118,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             report=self.report,
             log=self.log,
         )
+        self._strangers: set[str | None] = set()
+        trusted = options.get("trusted_agents")
+        if trusted is not None:
+            own = (lambda: self.client_id) if is_agent else None
+            self.conversation.gates.append(TrustFilter(trusted, own=own, on_refused=self._on_stranger))
         self.connection = SessionConnection(
             self.channel,
             self.log,
@@ -203,6 +222,14 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         finally:
             closed.resolve(None)
 
+    def _on_stranger(self, error: NotAllowedError) -> None:
+        """Report the first message of each client that is left out, and log the others."""
+        if error.client_id in self._strangers or len(self._strangers) >= _MAX_STRANGERS:
+            self.log.debug("%s", error)
+            return
+        self._strangers.add(error.client_id)
+        self.report(error)
+
     def _on_message(self, message: InboundMessage) -> None:
         self.conversation.receive(message, live=True)
 
@@ -211,88 +238,6 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             self.report(error)
         else:
             self.report(AITransportError.wrap("finish a task", error, ErrorCode.INTERNAL_ERROR))
-
-
-class BaseSession(ABC, Generic[InT, OutT, ProjT, MsgT]):
-    """A hold on one conversation: its channel, its tree, its errors."""
-
-    def __init__(
-        self,
-        client: ChannelClient,
-        session_name: str,
-        codec: Codec[InT, OutT, ProjT, MsgT],
-        options: SessionOptions,
-        *,
-        merge_appends: bool = True,
-    ) -> None:
-        self._core = SessionCore(
-            client,
-            session_name,
-            codec,
-            options,
-            merge_appends=merge_appends,
-            on_continuity_lost=self._on_continuity_lost,
-        )
-        self._tree = SessionTree(
-            self._core.conversation, on_exception=self._core.report_listener, spawn=self._core.tasks.start
-        )
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self._core.connection.state}>"
-
-    @property
-    def name(self) -> str:
-        """The conversation's name, which is that of its channel."""
-        return self._core.channel.name
-
-    @property
-    def tree(self) -> SessionTree[InT, OutT, ProjT, MsgT]:
-        """The whole conversation that has been seen, every branch of it."""
-        return self._tree
-
-    @property
-    def presence(self) -> Presence:
-        """The channel's presence."""
-        return self._core.channel.presence
-
-    def on_error(self, listener: Callable[[AITransportError], object]) -> Callable[[], None]:
-        """Call a function with each error outside of any call. The session stays usable.
-
-        Messages may have been missed (104006), the channel could not be subscribed to or a listener raised
-        (104001). A client is told the errors that agents publish, with their codes; an agent is told of hooks
-        of its runs that raised (104002) and of pipes that failed (104008). Without a listener, each error is
-        logged with its traceback.
-
-        Args:
-            listener: A plain function or a coroutine function.
-
-        Returns:
-            A function that removes the listener.
-        """
-        return self._core.errors.add(listener)
-
-    async def connect(self) -> None:
-        """Subscribe and attach. Connecting twice is fine; so is trying again after a failure.
-
-        Raises:
-            SessionClosedError: The session is closed (104004).
-            ChannelRefusedError: The channel refused (104001; ``cause`` says why).
-            InvalidArgumentError: The event loop is not asyncio's (40003).
-        """
-        await self._core.connect()
-
-    @abstractmethod
-    def _on_continuity_lost(self, change: ChannelStateChange) -> None:
-        """Messages may have been missed."""
-
-    @property
-    def object(self) -> "object":
-        """LiveObjects, which the Ably SDK for Python does not have.
-
-        Raises:
-            InvalidArgumentError: Always (40003).
-        """
-        raise InvalidArgumentError("unable to use LiveObjects; the Ably SDK for Python does not support them")
 
 
 def _agents_of(codec: Codec[InT, OutT, ProjT, MsgT]) -> Sequence[tuple[str, str]]:

@@ -143,6 +143,10 @@ class SessionConnection:
             )
         raise InvalidArgumentError(f"unable to {action}; connect() must be called first")
 
+    def on_close(self, function: Unsubscribe) -> None:
+        """Call a plain function when the session lets go of the channel."""
+        self._subscriptions.append(function)
+
     async def close(self) -> None:
         """Detach from the channel if the connection allows, and release it."""
         if self.closed:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import anyio
 
@@ -13,6 +13,7 @@ from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import (
     ConversationNode,
     OutputFolded,
+    Received,
     RunNode,
     Tree,
     TreeEvent,
@@ -60,6 +61,22 @@ class Change(NamedTuple, Generic[InT, OutT]):
     message: InboundMessage | None
 
 
+class Gate(Protocol):
+    """Decides which messages a conversation takes in."""
+
+    def admit(self, received: Received) -> Sequence[Received]:
+        """Return the messages to take in now: none, this one, or this one and those that waited for it."""
+        ...
+
+    def flush(self, *, exhausted: bool) -> Sequence[Received]:
+        """Return the messages that waited and are to be taken in now.
+
+        Args:
+            exhausted: Whether history has just been read to its end.
+        """
+        ...
+
+
 class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
     """A tree, the subscribers to its changes, and the walk back through the channel's history.
 
@@ -89,6 +106,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         """The conversation as it has been applied."""
         self.history_error: AITransportError | None = None
         """The error of the last attempt to read history; None if it succeeded."""
+        self.gates: list[Gate] = []
+        """Each message passes them in this order."""
         self._report = report
         self._log = log
         self._subscribers = {
@@ -103,10 +122,15 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self._page_size = page_size
         self._lock = anyio.Lock()
         self._page: HistoryPage | None = None
+        self._page_head: str | None = None
         self._exhausted = False
         self._walk = 0
         self._unknown_told = 0
         self._gap: str | None = None
+
+    def has_read_before(self, message: InboundMessage) -> bool:
+        """Tell whether a page of history has been read that ends before a message, or all of history."""
+        return self._exhausted or (self._page_head is not None and self._page_head < (message.serial or ""))
 
     @property
     def has_older(self) -> bool:
@@ -139,6 +163,18 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         Args:
             message: The message. One that cannot be processed is reported, and changes nothing.
             live: Whether the channel delivered it now.
+        """
+        if self.gates:
+            self._take_all(self._pass_gates([Received(message, live)], self.gates))
+        else:
+            self.take(message, live=live)
+
+    def take(self, message: InboundMessage, *, live: bool) -> None:
+        """Take a message that has passed the gates.
+
+        Args:
+            message: As for :meth:`receive`.
+            live: As for :meth:`receive`.
         """
         if self._pipes:
             if live and not self._watched and self._hold(message):
@@ -200,13 +236,15 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         Args:
             found: Tells whether it is there; called again after each change.
         """
-        try:
-            await self.read_history(found)
-        except AITransportError as error:
-            self._log.warning("History could not be read; waiting for live messages: %s", error)
         while not found():
-            self._news = self._news or anyio.Event()
-            await self._news.wait()
+            walk = self._walk
+            try:
+                await self.read_history(found)
+            except AITransportError as error:
+                self._log.warning("History could not be read; waiting for live messages: %s", error)
+            while not found() and walk == self._walk:
+                self._news = self._news or anyio.Event()
+                await self._news.wait()
 
     def wake(self) -> None:
         """Let every :meth:`find` look again."""
@@ -228,19 +266,25 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
                 self._log.debug("history page", extra={"messages": len(page.items)})
                 for message in reversed(page.items):
                     self.receive(message, live=False)
+                if page.items:
+                    self._page_head = page.items[0].serial
                 if walk == self._walk:
                     self._page = page
                     self._exhausted = not page.has_next
                     self._close_gap(page)
+                    if self._exhausted:
+                        self._flush_gates(exhausted=True)
 
     def expect_gap(self) -> None:
         """Note that messages may have been missed: history is read again, from its end."""
         self.flush_echoes()
         self._walk += 1
         self._page = None
+        self._page_head = None
         self._exhausted = False
         if self._gap is None:
             self._gap = self.tree.newest_serial
+        self.wake()
 
     async def fill_gap(self) -> None:
         """Read the messages that may have been missed, back to those that are known.
@@ -256,6 +300,21 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         for subscribers in self._subscribers.values():
             subscribers.clear()
         self.flush_echoes()
+
+    @staticmethod
+    def _pass_gates(received: Sequence[Received], gates: Sequence[Gate]) -> Sequence[Received]:
+        for gate in gates:
+            received = [admitted for one in received for admitted in gate.admit(one)]
+        return received
+
+    def _flush_gates(self, *, exhausted: bool) -> None:
+        for place, gate in enumerate(self.gates):
+            if received := gate.flush(exhausted=exhausted):
+                self._take_all(self._pass_gates(received, self.gates[place + 1 :]))
+
+    def _take_all(self, received: Sequence[Received]) -> None:
+        for message, live in received:
+            self.take(message, live=live)
 
     def _hold(self, message: InboundMessage) -> bool:
         if not self._echoes.hold(message):
@@ -282,6 +341,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
             if len(self.tree.unknown_kinds) != self._unknown_told:
                 self._report_unknown(message)
             self.publish(events, live=live, message=message)
+            if self.gates:
+                self._flush_gates(exhausted=False)
 
     def _report_unknown(self, message: InboundMessage) -> None:
         """Report the first event kind that the codec does not know, and log each further one."""
@@ -431,8 +492,20 @@ class SessionTree(Generic[InT, OutT, ProjT, MsgT]):
         """Return the alternatives at a node's place, itself included, oldest first."""
         return self._conversation.tree.get_sibling_nodes(key)
 
+    def author_of(self, codec_message_id: str) -> str | None:
+        """Return the client id of a message's author, as Ably verified it.
+
+        Args:
+            codec_message_id: The message.
+
+        Returns:
+            The first publisher; None for an anonymous one, and until the channel has brought the message.
+        """
+        author = self._conversation.tree.author_of(codec_message_id)
+        return None if author is None else author.client_id
+
     def find_message_by_event_id(self, event_id: str) -> InboundMessage | None:
-        """Return the channel message that carried an event id; None when it has not been seen."""
+        """Return the earliest channel message with an event id; None when it has not been seen."""
         return self._conversation.tree.find_message_by_event_id(event_id)
 
     def on_update(self, listener: Callable[[], object]) -> Callable[[], None]:

@@ -100,6 +100,22 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         """
         return self._window.run(run_id)
 
+    def author_of(self, codec_message_id: str) -> str | None:
+        """Return the client id of a message's author, as Ably verified it.
+
+        Args:
+            codec_message_id: The message.
+
+        Returns:
+            The first publisher; None for an anonymous one, and until the channel has brought the message.
+
+        Example:
+            >>> for item in view.messages:  # doctest: +SKIP
+            ...     print(view.author_of(item.codec_message_id), item.message)
+        """
+        author = self._tree.author_of(codec_message_id)
+        return None if author is None else author.client_id
+
     def run_of(self, codec_message_id: str) -> RunInfo | None:
         """Describe the run that a message belongs to, or, for an input, the reply that is shown.
 

@@ -1,7 +1,8 @@
 """The errors of this library.
 
 Every error is an :class:`AITransportError` and carries Ably's numeric code. The codes and their meanings are
-those of the npm package ``@ably/ai-transport`` 0.8.0 (``errors.ts``); the subclasses are ours.
+those of the npm package ``@ably/ai-transport`` 0.8.0 (``errors.ts``), but for those from 104050 on, which are
+this library's own; so are the subclasses.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ class ErrorCode(IntEnum):
     """An argument was refused, or an operation was called before the session was connected."""
     OPERATION_CANCELLED = 40033
     """The run was cancelled, or the session began to close while the operation was under way."""
+    FORBIDDEN = 40300
+    """The trusted agents or the policy of a session forbid it. The npm package does not use this code."""
     INSUFFICIENT_CAPABILITY = 40160
     """The credentials do not allow the operation on this channel."""
     INTERNAL_ERROR = 50000
@@ -45,6 +48,11 @@ class ErrorCode(IntEnum):
     """The event that an operation waits for was not seen on the channel in time."""
     HISTORY_FETCH_FAILED = 104011
     """The channel's history could not be read, after retries."""
+    AGENT_LOST = 104050
+    """The agent that worked on a run is gone, and somebody else ended the run. This library's own code."""
+    RUN_LOST = 104051
+    """The run was ended, or claimed by another invocation, while this agent worked on it. This library's own
+    code."""
 
 
 def status_code_of(code: int) -> int:
@@ -161,12 +169,45 @@ class NotFoundInTimeError(AITransportError, TimeoutError):
         super().__init__(message, code, status_code, cause)
 
 
+class RunLostError(AITransportError):
+    """The run is not this agent's any more: it was ended, or claimed by another invocation."""
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.RUN_LOST,
+        status_code: int | None = 409,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+
+
 class ChannelRefusedError(AITransportError):
     """The channel refused to attach, to publish or to read its history."""
 
 
 class CapabilityError(ChannelRefusedError):
     """The credentials are refused, or do not allow the operation on this channel."""
+
+
+class NotAllowedError(AITransportError):
+    """A client did what the trusted agents or the policy of this session do not allow. It had no effect.
+
+    Attributes:
+        client_id: The client, as Ably verified it; None for an anonymous one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int = ErrorCode.FORBIDDEN,
+        status_code: int | None = 403,
+        cause: BaseException | None = None,
+        *,
+        client_id: str | None = None,
+    ) -> None:
+        super().__init__(message, code, status_code, cause)
+        self.client_id = client_id
 
 
 class RateLimitedError(ChannelRefusedError):
@@ -178,6 +219,7 @@ _CLASS_OF_CODE: Final[Mapping[int, type[AITransportError]]] = MappingProxyType(
         ErrorCode.INVALID_ARGUMENT: InvalidArgumentError,
         ErrorCode.SESSION_CLOSED: SessionClosedError,
         ErrorCode.INPUT_EVENT_NOT_FOUND: NotFoundInTimeError,
+        ErrorCode.RUN_LOST: RunLostError,
         ErrorCode.ENCODER_RECOVERY_FAILED: ChannelRefusedError,
         ErrorCode.SESSION_SUBSCRIPTION_ERROR: ChannelRefusedError,
         ErrorCode.RUN_LIFECYCLE_ERROR: ChannelRefusedError,

@@ -8,7 +8,7 @@ the known ones.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal, TypeAlias
 
@@ -41,6 +41,8 @@ class _RunEvent:
         invocation_id: The invocation under which the agent published.
         serial: The message's place in the channel's order.
         timestamp: When the server took it, in milliseconds since 1970.
+        publisher: The client that published the message, as Ably verified it; None for an anonymous one, and
+            in a preview.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class _RunEvent:
     invocation_id: str = ""
     serial: str | None = None
     timestamp: int | None = None
+    publisher: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class RunStart(_RunEvent):
     fork_of: str | None = None
     regenerates: str | None = None
     input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class RunResume(_RunEvent):
     """A later invocation went on with a suspended run."""
 
     type: ClassVar[Literal["resume"]] = "resume"
+    input_codec_message_id: str | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class RunEnd(_RunEvent):
     type: ClassVar[Literal["end"]] = "end"
     reason: RunEndReason = "complete"
     error: AITransportError | None = None
+    message: str | None = None
+    """Why it ended, in words for people; an agent need not say so."""
 
 
 RunLifecycleEvent: TypeAlias = RunStart | RunSuspend | RunResume | RunEnd
@@ -117,6 +125,7 @@ class StepStart(_StepEvent):
     """An attempt of a step began. Its own serial is the identity of the attempt."""
 
     type: ClassVar[Literal["step-start"]] = "step-start"
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +178,7 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
         return None
     client_id = headers.get(names.RUN_CLIENT_ID, "")
     invocation_id = headers.get(names.INVOCATION_ID, "")
-    serial, timestamp = message.serial, message.timestamp
+    serial, timestamp, publisher = message.serial, message.timestamp, message.client_id
     match message.name:
         case names.RUN_START:
             return RunStart(
@@ -182,15 +191,29 @@ def read_run_lifecycle(message: InboundMessage) -> RunLifecycleEvent | None:
                 fork_of=headers.get(names.FORK_OF),
                 regenerates=headers.get(names.MSG_REGENERATE),
                 input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                publisher=publisher,
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
             )
         case names.RUN_SUSPEND:
-            return RunSuspend(run_id, client_id, invocation_id, serial, timestamp)
+            return RunSuspend(run_id, client_id, invocation_id, serial, timestamp, publisher=publisher)
         case names.RUN_RESUME:
-            return RunResume(run_id, client_id, invocation_id, serial, timestamp)
+            return RunResume(
+                run_id,
+                client_id,
+                invocation_id,
+                serial,
+                timestamp,
+                publisher=publisher,
+                input_codec_message_id=headers.get(names.INPUT_CODEC_MESSAGE_ID),
+                announced=headers.get(names.AGENT_ANNOUNCED) == "true",
+            )
         case names.RUN_END:
             reason = RUN_REASONS.get(headers.get(names.RUN_REASON, "complete"), UNKNOWN_RUN_REASON)
             error = read_run_end_error(headers) if reason == "error" else None
-            return RunEnd(run_id, client_id, invocation_id, serial, timestamp, reason, error)
+            said = headers.get(names.ERROR_MESSAGE)
+            return RunEnd(
+                run_id, client_id, invocation_id, serial, timestamp, reason, error, said, publisher=publisher
+            )
         case _:
             return None
 
@@ -217,7 +240,8 @@ def read_step_lifecycle(message: InboundMessage) -> StepLifecycleEvent | None:
         headers.get(names.STEP_CLIENT_ID, ""),
     )
     if message.name == names.STEP_START:
-        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp)
+        announced = headers.get(names.AGENT_ANNOUNCED) == "true"
+        return StepStart(run_id, step_id, *scopes, message.serial, message.timestamp, announced=announced)
     start_serial = headers.get(names.STEP_START_SERIAL)
     if message.name == names.STEP_END and start_serial:
         reason = STEP_REASONS.get(headers.get(names.STEP_REASON, "complete"), UNKNOWN_STEP_REASON)

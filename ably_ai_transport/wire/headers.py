@@ -89,6 +89,7 @@ def build_run_headers(
     input_codec_message_id: str | None = None,
     error_code: int | None = None,
     error_message: str | None = None,
+    announced: bool = False,
 ) -> dict[str, str]:
     """Build the headers of a run's lifecycle message.
 
@@ -104,6 +105,7 @@ def build_run_headers(
         input_codec_message_id: The triggering input.
         error_code: The failure's code, where the run ended in error.
         error_message: The failure in words, where the run ended in error.
+        announced: Whether the agent is present on the channel as long as it works on the run.
 
     Returns:
         The transport tier.
@@ -121,6 +123,7 @@ def build_run_headers(
             names.INPUT_CODEC_MESSAGE_ID: input_codec_message_id,
             names.ERROR_CODE: None if error_code is None else str(error_code),
             names.ERROR_MESSAGE: error_message,
+            names.AGENT_ANNOUNCED: "true" if announced else None,
         }
     )
 
@@ -135,6 +138,7 @@ def build_step_headers(
     input_client_id: str | None = None,
     step_client_id: str | None = None,
     reason: StepEndReason | None = None,
+    announced: bool = False,
 ) -> dict[str, str]:
     """Build the headers of a step's lifecycle message.
 
@@ -147,6 +151,7 @@ def build_step_headers(
         input_client_id: The client that published the triggering input.
         step_client_id: The client whose input shaped the step.
         reason: Why the step ended; on ``ai-step-end`` only.
+        announced: As for :func:`build_run_headers`; on ``ai-step-start`` only.
 
     Returns:
         The transport tier.
@@ -161,6 +166,7 @@ def build_step_headers(
             names.INPUT_CLIENT_ID: input_client_id,
             names.STEP_CLIENT_ID: step_client_id,
             names.STEP_REASON: reason,
+            names.AGENT_ANNOUNCED: "true" if announced else None,
         }
     )
 

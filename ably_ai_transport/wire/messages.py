@@ -55,6 +55,10 @@ class InboundMessage:
         connection_id: The publisher's connection.
         id: Ably's id of the message.
         extras: The message's extras as they came; the headers are read from them.
+        version_client_id: The client that made this version, as Ably verified it. An append or an update may
+            come from another client than the publisher.
+        changed_at: When this version of the message was created, in milliseconds since the epoch; equals
+            ``timestamp`` until the message is changed.
         transport_headers: The transport tier of the extras.
         codec_headers: The codec tier of the extras.
         has_ai_envelope: Whether the message belongs to a session; an application may publish its own messages
@@ -71,11 +75,15 @@ class InboundMessage:
     connection_id: str | None = None
     id: str | None = None
     extras: object = None
+    version_client_id: str | None = None
+    changed_at: int | None = None
     transport_headers: Headers = field(init=False, repr=False)
     codec_headers: Headers = field(init=False, repr=False)
     has_ai_envelope: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.changed_at is None:
+            self.changed_at = self.timestamp
         extras = self.extras
         ai = None
         if type(extras) is dict or isinstance(extras, Mapping):
@@ -97,8 +105,8 @@ class OutboundMessage:
         data: The payload: text, bytes, or any JSON value.
         extras: The extras; headers live under ``extras["ai"]``.
         serial: The message that an append or an update changes; ``None`` for a new message.
-        id: The id of a new message, by which the server drops a repeat of it; ``None`` lets the channel
-            choose one.
+        id: The id of a new message; ``None`` lets the channel choose one. The server takes a message once,
+            however often and by whomever it is published under the same id.
     """
 
     name: str | None = None

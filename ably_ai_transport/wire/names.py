@@ -54,6 +54,10 @@ SUPERSEDES: Final = "supersedes"
 INPUT_CODEC_MESSAGE_ID: Final = "input-codec-message-id"
 STEER_CODEC_MESSAGE_IDS: Final = "steer-codec-message-ids"
 
+AGENT_ANNOUNCED: Final = "agent-announced"
+"""``"true"`` on the start or resume of a run, or the start of a step, if the agent announces its runs: it is
+present on the channel as long as it works on them. The npm package ignores it."""
+
 RUN_REASON: Final = "run-reason"
 ERROR_CODE: Final = "error-code"
 ERROR_MESSAGE: Final = "error-message"

@@ -73,6 +73,8 @@ class AgentPlayer:
             ScriptedSource(channel),
             "differential",
             codec=CODEC,
+            # The npm package shows no turns that were left unfinished.
+            unfinished_turns="leave-out",
             append_window=10_000,
             merge_appends=False,
         )

@@ -12,3 +12,10 @@ def theirs(javascript: str) -> Iterator[Theirs]:
     """The npm package, ready to play scripts."""
     with Theirs() as playing:
         yield playing
+
+
+@pytest.fixture(scope="module")
+def agents(javascript: str) -> Iterator[Theirs]:
+    """Agents of the npm package, ready to play scripts."""
+    with Theirs("differential-agent.mjs") as playing:
+        yield playing

@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -15,13 +13,6 @@ from integration_tests.differential.agent_generator import AgentComposer
 from integration_tests.differential.theirs import Theirs
 
 CASES: Final = int(os.environ.get("AIT_CASES", "0"))
-
-
-@pytest.fixture(scope="module")
-def agents(javascript: str) -> Iterator[Theirs]:
-    """Agents of the npm package, ready to play scripts."""
-    with Theirs("differential-agent.mjs") as playing:
-        yield playing
 
 
 @settings(

@@ -1,10 +1,14 @@
 """Tests of the deliberate differences between the two packages that ``docs/differences.md`` lists."""
 
 import asyncio
+import copy
 from dataclasses import replace
 
 import pytest
 
+from integration_tests.differential.agent_compare import unexplained as unexplained_of_agents
+from integration_tests.differential.agents import AgentPlayer
+from integration_tests.differential.compare import unexplained
 from integration_tests.differential.ours import Player
 from integration_tests.differential.script import Json, Script, message_to_json
 from integration_tests.differential.theirs import Theirs
@@ -102,6 +106,83 @@ def test_a_selection_is_shown_at_once(theirs: Theirs, talk: Talk) -> None:
     assert other["views"][0]["branches"][2]["index"] == 1
 
 
+def test_a_regeneration_hides_its_target_at_once(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    step = talk.step(run)
+    first, second = talk.reply(step, "one"), talk.reply(step, "two")
+    suspended = talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    talk.suspend(suspended)
+    talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    fork = talk.fork("three", suspended)
+    talk.start(fork, first)
+    *before, regeneration, forked, fork_start = deliveries(talk)
+    load: Json = {"op": "loadOlder", "view": 0, "limit": 1000}
+    steps = [*before, forked, fork_start, regeneration]
+    ours, other = live_through(theirs, Script(steps=steps))
+    assert ids(ours) == ["m1", first, fork]
+    assert ids(other) == ["m1", first, second, fork]
+    for script in (
+        Script(steps=[*before, regeneration, forked, fork_start]),
+        Script(steps=[*steps, load]),
+        Script(talk.history[::-1], steps=[load]),
+    ):
+        ours, other = live_through(theirs, script)
+        assert ids(ours) == ids(other) == ["m1", first, fork]
+
+
+def test_a_selection_is_left_at_once_for_a_regeneration_without_messages(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    step = talk.step(run)
+    first, second = talk.reply(step, "one"), talk.reply(step, "two")
+    again = talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    third = talk.reply(talk.step(again), "three")
+    before = deliveries(talk)
+    talk.start(talk.ask_again(second, first), first, follows=first, regenerates=second)
+    steps: list[Json] = [
+        *before,
+        {"op": "select", "view": 0, "messageId": third, "index": 0},
+        *deliveries(talk, len(before)),
+        {"op": "regenerate", "view": 0, "messageId": second},
+    ]
+    ours, other = live_through(theirs, Script(steps=steps))
+    assert ids(ours) == ["m1", first]
+    assert ids(other) == ["m1", first, second]
+    ours, other = live_through(theirs, Script(steps=[*steps, {"op": "loadOlder", "view": 0, "limit": 1000}]))
+    assert ids(ours) == ids(other) == ["m1", first]
+
+
+def test_only_a_regeneration_without_messages_explains_that_one_is_missing(
+    theirs: Theirs, talk: Talk
+) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    step = talk.step(run)
+    first, second = talk.reply(step, "one"), talk.reply(step, "two")
+    steps = deliveries(talk)
+    [shown] = theirs.play([Script(steps=steps)])
+    trigger = talk.ask_again(second, first)
+    again = talk.start(trigger, first, follows=first, regenerates=second)
+    asked, start = deliveries(talk, len(steps))
+    talk.reply(talk.step(again), "three")
+    written = deliveries(talk, len(steps) + 2)
+
+    def explains(later: list[Json], missing: str) -> bool:
+        """Tell whether it is explained that our side lacks a message that the npm package shows."""
+        theirs_last = shown[-1]
+        ours_last = copy.deepcopy(theirs_last)
+        view = ours_last["views"][0]
+        place = ids(ours_last).index(missing)
+        for key in ("messages", "branches", "runOf"):
+            del view[key][place]
+        same = [theirs_last] * (len(later) - 1)
+        accounts = copy.deepcopy([[*same, ours_last], [*same, theirs_last]])
+        return list(unexplained(later, *accounts)) == []
+
+    assert explains([asked, start], second)
+    assert not explains([asked, start], first)
+    assert not explains([asked], second)
+    assert not explains([asked, start, *written], second)
+
+
 def test_a_cancel_names_the_run_once_it_is_known(theirs: Theirs, talk: Talk) -> None:
     run = talk.start("~1~", "~1~")
     steps: list[Json] = [
@@ -166,3 +247,84 @@ def test_a_run_stands_where_its_fork_was_said(theirs: Theirs, talk: Talk) -> Non
 
 def talk_id(delivery: Json) -> str:
     return str(delivery["message"]["extras"]["ai"]["transport"]["codec-message-id"])
+
+
+def views(shown: Json) -> list[list[str]]:
+    return [[entry["codecMessageId"] for entry in run["view"]] for run in shown["runs"]]
+
+
+def work_through(agents: Theirs, steps: list[Json]) -> tuple[list[Json], list[Json]]:
+    """Return what the agents of either side published and showed after each step."""
+
+    async def here() -> list[Json]:
+        async with AgentPlayer.open() as player:
+            return [await player.take(step) for step in steps]
+
+    [there] = agents.play([Script(steps=steps)])
+    return asyncio.run(here()), there
+
+
+def steered_then_cancelled(talk: Talk) -> list[Json]:
+    """A run writes, takes in the steering message m2, and is cancelled before it writes again; m4 comes."""
+    talk.say("hi")
+    talk.say_into("run-0", "and this")
+    talk.cancel_run("run-0")
+    talk.say_into("run-0", "and that")
+    hi, this, cancel, that = deliveries(talk)
+    return [
+        hi,
+        {"op": "create", "inputEventId": "event-m1", "runId": "run-0", "invocationId": "invocation-0"},
+        {"op": "start", "run": 0},
+        this,
+        {"op": "createStep", "run": 0},
+        {"op": "startStep", "step": 0},
+        {"op": "sendStep", "step": 0, "chunk": {"type": "data-note", "id": "note", "data": 1}},
+        {"op": "hasInput", "run": 0},
+        cancel,
+        {"op": "pipeStep", "step": 0, "chunks": [{"type": "start"}, {"type": "finish"}]},
+        that,
+    ]
+
+
+def test_a_pipe_that_wrote_nothing_has_responded_to_nothing(agents: Theirs, talk: Talk) -> None:
+    steps = steered_then_cancelled(talk)
+    ours, other = work_through(agents, steps)
+    assert ours[-2]["frames"] == other[-2]["frames"] == []
+    assert views(ours[-1]) == [["m1", "~0~", "m2", "m4"]]
+    assert views(other[-1]) == [["m1", "m2", "~0~", "m4"]]
+    assert list(unexplained_of_agents(steps, ours, other)) == []
+
+
+def test_an_agent_that_takes_over_sees_at_once_which_steering_messages_wait(
+    agents: Theirs, talk: Talk
+) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    steering = talk.say("and this", into=run)
+    step = talk.step(run)
+    reply = talk.reply(step, "one")
+    adopt: Json = {
+        "op": "create",
+        "adopted": True,
+        "inputEventId": "event-m1",
+        "runId": run.run_id,
+        "invocationId": run.invocation_id,
+    }
+    steps = [adopt, *deliveries(talk), {"op": "load", "run": 0}]
+    ours, other = work_through(agents, steps)
+    assert views(ours[-1]) == [["m1", reply, steering]]
+    assert views(other[-1]) == [["m1", steering, reply]]
+    delivered = len(talk.live)
+    second = talk.reply(step, "two")
+    ours, other = work_through(agents, [*steps, *deliveries(talk, delivered)])
+    assert views(ours[-1]) == views(other[-1]) == [["m1", reply, second, steering]]
+
+
+def test_only_a_pipe_that_wrote_nothing_explains_another_place(agents: Theirs, talk: Talk) -> None:
+    steps = steered_then_cancelled(talk)
+    no_pipe = [step for step in steps if step["op"] not in ("pipeStep", "hasInput")]
+    ours, other = work_through(agents, no_pipe)
+    assert list(unexplained_of_agents(no_pipe, ours, other)) == []
+    ours, other = work_through(agents, no_pipe)
+    view = other[-1]["runs"][0]["view"]
+    view.insert(1, view.pop(2))
+    assert list(unexplained_of_agents(no_pipe, ours, other)) != []

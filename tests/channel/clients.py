@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.wire import InboundMessage
 
 _PUBLISHES = "ably publishes"
-_OURS = (_PUBLISHES, "ably attach", "ably detach")
+_OURS = (_PUBLISHES, "ably attach", "ably detach", "ably heartbeat", "ably pool close")
 _open: set[AblyRealtime] = set()
 
 

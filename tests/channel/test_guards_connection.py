@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import socket
 from typing import TYPE_CHECKING
@@ -184,3 +185,19 @@ class TestReachingTheServer:
                     with anyio.fail_after(3):
                         await channel.attach()
                     assert ably.link.sent(ATTACH)
+
+
+class TestClosing:
+    async def test_a_websocket_that_is_not_open_yet_is_closed_quietly(self, ably: FakeAbly) -> None:
+        """The SDK sends CLOSE in a task that nobody awaits, and raises in it."""
+        noises: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: noises.append(context))
+        async with realtime(ably.options(auto_connect=False)) as client:
+            pending = sdk(client).connection.connection_manager.once_async("transport.pending")
+            channel = open_channel(client, "c")
+            sdk(client).connect()
+            await pending
+            await sdk(client).close()
+            channel.release()
+        gc.collect()
+        assert noises == []

@@ -43,7 +43,7 @@ values = st.text(max_size=8) | st.sampled_from(WORDS)
 
 
 def test_all_headers_are_tried() -> None:
-    assert len(HEADERS) == 24
+    assert len(HEADERS) == 25
     assert {"run-id", "step-reason", "status", "steer-codec-message-ids"} <= set(HEADERS)
 
 

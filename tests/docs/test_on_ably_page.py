@@ -1,6 +1,8 @@
 """The page on Ably describes the failure without the channel rule correctly."""
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessageCodec, text_message
@@ -8,9 +10,10 @@ from ably_ai_transport_vercel import UIMessageCodec, text_message
 from ably_ai_transport import AgentSession, AITransportError, ClientSession
 from ably_ai_transport.local import LocalServer
 from tests.session.stage import reply, stream
-from tests.support.pages import ROOT
+from tests.support.pages import ROOT, Page
 
-PAGE = (ROOT / "docs" / "on-ably.md").read_text(encoding="utf-8")
+PATH = ROOT / "docs" / "on-ably.md"
+PAGE = PATH.read_text(encoding="utf-8")
 
 
 def messages(error: BaseException | None) -> dict[int, str]:
@@ -41,3 +44,12 @@ async def test_without_the_rule_the_reply_is_refused_and_the_run_fails() -> None
     told = messages(result.error)[93002]
     assert "mutableMessages" in told
     assert f"namespace '{namespace}'" in told
+
+
+async def test_the_pool_serves_as_written() -> None:
+    [program] = [block for block in Page(PATH).blocks("python") if "AblyPool" in block]
+    async with LocalServer() as server:
+        names = {"options": server.python_options("agent"), "codec": UIMessageCodec()}
+        exec(program, names)  # noqa: S102 - a program of our own pages
+        await cast("Callable[[], Awaitable[None]]", names["serve"])()
+        assert server.stats.connections_opened == 1

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
+from websockets.asyncio.client import connect
 
 from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions
 from ably_ai_transport.local.protocol.frames import Action
@@ -123,3 +126,23 @@ async def test_a_slow_consumer_is_disconnected(clock: ManualClock) -> None:
         server.faults.delay(0)
         async with raw_client(server, "slow", resume=slow.key) as resumed:
             assert resumed.id == slow.id
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [("6000", 6000), ("1", 5000), ("9999999", 1_800_000), ("x", 15_000)]
+)
+async def test_a_client_may_choose_the_heartbeat_interval(
+    timed_server: LocalServer, clock: ManualClock, asked: str, given: int
+) -> None:
+    """Within the bounds that Ably documents."""
+    async with raw_client(timed_server, heartbeatInterval=asked) as client:
+        assert client.connected["connectionDetails"]["maxIdleInterval"] == given
+        clock.advance(given)
+        assert await client.receive() == {"action": Action.HEARTBEAT}
+
+
+async def test_an_endpoint_with_a_port_of_its_own(server: LocalServer) -> None:
+    """Version 4 of the Python SDK appends its port to the endpoint, whatever that ends with."""
+    url = f"ws://{server.host}:{server.port}/:80?{urlencode({'key': server.key})}"
+    async with connect(url) as socket:
+        assert json.loads(await socket.recv())["action"] == Action.CONNECTED

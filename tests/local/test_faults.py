@@ -137,3 +137,20 @@ async def test_faults_last_over_a_reconnection(timed_server: LocalServer, clock:
         assert [m["data"] for m in await client.messages()] == ["x"]
         timed_server.faults.reset()
         assert (await client.answer())["msgSerial"] == 0
+
+
+async def test_a_black_hole_stays_open_and_loses_everything(server: LocalServer) -> None:
+    async with raw_client(server, conn="a") as client, raw_client(server, "b") as other:
+        attached = await client.attach("c")
+        server.faults.black_hole("a")
+        await other.publish("c", {"data": "to the client"})
+        await client.post("c", {"data": "from the client"})
+        pong = await client.socket.ping()
+        await other.attach("c", params={"rewind": "9"})
+        assert [message["data"] for message in await other.messages()] == ["to the client"]
+        assert not pong.done()
+        async with raw_client(server, resume=client.key) as resumed:
+            assert resumed.id == client.id
+            await resumed.attach("c", channelSerial=attached["channelSerial"])
+            assert [message["data"] for message in await resumed.messages()] == ["to the client"]
+        assert await is_cut(client)

@@ -190,6 +190,26 @@ async def test_steering(hub: MemoryHub) -> None:
         assert texts(alice.view.messages) == ["hi", "pass 1", "shorter", "pass 2"]
 
 
+async def test_a_run_that_is_taken_over_ends_with_the_steering_message_that_waits(hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session, agent(hub) as other:
+        asked = await alice.view.send(said("hi"))
+        first = session.create_run(asked.to_invocation())
+        await first.start()
+        second = other.adopt_run(asked.to_invocation(), run_id=first.run_id, invocation_id="second")
+        await hub.settle()
+        await asked.steer(said("shorter")).published
+        await first.pipe(stream(reply("pass 1")))
+        await hub.settle()
+        assert texts(second.view.messages) == ["hi", "shorter", "pass 1"]
+        updated: list[list[str]] = []
+        second.view.on_update(lambda: updated.append(texts(second.view.messages)))
+        await second.load()
+        assert texts(second.view.messages) == texts(first.view.messages) == ["hi", "pass 1", "shorter"]
+        assert updated == [["hi", "pass 1", "shorter"]]
+        assert second.has_input()
+        await second.end()
+
+
 async def test_editing_and_regenerating_take_the_role_and_the_run_that_is_superseded(hub: MemoryHub) -> None:
     async with client(hub) as alice, agent(hub) as session:
         await turns(hub, alice, session, 1)

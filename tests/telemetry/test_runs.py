@@ -205,6 +205,22 @@ async def test_a_run_goes_on_in_another_process_in_the_same_trace(seen: Seen, hu
     assert attributes(adopting)["ably_ai_transport.run.id"] == "r1"
 
 
+async def test_a_run_that_somebody_else_ends_is_lost(seen: Seen, hub: MemoryHub) -> None:
+    async with client(hub) as alice, agent(hub) as session:
+        session.on_error(lambda _: None)
+        alice.on_error(lambda _: None)
+        run = await alice.view.send(said("hi"))
+        source = Gated("never", "told")
+        async with session.create_run(run.to_invocation()) as work, anyio.create_task_group() as tasks:
+            tasks.start_soon(work.pipe, source.chunks())
+            await source.reached.wait()
+            await alice.end_run(work.run_id)
+    span = seen.one("invoke_agent")
+    assert reason(span) == "lost"
+    assert attributes(span)["error.type"] == "104051"
+    assert span.status.status_code is StatusCode.ERROR
+
+
 async def test_a_suspended_run_is_resumed_in_the_trace_of_the_answer(seen: Seen, hub: MemoryHub) -> None:
     async with client(hub) as alice, agent(hub) as session:
         run = await alice.view.send(said("hi"))

@@ -13,6 +13,7 @@ from ably_ai_transport.wire import (
     InvalidArgumentError,
     NotFoundInTimeError,
     RateLimitedError,
+    RunLostError,
     SessionClosedError,
     error_is,
     error_of,
@@ -38,9 +39,17 @@ CODES = {
     "HISTORY_FETCH_FAILED": 104011,
 }
 
+OWN_CODES = {"AGENT_LOST": 104050, "RUN_LOST": 104051}
+"""Codes that the npm package does not have; it leaves them room."""
+
+
+OURS = {"FORBIDDEN": 40300}
+"""Codes of Ably that the npm package does not use."""
+
 
 def test_the_codes_are_javascripts() -> None:
-    assert {code.name: code.value for code in ErrorCode} == CODES
+    assert {code.name: code.value for code in ErrorCode} == CODES | OURS | OWN_CODES
+    assert min(OWN_CODES.values()) > max(CODES.values()) + 30
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,7 @@ def test_the_text_of_a_foreign_cause_is_shown_here_and_never_travels() -> None:
         (40101, 401, CapabilityError, ChannelRefusedError),
         (42911, 429, RateLimitedError, ChannelRefusedError),
         (104006, None, AITransportError, Exception),
+        (104051, None, RunLostError, Exception),
     ],
 )
 def test_the_class_follows_the_code(

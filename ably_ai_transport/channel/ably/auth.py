@@ -12,6 +12,8 @@ import inspect
 import json
 from typing import TYPE_CHECKING, cast
 
+from ably_ai_transport.channel.ably.sdk import sdk
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,11 +79,9 @@ def details_of(token: str, client_id: str | None) -> object:
     Returns:
         The SDK's token details.
     """
-    from ably.types.tokendetails import TokenDetails
-
     claims = _claims(token)
     expires, issued, holder = claims.get("exp"), claims.get("iat"), claims.get("x-ably-clientId")
-    return TokenDetails(
+    return sdk().token_details(
         token=token,
         expires=int(expires * 1000) if isinstance(expires, int | float) else None,
         issued=int(issued * 1000) if isinstance(issued, int | float) else 0,

@@ -9,17 +9,17 @@ from ably_ai_transport.channel.ably.auth import renew_token_strings
 from ably_ai_transport.channel.ably.channel import AblyChannel
 from ably_ai_transport.channel.ably.frames import FrameGuard
 from ably_ai_transport.channel.ably.guard import ConnectionGuard
+from ably_ai_transport.channel.ably.heartbeat import Heartbeat
 from ably_ai_transport.channel.ably.history import RestHistory
 from ably_ai_transport.channel.ably.modes import resolve_channel_modes
+from ably_ai_transport.channel.ably.sdk import sdk
 from ably_ai_transport.channel.ably.shared import SharedChannel
 from ably_ai_transport.channel.ably.user_agent import agent_string, identify, merged
 from ably_ai_transport.channel.ably.writer import MAX_FRAME_SIZE, Writer
 from ably_ai_transport.wire import AITransportError, ErrorCode, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ably.types.channelmode import ChannelMode
+    from collections.abc import Collection, Sequence
 
     from ably_ai_transport.channel.ably.sdk import Realtime, RealtimeChannel
 
@@ -28,7 +28,7 @@ _IN_USE: Final = frozenset({"attached", "attaching"})
 
 
 class AblyClient:
-    """The guards, the writer, the history and the open channels of one ``ably.AblyRealtime``.
+    """The guards, the writer, the heartbeat, the history and the open channels of one Ably client.
 
     It lives as long as the client does, and the client keeps it.
 
@@ -43,10 +43,26 @@ class AblyClient:
         limit: object = getattr(client.options, "max_message_size", None)
         manager = client.connection.connection_manager
         self._writer = Writer(manager, limit if isinstance(limit, int) else MAX_FRAME_SIZE)
-        ConnectionGuard(client, self._writer, FrameGuard(client, self._writer, self._shared))
+        self._heartbeat = Heartbeat(manager)
+        frames = FrameGuard(client, self._writer, self._shared, self._heartbeat)
+        ConnectionGuard(client, self._writer, frames)
         # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
         client.options.transport_params.setdefault("heartbeats", "true")
         renew_token_strings(client)
+
+    @property
+    def channels(self) -> Collection[str]:
+        """The names of the channels that sessions use, or are leaving."""
+        return self._shared.keys()
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return sum(shared.sessions for shared in self._shared.values())
+
+    def choose_heartbeat_interval(self, seconds: float) -> None:
+        """Probe the connection after this much silence."""
+        self._heartbeat.choose_interval(seconds)
 
     def open(
         self, name: str, agents: Sequence[tuple[str, str]], modes: Sequence[str], *, merge_appends: bool
@@ -80,17 +96,17 @@ class AblyClient:
         """Publish at this rate, in messages a second, whatever the server announces."""
         self._writer.choose_rate(rate)
 
-    def _sdk_channel(self, name: str, agent: str, modes: Sequence[ChannelMode]) -> RealtimeChannel:
+    def _sdk_channel(self, name: str, agent: str, modes: Sequence[int]) -> RealtimeChannel:
         """Get the SDK's channel, with the options that the application or other sessions gave it."""
-        from ably.types.channeloptions import ChannelOptions
-
         channels = self._realtime.channels
         if name not in channels:
-            return channels.get(name, ChannelOptions(params={"agent": agent}, modes=list(modes) or None))
+            return channels.get(
+                name, sdk().channel_options(params={"agent": agent}, modes=list(modes) or None)
+            )
         channel = channels.get(name)
         if channel.state in _IN_USE:
             # The SDK refuses options that differ in any way from those of an attached channel.
-            granted = {int(cast("int", mode)) for mode in (channel.options or {}).get("modes") or ()}
+            granted = {int(mode) for mode in (channel.options or {}).get("modes") or ()}
             missing = [mode for mode in modes if int(mode) not in granted]
             if missing:
                 raise AITransportError(
@@ -102,10 +118,10 @@ class AblyClient:
         options = channel.options or {}
         params: dict[str, str] = dict(options.get("params") or {})
         params["agent"] = merged(params.get("agent", ""), agent)
-        known: list[ChannelMode] = options.get("modes") or []
+        known: list[int] = options.get("modes") or []
         return channels.get(
             name,
-            ChannelOptions(
+            sdk().channel_options(
                 cipher=options.get("cipher"),
                 params=params,
                 modes=[*known, *(mode for mode in modes if mode not in known)] or None,
@@ -120,12 +136,10 @@ class _ObjectMode(IntFlag):
     OBJECT_PUBLISH = 1 << 25
 
 
-def _sdk_mode(mode: str) -> ChannelMode:
-    from ably.types.channelmode import ChannelMode
-
-    for known in (ChannelMode, _ObjectMode):
+def _sdk_mode(mode: str) -> int:
+    for known in (sdk().channel_mode, _ObjectMode):
         if mode in known.__members__:
-            return cast("ChannelMode", known[mode])
+            return cast("int", known[mode])
     raise InvalidArgumentError(f"unable to open channel; there is no channel mode {mode!r}")
 
 

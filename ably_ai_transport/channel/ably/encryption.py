@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from ably_ai_transport.channel.ably.sdk import sdk
 from ably_ai_transport.channel.payload import CREATE, Frame
 from ably_ai_transport.wire import OutboundMessage
 
@@ -18,15 +19,12 @@ def encrypted(message: OutboundMessage, action: int, cipher: object, *, binary: 
     Returns:
         The message's part of a frame.
     """
-    from ably.types.message import Message as SdkMessage
-    from ably.types.message import MessageAction
-
-    encoded: Any = SdkMessage(
+    encoded: Any = sdk().message(
         name=message.name,
         data=message.data,
         extras=message.extras or None,
         serial=message.serial,
-        action=None if action == CREATE else MessageAction(action),
+        action=None if action == CREATE else sdk().message_action(action),
     )
     encoded.encrypt(cipher)
     return cast("Frame", encoded.as_dict(binary=binary))

@@ -7,9 +7,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final, cast
 
+from ably_ai_transport.channel.ably.sdk import failed, sdk
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ably_ai_transport.channel.ably.heartbeat import Heartbeat
     from ably_ai_transport.channel.ably.sdk import Realtime, Transport
     from ably_ai_transport.channel.ably.shared import SharedChannel
     from ably_ai_transport.channel.ably.writer import Writer
@@ -37,19 +40,24 @@ class FrameGuard:
         client: The SDK's client.
         writer: Learns the server's limits for publishes.
         shared: The channels by name; each learns how it was attached and detached.
+        heartbeat: Learns of each frame.
     """
 
-    def __init__(self, client: Realtime, writer: Writer, shared: Mapping[str, SharedChannel]) -> None:
+    def __init__(
+        self, client: Realtime, writer: Writer, shared: Mapping[str, SharedChannel], heartbeat: Heartbeat
+    ) -> None:
         self._manager = client.connection.connection_manager
         self._channels = client.channels
         self._writer = writer
         self._shared = shared
+        self._heartbeat = heartbeat
 
     def watch(self, transport: Transport) -> None:
         """See the frames of a transport before the SDK does."""
         receive = transport.on_protocol_message
 
         async def on_protocol_message(frame: Frame) -> None:
+            self._heartbeat.heard()
             action = frame.get("action")
             if action in _OF_CHANNELS and not self._take_channel_frame(frame):
                 return
@@ -87,14 +95,11 @@ class FrameGuard:
 
     async def _fail(self, transport: Transport, frame: Frame) -> None:
         """Fail the connection as a whole: the SDK changes its state and wakes no waiter."""
-        from ably import AblyException
-        from ably.types.connectionstate import ConnectionState
-
         error: Frame = frame.get("error") or {}
         await transport.dispose()
         self._manager.notify_state(
-            ConnectionState.FAILED,
-            AblyException(error.get("message"), error.get("statusCode") or _BAD_REQUEST, error.get("code")),
+            failed(self._manager),
+            sdk().error(error.get("message"), error.get("statusCode") or _BAD_REQUEST, error.get("code")),
         )
 
 

@@ -10,15 +10,15 @@ import asyncio
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.channel.ably.publication import Publication
-from ably_ai_transport.channel.ably.sdk import code_of, word
+from ably_ai_transport.channel.ably.sdk import code_of, failed, sdk, word
 from ably_ai_transport.channel.ably.writer import serial_of, unknown_outcome
 from ably_ai_transport.channel.payload import APPEND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ably_ai_transport.channel.ably.frames import FrameGuard
     from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
@@ -69,18 +69,14 @@ class ConnectionGuard:
         self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
     ) -> None:
         """Fail the connection where the key is refused: the SDK would retry with it for ever."""
-        from ably.types.connectionstate import ConnectionState
-
         if self._has_key and _refuses_key(reason):
-            state, reason = ConnectionState.FAILED, _key_refused(reason)
+            state, reason = failed(self._manager), _key_refused(reason)
         self._notify_state(state, reason, retry_immediately)
 
     def _on_unauthorized(self, error: Exception) -> None:
         """Fail the connection where the key gets no token: the SDK would retry, and forget the reason."""
-        from ably.types.connectionstate import ConnectionState
-
         if self._has_key and getattr(error, "status_code", None) in _NOT_AUTHORIZED:
-            self._notify(ConnectionState.FAILED, error)
+            self._notify(failed(self._manager), error)
         else:
             self._on_error_from_authorize(error)
 
@@ -132,6 +128,7 @@ class ConnectionGuard:
 
     def _on_transport(self, transport: Transport) -> None:
         self._frames.watch(transport)
+        transport.close = partial(_send_close, transport.close)
         # The task is made by the call that follows the event.
         asyncio.get_running_loop().call_soon(self._watch_opening, transport)
 
@@ -150,6 +147,14 @@ class ConnectionGuard:
             transport._emit("failed", _connection_refused(error))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+async def _send_close(close: Callable[[], Awaitable[None]]) -> None:
+    """Send CLOSE. On a socket that is dead, or not open yet, the SDK raises in a task that nobody awaits."""
+    try:
+        await close()
+    except Exception as error:  # noqa: BLE001 - a dying websocket may raise anything
+        logger.debug("CLOSE was not sent: %s", type(error).__name__)
+
+
 def _told(reason: Exception) -> str:
     code = code_of(reason)
     return type(reason).__name__ if code is None else f"code {code}"
@@ -160,9 +165,7 @@ def _there_is_a_network() -> bool:
 
 
 def _connection_refused(error: OSError) -> Exception:
-    from ably import AblyException
-
-    return AblyException(f"Error opening websocket connection: {error}", 400, 80003)
+    return sdk().error(f"Error opening websocket connection: {error}", 400, 80003)
 
 
 def _refuses_key(reason: Exception | None) -> bool:
@@ -174,13 +177,10 @@ def _refuses_key(reason: Exception | None) -> bool:
 
 
 def _key_refused(reason: Exception | None) -> Exception:
-    from ably import AblyException
-
     code = None if reason is None else code_of(reason)
-    error = AblyException(
+    return sdk().error(
         "unable to connect; key refused (check the API key that the client was made with)",
         _UNAUTHORIZED,
         code if code in _KEY_REFUSED else _BAD_CREDENTIALS,
         reason,
     )
-    return cast("Exception", error)

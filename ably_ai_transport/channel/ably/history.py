@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urljoin
 
 import anyio
 
-from ably_ai_transport.channel.ably.sdk import inbound, to_error
+from ably_ai_transport.channel.ably.sdk import inbound, sdk, to_error
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ def _bearer(token: str) -> str:
 
 def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessage]:
     """Decode each message by itself: one that is broken must not hide the others."""
-    from ably.types.message import Message as SdkMessage
-
-    decode = cast("Callable[[Frame, object], Message]", SdkMessage.from_encoded)  # pyright: ignore[reportUnknownMemberType]
+    decode: Callable[[Frame, object], Message] = sdk().message.from_encoded
     messages: list[InboundMessage] = []
     for item in items:
         try:

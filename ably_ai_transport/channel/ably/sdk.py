@@ -2,13 +2,21 @@
 
 The names without an underscore are public in Python's sense, but not documented by the SDK. Only this
 module has to follow changes of theirs.
+
+Two SDKs are known: ``ably`` 3, and its successor ``ably-pubsub-server`` 4, which is imported from
+``ably.pubsub.server``. One process uses one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from ably_ai_transport.channel.contract import Presence
@@ -20,6 +28,66 @@ from ably_ai_transport.wire import (
     MessageAction,
     error_of,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sdk:
+    """The classes of the SDK that this room uses by name.
+
+    Attributes:
+        agent: How the SDK names itself to the server.
+        client: Makes a realtime client from keyword arguments.
+        error: The base of its exceptions; made from message, status and code.
+        channel_mode: Its enumeration of channel modes.
+        channel_options: Its options of a channel.
+        message: Its messages.
+        message_action: Its enumeration of actions.
+        token_details: Its tokens.
+    """
+
+    agent: str
+    client: Callable[..., Any]
+    error: type[Exception]
+    channel_mode: Any
+    channel_options: Any
+    message: Any
+    message_action: Any
+    token_details: Any
+
+
+@cache
+def sdk() -> Sdk:
+    """Return the SDK: the one that the application has imported, otherwise the one that is installed.
+
+    Raises:
+        ModuleNotFoundError: There is none.
+    """
+    if _SUCCESSOR not in sys.modules and find_spec("ably.realtime") is not None:
+        ably, message = import_module("ably"), import_module("ably.types.message")
+        return Sdk(
+            f"ably-python/{ably.lib_version}",
+            ably.AblyRealtime,
+            ably.AblyException,
+            ably.ChannelMode,
+            ably.ChannelOptions,
+            message.Message,
+            message.MessageAction,
+            import_module("ably.types.tokendetails").TokenDetails,
+        )
+    server = import_module(_SUCCESSOR)
+    return Sdk(
+        f"ably-pubsub-python/{server.lib_version}",
+        server.create_realtime_client,
+        server.AblyException,
+        server.ChannelMode,
+        server.ChannelOptions,
+        server.Message,
+        server.MessageAction,
+        server.TokenDetails,
+    )
+
+
+_SUCCESSOR: Final = "ably.pubsub.server"
 
 
 class PublishResult(Protocol):
@@ -60,14 +128,26 @@ class PendingQueue(Protocol):
 
     @property
     def messages(self) -> Iterable[Pending]: ...
+    def count(self) -> int: ...
+
+
+class WebSocket(Protocol):
+    """The client's end of a websocket."""
+
+    close_timeout: float | None
+
+    @property
+    def transport(self) -> asyncio.WriteTransport: ...
 
 
 class Transport(Protocol):
     """One WebSocket."""
 
     is_disposed: bool
+    websocket: WebSocket | None
     ws_connect_task: asyncio.Task[None] | None
     on_protocol_message: Callable[[Frame], Coroutine[Any, Any, None]]
+    close: Callable[[], Coroutine[Any, Any, None]]
 
     async def send(self, message: Frame) -> None: ...
     async def dispose(self) -> None: ...
@@ -96,6 +176,12 @@ class NotifyState(Protocol):
     ) -> None: ...
 
 
+class ConnectionDetails(Protocol):
+    """The server's terms for a connection."""
+
+    max_idle_interval: int | None
+
+
 class ConnectionManager(Protocol):
     """Keeps a connection up and sends messages over it."""
 
@@ -109,6 +195,8 @@ class ConnectionManager(Protocol):
 
     @property
     def options(self) -> Options: ...
+    @property
+    def connection_details(self) -> ConnectionDetails | None: ...
     def on(self, event: str, listener: Callable[..., object]) -> None: ...
 
     notify_state: NotifyState
@@ -129,6 +217,8 @@ class Version(Protocol):
     """The version of a message."""
 
     serial: str | None
+    client_id: str | None
+    timestamp: int | None
 
 
 class Message(Protocol):
@@ -247,6 +337,12 @@ class Realtime(Protocol):
     http: Http
 
     def connect(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def is_ably_client(value: object) -> bool:
+    """Tell whether a value is a realtime client of the Ably SDK."""
+    return hasattr(value, "connection") and hasattr(value, "channels")
 
 
 ACTIONS: Final[Mapping[int, MessageAction]] = {
@@ -284,6 +380,8 @@ def inbound(message: Message) -> InboundMessage:
         message.connection_id,
         message.id,
         message.extras,
+        None if version is None else version.client_id,
+        None if version is None else version.timestamp,
     )
 
 
@@ -292,11 +390,14 @@ def word(state: str) -> str:
     return str.__str__(state)
 
 
+def failed(manager: ConnectionManager) -> object:
+    """Return the state "failed" as a member of the SDK's enumeration."""
+    return type(manager.state)("failed")
+
+
 def code_of(error: BaseException) -> int | None:
     """Return the code of an error of the SDK; None for any other exception, and where it has none."""
-    from ably import AblyException
-
-    code = cast("SdkError", error).code if isinstance(error, AblyException) else None
+    code = cast("SdkError", error).code if isinstance(error, sdk().error) else None
     return code if isinstance(code, int) else None
 
 
@@ -313,16 +414,14 @@ def to_error(error: BaseException, fallback: int = ErrorCode.INTERNAL_ERROR) -> 
     """
     if isinstance(error, AITransportError):
         return error
-    from ably import AblyException
-
-    if not isinstance(error, AblyException):
+    if not isinstance(error, sdk().error):
         return error_of(type(error).__name__, fallback, cause=error)
-    sdk = cast("SdkError", error)
-    code, status = sdk.code, sdk.status_code
+    refusal = cast("SdkError", error)
+    code, status = refusal.code, refusal.status_code
     if isinstance(code, int) and isinstance(status, int) and code < 1000 <= status:
         # ably 3.1.4 swaps the two where it closes a connection.
         code, status = status, code
-    message = sdk.message or type(error).__name__
+    message = refusal.message or type(error).__name__
     if message.startswith(_WRAPPED):
         cause = error.__cause__ or error
         message = f"the Ably SDK failed with {type(cause).__name__}"

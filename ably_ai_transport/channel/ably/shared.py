@@ -123,6 +123,11 @@ class SharedChannel:
 
     # Sessions
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions use the channel."""
+        return len(self._sessions)
+
     def open(self, session: object) -> None:
         """Add a session."""
         self._sessions.add(session)

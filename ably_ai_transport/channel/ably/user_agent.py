@@ -4,6 +4,7 @@ import platform
 from collections.abc import MutableMapping, Sequence
 from typing import Final
 
+from ably_ai_transport.channel.ably.sdk import sdk
 from ably_ai_transport.version import __version__
 
 SDK_NAME: Final = "ai-transport-python"
@@ -33,9 +34,7 @@ def identify(params: MutableMapping[str, str], agent: str) -> None:
         params: The transport parameters of a client, changed in place.
         agent: The names to add.
     """
-    from ably import lib_version
-
-    known = params.get("agent") or f"ably-python/{lib_version} python/{platform.python_version()}"
+    known = params.get("agent") or f"{sdk().agent} python/{platform.python_version()}"
     params["agent"] = merged(known, agent)
 
 

@@ -189,6 +189,7 @@ class Writer:
         self._again: deque[Pending] = deque()
         self._outbox = Outbox()
         self._held: dict[str, _Held] = {}
+        self._broken: dict[str | None, BaseException] = {}
         self._pacer = Pacer(DEFAULT_LIMIT, clock)
         self._chosen_rate: float | None = None
         self._channel_pacers: dict[str, Pacer] = {}
@@ -225,7 +226,9 @@ class Writer:
         """Send a message now, or when there is a connection."""
         manager = self._manager
         state = manager.state
-        if state == "connected" or manager.options.queue_messages:
+        if self._broken and publication.action == APPEND and publication.target in self._broken:
+            publication.set_exception(self._broken[publication.target])
+        elif state == "connected" or manager.options.queue_messages:
             self._outbox.put(publication, self.max_message_size)
             idle = self._idle
             if idle is not None:
@@ -273,9 +276,14 @@ class Writer:
         """
         for target in targets:
             held = self._held.pop(target, None)
-            if held is not None:
-                _refuse(held.publications, unknown_outcome())
-            _refuse(self._outbox.remove_appends(target), unknown_outcome())
+            self._refuse_text(target, [] if held is None else held.publications, unknown_outcome())
+
+    def _refuse_text(self, target: str, publications: Sequence[Publication], error: BaseException) -> None:
+        """Refuse appends to a message, and all others to it until the caller has heard of that."""
+        _refuse([*publications, *self._outbox.remove_appends(target)], error)
+        self._broken[target] = error
+        # The callers' callbacks are called first: they were scheduled before.
+        asyncio.get_running_loop().call_soon(self._broken.pop, target, None)
 
     def _start(self) -> None:
         # This writer owns the task. It ends with the connection; closing the client ends that.
@@ -406,7 +414,7 @@ class Writer:
             return
         held = self._held.pop(target)
         if held.has_gap:
-            _refuse([*held.publications, *self._outbox.remove_appends(target)], held.error)
+            self._refuse_text(target, held.publications, held.error)
         else:
             self._outbox.put_back(held.publications)
             self.wake()

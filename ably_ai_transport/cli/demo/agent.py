@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.abc
 import uvicorn
-from ably import AblyRealtime
 from ably_ai_transport_vercel import (
     UIMessage,
     UIMessageChunk,
@@ -25,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ably_ai_transport import AgentSession, AITransportError, ErrorCode, Invocation
+from ably_ai_transport import AgentSession, AITransportError, ChannelClient, ErrorCode, Invocation
 from ably_ai_transport.cli.connection import connected
 from ably_ai_transport.cli.demo.figures import Figures
 from ably_ai_transport.cli.demo.replies import ReplySource, delta_of, text_delta_of
@@ -113,7 +112,7 @@ class Agent:
 class _Desk:
     """The agent's client, tasks and sessions. Sessions stay connected from one run to the next."""
 
-    client: AblyRealtime
+    client: ChannelClient
     exits: AsyncExitStack
     tasks: anyio.abc.TaskGroup
     sessions: dict[str, Session] = field(default_factory=dict[str, Session])

@@ -46,7 +46,7 @@ class DemoOptions:
     recordings: Path | None = None
     model: str | None = None
     speed: float = 1.0
-    limits: LimitsChoice = LimitsChoice.NONE
+    limits: LimitsChoice = LimitsChoice.ABLY
     log: Path | None = None
     verbose: bool = False
 

@@ -64,6 +64,7 @@ class Connection:
         self.param: str | None = None
         self.echo = True
         self.remain_ms = options.presence_grace_ms
+        self._idle_ms = options.max_idle_interval_ms
         self.rollup_ms = 0
         self.frame_size = 0
         self.rate = connection_rate(options.limits.connection_rate, clock)
@@ -80,7 +81,14 @@ class Connection:
         self._expiry: Timer | None = None
 
     def configure(
-        self, *, param: str | None, echo: bool, rollup_ms: int, counted_ms: int, remain_ms: int
+        self,
+        *,
+        param: str | None,
+        echo: bool,
+        rollup_ms: int,
+        counted_ms: int,
+        remain_ms: int,
+        idle_ms: int,
     ) -> None:
         """Apply the query of a websocket.
 
@@ -90,12 +98,14 @@ class Connection:
             rollup_ms: The roll-up window of its appends.
             counted_ms: The roll-up window by which rates count them.
             remain_ms: How long its presence members outlive a drop.
+            idle_ms: The longest silence of the server.
         """
         self.param = param
         self.echo = echo
         self.rollup_ms = rollup_ms
         self.counted_ms = counted_ms
         self.remain_ms = remain_ms
+        self._idle_ms = idle_ms
 
     @property
     def label(self) -> str:
@@ -132,7 +142,7 @@ class Connection:
             "maxFrameSize": limits.max_frame_size,
             "maxInboundRate": _NO_RATE if limits.connection_rate is None else limits.connection_rate,
             "connectionStateTtl": options.connection_state_ttl_ms,
-            "maxIdleInterval": options.max_idle_interval_ms,
+            "maxIdleInterval": self._idle_ms,
             "serverId": self._server_id,
         }
         if self.identity.client_id is not None:
@@ -203,7 +213,7 @@ class Connection:
     # Timers
 
     def _watch_idle(self) -> None:
-        interval = self._options.max_idle_interval_ms
+        interval = self._idle_ms
 
         def check() -> None:
             transport = self.transport

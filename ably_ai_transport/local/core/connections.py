@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.local")
 
 _PUBLISHES: Final = frozenset({Action.MESSAGE, Action.PRESENCE})
+_MIN_HEARTBEAT_MS: Final = 5_000
+_MAX_HEARTBEAT_MS: Final = 1_800_000
 _MAX_ROLLUP_MS: Final = 500
 _CONNECTION_KEY: Final = re.compile(r"[A-Za-z0-9]{10}![A-Za-z0-9]{16}")
 
@@ -170,6 +172,10 @@ class Connections:
             ),
             remain_ms=_number(
                 params, "remainPresentFor", options.presence_grace_ms, options.connection_state_ttl_ms
+            ),
+            idle_ms=max(
+                _number(params, "heartbeatInterval", options.max_idle_interval_ms, _MAX_HEARTBEAT_MS),
+                min(_MIN_HEARTBEAT_MS, options.max_idle_interval_ms),
             ),
         )
         connection.issue_key()

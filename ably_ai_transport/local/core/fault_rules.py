@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.protocol.refusals import RefusedError
 
@@ -14,13 +16,23 @@ FaultAction: TypeAlias = Literal["create", "update", "delete", "append", "presen
 
 @dataclass(slots=True)
 class Rule:
-    """A fault for the next `count` publishes after `skip` others; None matches every channel or action."""
+    """A fault for the next `count` publishes after `skip` others; None matches every channel or action.
+
+    Attributes:
+        channel: The channel.
+        action: The kind of publish.
+        count: How many publishes it hits.
+        skip: How many publishes pass before.
+        error: The refusal, where it refuses.
+        on_cut: Called with the connection before its websocket is cut.
+    """
 
     channel: str | None
     action: FaultAction | None
     count: int
     skip: int
     error: RefusedError | None = None
+    on_cut: Callable[[Connection], None] | None = None
 
     def takes(self, channel: str, action: FaultAction) -> bool:
         """Tell whether a publish is hit, and count it."""
@@ -61,9 +73,9 @@ class FaultRules:
             if rule.takes(channel, action) and rule.error is not None:
                 raise rule.error
 
-    def takes_ack(self, channel: str, action: FaultAction) -> bool:
-        """Tell whether the websocket is to be cut instead of sending the ack."""
-        return bool(self.cuts) and any(rule.takes(channel, action) for rule in self.cuts)
+    def cut_instead_of_ack(self, channel: str, action: FaultAction) -> Rule | None:
+        """Return the rule by which the websocket is cut instead of sending the ack; None to send it."""
+        return next((rule for rule in self.cuts if rule.takes(channel, action)), None)
 
     def affect(self, connection: Connection) -> None:
         """Apply the delay and the hold to a connection."""

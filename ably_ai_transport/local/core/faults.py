@@ -44,6 +44,15 @@ class Faults:
             if connection.transport is not None:
                 connection.transport.cut_next()
 
+    def black_hole(self, conn: str | None = None) -> None:
+        """Turn websockets into black holes: they stay open, but what either side sends is lost.
+
+        Clients can connect and resume on new websockets.
+        """
+        for connection in self._named(conn):
+            if connection.transport is not None:
+                connection.transport.become_black_hole()
+
     def disconnected(self, conn: str | None = None, code: int = 80003, status: int = 400) -> None:
         """Send DISCONNECTED and close, as Ably does when it moves connections to another server."""
         for connection in self._named(conn):
@@ -117,9 +126,20 @@ class Faults:
         count: int = 1,
         skip: int = 0,
         action: FaultAction | None = None,
+        forget: bool = False,
     ) -> None:
-        """Take the next `count` publishes but cut the websocket before their ack; `skip` pass first."""
-        self._rules.cuts.append(Rule(channel, action, count, skip))
+        """Take the next `count` publishes but cut the websocket before their ack.
+
+        Args:
+            channel: The channel; None for all.
+            count: How many publishes lose their ack.
+            skip: How many publishes pass before.
+            action: The kind of publish; None for all.
+            forget: Whether the connection is forgotten, too, as after a long outage: its resume fails with
+                80018.
+        """
+        on_cut = self._connections.forget if forget else None
+        self._rules.cuts.append(Rule(channel, action, count, skip, on_cut=on_cut))
 
     def hold_acks(self) -> None:
         """Hold all ACKs and NACKs back."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.channel import Channel, Channels
     from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.connection import Connection
-    from ably_ai_transport.local.core.fault_rules import FaultAction, FaultRules
+    from ably_ai_transport.local.core.fault_rules import FaultAction, FaultRules, Rule
     from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Delivery, Outcome
@@ -114,8 +114,9 @@ class Publishing:
             return
         self._attachments.fan_out(channel, delivery)
         serials: list[str | None] = [None] * count
-        if self._rules.takes_ack(name, "presence"):
-            self._swallow(connection, [slot], serials)
+        cut = self._rules.cut_instead_of_ack(name, "presence")
+        if cut is not None:
+            self._swallow(connection, [slot], serials, cut)
         else:
             self._ack(connection, [slot], serials)
 
@@ -159,9 +160,10 @@ class Publishing:
             self._count(submissions)
         if logger.isEnabledFor(logging.DEBUG):
             _log_publish(name, action, outcome, connection.id)
-        if rules.takes_ack(name, action):
+        cut = rules.cut_instead_of_ack(name, action)
+        if cut is not None:
             self._fan_out(channel, delivery)
-            self._swallow(connection, slots, outcome.serials)
+            self._swallow(connection, slots, outcome.serials, cut)
         elif self._ack_before_echo:
             self._ack(connection, slots, outcome.serials)
             self._fan_out(channel, delivery)
@@ -259,11 +261,15 @@ class Publishing:
         )
         self._settle(connection, slots, refusal)
 
-    def _swallow(self, connection: Connection, slots: Sequence[Slot], serials: list[str | None]) -> None:
+    def _swallow(
+        self, connection: Connection, slots: Sequence[Slot], serials: list[str | None], rule: Rule
+    ) -> None:
         """Cut the websocket instead of sending the ack; a retry of the publish gets the result."""
 
         def cut(error: StorageError | None) -> None:
             _keep(connection, slots, error or serials)
+            if rule.on_cut is not None:
+                rule.on_cut(connection)
             if connection.transport is not None:
                 connection.transport.abort()
 

@@ -55,6 +55,10 @@ class Socket(Protocol):
         """Write half of a frame and cut the connection."""
         ...
 
+    def swallow(self) -> None:
+        """Ignore everything that the peer sends, pings and closing handshakes included."""
+        ...
+
 
 class Transport:
     """The current websocket of a connection."""
@@ -86,6 +90,7 @@ class Transport:
         self._closing: int | None = None
         self._aborted = False
         self._cuts = False
+        self.is_black_hole = False
         self.last_written = clock.now()
 
     @property
@@ -110,7 +115,9 @@ class Transport:
 
     def finish(self, code: int = 1000) -> None:
         """Close the websocket once the queue is written; further frames are dropped."""
-        if self._closing is None:
+        if self.is_black_hole:
+            self.abort()
+        elif self._closing is None:
             self._closing = code
             self._stop_timers()
             # A peer that does not read would keep the websocket open forever.
@@ -130,6 +137,13 @@ class Transport:
     def cut_next(self) -> None:
         """Cut the websocket in the middle of the next frame."""
         self._cuts = True
+
+    def become_black_hole(self) -> None:
+        """Stay open, but lose everything that either side sends from now on."""
+        self.is_black_hole = True
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._socket.swallow()
 
     def received(self, frame: Frame, size: int) -> None:
         """Count a frame that was read and pass it to the observers."""
@@ -163,6 +177,8 @@ class Transport:
             self._stop_timers()
 
     def _enqueue(self, packet: Packet) -> None:
+        if self.is_black_hole:
+            return
         queue = self._queue
         queue.append(packet)
         self._queued_bytes += len(packet.payload)

@@ -43,7 +43,7 @@ _METHODS: Final = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 
 def create_app(apps: Apps) -> Starlette:
     """Return the ASGI application of some apps; it can be mounted into another one."""
-    rest = RestApi(apps)
+    rest, websockets = RestApi(apps), WebSocketEndpoint(apps)
     origins = apps.default.options.cors_origins
     # In browsers, the JavaScript SDK sends credentials; a wildcard is not accepted as an answer then.
     anywhere = "*" in origins
@@ -58,7 +58,10 @@ def create_app(apps: Apps) -> Starlette:
     )
     return Starlette(
         routes=[
-            WebSocketRoute("/", WebSocketEndpoint(apps)),
+            WebSocketRoute("/", websockets),
+            # Version 4 of the Python SDK appends a port to every endpoint, after the slash of
+            # `python_options`.
+            WebSocketRoute("/:{port:int}", websockets),
             Route("/{path:path}", rest.handle, methods=_METHODS),
         ],
         middleware=[cors],

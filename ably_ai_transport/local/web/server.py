@@ -124,8 +124,9 @@ class LocalServer:
     def python_options(self, client_id: str | None = None, **overrides: object) -> dict[str, Any]:
         """Return keyword arguments for `AblyRealtime` and `AblyRest` of the Python SDK.
 
-        The SDK ignores `port` for websockets and refuses API keys over plain HTTP, hence the port in the
-        endpoint (the slash keeps REST addresses right) and token authentication.
+        They are right for its successor, too: `create_realtime_client` of `ably-pubsub-server` 4. Version 3
+        ignores `port` for websockets and refuses API keys over plain HTTP, hence the port in the endpoint
+        (the slash keeps REST addresses right) and token authentication.
 
         Args:
             client_id: The client's name.

@@ -124,6 +124,8 @@ class WebSocketEndpoint:
                 payload = event["text"]
             if not transport.is_open:
                 return
+            if transport.is_black_hole:
+                continue
             size = len(payload)
             try:
                 if size > limit:
@@ -141,6 +143,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*args, **kwargs)
+        self._swallows = False
         # Below warnings, uvicorn and websockets log query strings and frames, which hold keys and tokens.
         self.logger = self.conn.logger = _quiet_logger()
         self.conn.debug = False
@@ -150,6 +153,15 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         extensions = cast("dict[str, Any]", self.scope.get("extensions", {}))
         extensions[_EXTENSION] = self
         await super().run_asgi()
+
+    def swallow(self) -> None:
+        """Ignore the bytes that the peer sends from now on."""
+        self._swallows = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        if not self._swallows:
+            super().data_received(data)
 
 
 class AsgiSocket:
@@ -182,11 +194,14 @@ class AsgiSocket:
     def cut(self, payload: bytes, *, text: bool) -> None:
         """Do nothing: ASGI cannot write half of a frame; the connection is only cut."""
 
+    def swallow(self) -> None:
+        """Do nothing: ASGI has no access to pings and closing handshakes; frames are ignored elsewhere."""
+
 
 class UvicornSocket:
     """The websocket of the server's own uvicorn: it writes several frames at once and can really abort."""
 
-    def __init__(self, protocol: WebSocketsSansIOProtocol, send: Send) -> None:
+    def __init__(self, protocol: SocketProtocol, send: Send) -> None:
         self._protocol = protocol
         self._send = send
 
@@ -225,6 +240,10 @@ class UvicornSocket:
             data = b"".join(connection.data_to_send())
             protocol.transport.write(data[: len(data) // 2])
             protocol.transport.close()
+
+    def swallow(self) -> None:
+        """Ignore everything that the peer sends."""
+        self._protocol.swallow()
 
 
 def _socket_of(scope: Scope, send: Send) -> Socket:

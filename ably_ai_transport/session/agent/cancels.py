@@ -19,10 +19,10 @@ def cancel_target(message: InboundMessage) -> tuple[str | None, str | None]:
 
 
 class EarlyCancels:
-    """The latest cancel request for each run and each input, up to a limit."""
+    """The latest cancel request of each client for each run and each input, up to a limit."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str], InboundMessage] = {}
+        self._requests: dict[tuple[str, str, str | None], InboundMessage] = {}
 
     def on_message(self, message: InboundMessage) -> None:
         """Keep a message if it is a cancel request."""
@@ -32,22 +32,23 @@ class EarlyCancels:
         for kind, target in (("run", run_id), ("input", input_id)):
             if target is None:
                 continue
-            known = self._requests.pop((kind, target), None)
+            key = (kind, target, message.client_id)
+            known = self._requests.pop(key, None)
             newest = message if known is None or (known.serial or "") <= (message.serial or "") else known
-            self._requests[kind, target] = newest
+            self._requests[key] = newest
             if len(self._requests) > _LIMIT:
                 del self._requests[next(iter(self._requests))]
 
-    def find(self, run_id: str, input_codec_message_id: str | None) -> InboundMessage | None:
-        """Find the newest request for a run.
+    def find(self, run_id: str, input_codec_message_id: str | None) -> list[InboundMessage]:
+        """Find the requests for a run.
 
         Args:
             run_id: The run.
             input_codec_message_id: Its input.
 
         Returns:
-            The request; None when there is none.
+            The newest request of each client, newest first.
         """
-        keys = (("run", run_id), ("input", input_codec_message_id or ""))
-        found = [self._requests[key] for key in keys if key in self._requests]
-        return max(found, key=lambda request: request.serial or "", default=None)
+        targets = (("run", run_id), ("input", input_codec_message_id or ""))
+        found = [request for key, request in self._requests.items() if key[:2] in targets]
+        return sorted(found, key=lambda request: request.serial or "", reverse=True)

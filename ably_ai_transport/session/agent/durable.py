@@ -9,7 +9,7 @@ import anyio
 from ably_ai_transport.channel import ChannelClient
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.run import AgentRun
-from ably_ai_transport.session.agent.session import AgentSession, AgentSessionOptions
+from ably_ai_transport.session.agent.session import AgentSession, AgentSessionOptions, Authorize
 from ably_ai_transport.wire import NotFoundInTimeError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def with_agent_session(
     invocation: "Invocation",
     *,
     codec: Codec[InT, OutT, ProjT, MsgT],
+    authorize: Authorize | None = None,
     **options: Unpack[AgentSessionOptions],
 ) -> AbstractAsyncContextManager[AgentSession[InT, OutT, ProjT, MsgT]]:
     """Call :meth:`AgentSession.open`, under the name that it has in the npm package.
@@ -29,12 +30,13 @@ def with_agent_session(
         client: As for :meth:`AgentSession.open`, like all that follows.
         invocation: The invocation that the client posted.
         codec: The vocabulary of the conversation.
+        authorize: Tells whether the session may be served.
         options: As for :class:`AgentSession`.
 
     Returns:
         A context with the session, connected.
     """
-    return AgentSession.open(client, invocation, codec=codec, **options)
+    return AgentSession.open(client, invocation, codec=codec, authorize=authorize, **options)
 
 
 async def page_until_located(

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from ably_ai_transport.codec.contract import InT, MessageHook, MsgT, OutT, ProjT
 from ably_ai_transport.session.agent.pipe import OnCancelled, Write
+from ably_ai_transport.session.agent.policy import RunPolicy
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.session.signals import AbortSignal
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage, InvalidArgumentError
@@ -44,6 +45,8 @@ class RunHooks(Generic[OutT]):
         on_error: Called with each error of this run outside of any call; without the hook, the session's
             ``on_error`` listeners get it.
         signal: Cancels the run from outside.
+        policy: The clients that the run listens to; None for the policy of the session. It decides about
+            inputs that arrive from then on.
     """
 
     on_cancel: Callable[[CancelRequest], bool | Awaitable[bool]] | None = None
@@ -52,6 +55,7 @@ class RunHooks(Generic[OutT]):
     on_steer: Callable[[], object] | None = None
     on_error: Callable[[AITransportError], object] | None = None
     signal: AbortSignal | None = None
+    policy: RunPolicy | None = None
 
 
 class HookCaller(Generic[InT, OutT, ProjT, MsgT]):
@@ -179,5 +183,10 @@ def _check(hooks: object) -> None:
         hook: object = getattr(cast("object", hooks), name)
         if hook is not None and not callable(hook):
             raise InvalidArgumentError(f"unable to create run; {name} must be a function")
+    policy = cast("object", hooks.policy)
+    if policy is not None and not isinstance(policy, RunPolicy):
+        raise InvalidArgumentError(
+            f"unable to create run; policy must be a RunPolicy, got {type(policy).__name__}"
+        )
     if hooks.on_message is not None and is_async(hooks.on_message):
         raise InvalidArgumentError("unable to create run; on_message must be a plain function")

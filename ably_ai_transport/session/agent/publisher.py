@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Generic, Literal, TypeAlias
 
+from ably_ai_transport.channel.payload import new_message_id
 from ably_ai_transport.codec.contract import Encoder, EncoderOptions, InT, MessageHook, MsgT, OutT, ProjT
+from ably_ai_transport.session.agent.facts import RunFacts
+from ably_ai_transport.session.agent.hold import RunHold
+from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.wire import (
     AITransportError,
@@ -51,35 +55,6 @@ An end that the channel refuses opens the run again, so that it can be retried.
 """
 
 
-@dataclass(slots=True)
-class RunFacts:
-    """The identity and the place of a run; completed when its triggering input is found.
-
-    Attributes:
-        run_id: The run.
-        invocation_id: The agent's invocation.
-        run_client_id: Client ID of the run's owner; None until known.
-        input_client_id: Client ID of the publisher of the triggering input.
-        input_codec_message_id: The triggering input.
-        run_parent: The input that the run hangs under.
-        output_parent: The message that outputs follow.
-        fork_of: The message that the input replaces.
-        regenerates: The message that the run replaces.
-        continues: Whether the run was started before.
-    """
-
-    run_id: str
-    invocation_id: str
-    run_client_id: str | None = None
-    input_client_id: str | None = None
-    input_codec_message_id: str | None = None
-    run_parent: str | None = None
-    output_parent: str | None = None
-    fork_of: str | None = None
-    regenerates: str | None = None
-    continues: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt of a step, as messages name it.
@@ -120,6 +95,8 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         facts: The run; read at each write.
         limits: Limits on publishing appends.
         on_message: Called with each output message before it is published.
+        hold: The gate to the channel.
+        recovery: Holds writes back while the channel is away.
     """
 
     def __init__(
@@ -128,9 +105,13 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         facts: RunFacts,
         limits: WriteLimits,
         on_message: MessageHook | None,
+        hold: RunHold[InT, OutT, ProjT, MsgT],
+        recovery: Recovery[InT, OutT, ProjT, MsgT],
     ) -> None:
         self.facts = facts
         self.phase: RunPhase = "created"
+        self.hold = hold
+        self.recovery = recovery
         self._core = core
         self._limits = limits
         self._on_message = on_message
@@ -176,8 +157,11 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             invocation_id=facts.invocation_id,
             input_client_id=facts.input_client_id,
             input_codec_message_id=facts.input_codec_message_id,
+            announced=facts.announced,
         )
-        await self._publish(names.RUN_START if fresh else names.RUN_RESUME, headers)
+        with self.hold.claiming(step=False):
+            serials = await self._publish(names.RUN_START if fresh else names.RUN_RESUME, headers)
+            self.hold.note_claim(serials[0] if serials else None)
         if fresh:
             self._core.conversation.preview(
                 RunStart(
@@ -229,12 +213,14 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         """
         self.telemetry.step_starting(step_id)
         attempt = Attempt(step_id, client_id)
-        serials = await self._publish(names.STEP_START, self._step_headers(attempt), step=step_id)
-        serial = serials[0] if serials else None
-        if serial is None:
-            raise AITransportError(
-                f"unable to start step; no serial returned for step '{step_id}'", ErrorCode.INTERNAL_ERROR
-            )
+        with self.hold.claiming(step=True):
+            serials = await self._publish(names.STEP_START, self._step_headers(attempt), step=step_id)
+            serial = serials[0] if serials else None
+            if serial is None:
+                raise AITransportError(
+                    f"unable to start step; no serial returned for step '{step_id}'", ErrorCode.INTERNAL_ERROR
+                )
+            self.hold.note_claim(serial)
         facts = self.facts
         self._core.conversation.preview(
             StepStart(
@@ -245,8 +231,10 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
                 facts.input_client_id or "",
                 client_id,
                 serial,
+                announced=facts.announced,
             )
         )
+        self.hold.check()
         return Attempt(step_id, client_id, serial)
 
     async def end_step(self, attempt: Attempt, reason: StepEndReason) -> None:
@@ -317,7 +305,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             append_interval=self._limits.append_interval,
             scheduler=asyncio.get_running_loop(),
         )
-        encoder = self._core.codec.create_encoder(self._core.channel, options)
+        encoder = self._core.codec.create_encoder(self.hold, options)
         self.telemetry.encoding(encoder)
         return encoder
 
@@ -332,6 +320,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             input_client_id=facts.input_client_id,
             step_client_id=attempt.client_id,
             reason=reason,
+            announced=facts.announced and reason is None,
         )
 
     def _closing_headers(self, reason: RunEndReason | None, error: AITransportError | None) -> dict[str, str]:
@@ -349,14 +338,24 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
 
     async def _publish(self, name: str, headers: dict[str, str], **context: str) -> list[str | None]:
         what = name.removeprefix("ai-")
-        message = OutboundMessage(name, extras=ai_extras(headers))
-        try:
-            with self.telemetry.publishing(message):
-                serials = await self._core.channel.publish([message])
-        except AITransportError as error:
-            raise AITransportError.wrap(
-                f"publish {what} for run {self.facts.run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR
-            ) from error
+        # One id, however often it is published: the channel takes it once.
+        message = OutboundMessage(name, extras=ai_extras(headers), id=new_message_id())
+        with self.telemetry.publishing(message):
+            serials = await self._publish_held(what, message)
         extra = {"run": self.facts.run_id, "serial": serials[0] if serials else None, **context}
         self._log.info("%s published", what, extra=extra)
         return serials
+
+    async def _publish_held(self, what: str, message: OutboundMessage) -> list[str | None]:
+        """Publish as long as the run is held, again where the channel was away."""
+        while True:
+            losses = self.recovery.losses
+            try:
+                await self.recovery.ready()
+                return await self.hold.publish([message])
+            except AITransportError as error:
+                self.hold.check_held(f"publish {what}")
+                if not await self.recovery.comes_back(losses):
+                    raise AITransportError.wrap(
+                        f"publish {what} for run {self.facts.run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR
+                    ) from error

@@ -1,19 +1,26 @@
 """A run, as the agent that works on it holds it."""
 
 import uuid
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, get_args
 
 import anyio
 
-from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
-from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned, RunNode
+from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, MsgT, OutputEvent, OutT, ProjT
+from ably_ai_transport.conversation import TERMINAL, Author, OutputFolded, Pinned, RunNode
+from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
+from ably_ai_transport.session.agent.draining import Departure, Drainer
+from ably_ai_transport.session.agent.facts import RunFacts
+from ably_ai_transport.session.agent.guard import RunGuard
+from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.pipe import StreamResult
-from ably_ai_transport.session.agent.publisher import RunEvent, RunFacts, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.policy import RequestKind, RunPolicy, RunRequest
+from ably_ai_transport.session.agent.publisher import RunEvent, RunPhase, RunWriter, WriteLimits
+from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
 from ably_ai_transport.session.base import SessionCore
@@ -26,8 +33,10 @@ from ably_ai_transport.wire import (
     ErrorCode,
     InboundMessage,
     InvalidArgumentError,
+    NotAllowedError,
     NotFoundInTimeError,
     RunEndReason,
+    RunLostError,
     SessionClosedError,
     names,
 )
@@ -60,7 +69,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def __init__(
         self,
         core: SessionCore[InT, OutT, ProjT, MsgT],
-        invocation: "Invocation",
+        invocation: "Invocation | None",
         *,
         run_id: str | None,
         invocation_id: str | None,
@@ -68,20 +77,41 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         adopted: bool,
         limits: WriteLimits,
         early_cancels: EarlyCancels,
-        interrupted: Listeners[AITransportError],
+        policy: RunPolicy,
+        guards: "list[RunGuard[InT, OutT, ProjT, MsgT]]",
+        refused: Mapping[str, NotAllowedError],
+        invoked_by: str | None,
+        keeps_unfinished: bool,
+        recovery: Recovery[InT, OutT, ProjT, MsgT],
+        announcer: Announcer[InT, OutT, ProjT, MsgT] | None,
+        drainer: Drainer,
+        closed: Listeners[SessionClosedError],
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
-        self._invocation = invocation
+        self._wanted = None if invocation is None else invocation.input_event_id
         self._adopted = adopted
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
         facts = RunFacts(run_id or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
+        facts.announced = announcer is not None
         self._facts = facts
-        self._writer = RunWriter(core, facts, limits, hooks.on_message)
+        self._announcer = announcer
+        self._drainer = drainer
+        self._departure: Departure | None = None
+        self._hold = RunHold(core, facts)
+        self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
         self.located = Latch[None]()
         self._trigger: InboundMessage | None = None
+        self._minted_run_id = facts.run_id
+        self._invoked_by = invoked_by
+        policy = policy if hooks.policy is None else hooks.policy
+        guard = RunGuard(policy, facts, self._wanted, self.located, self._hooks)
+        self._guard = guard
+        guards.append(guard)
+        self._waiting_cancels: list[InboundMessage] = []
+        self._judges_cancels = False
         self._early_cancels = early_cancels
         self._cancels_seen: set[str | None] = set()
         self._steers = SteerTracker()
@@ -91,16 +121,22 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._interruption: AITransportError | None = None
         self._closed = Latch[None]()
         conversation = core.conversation
-        self._branches = Pinned(conversation.tree, self._steers.is_unanswered)
+        self._branches = Pinned(
+            conversation.tree, self._steers.is_unanswered, keeps_unfinished=keeps_unfinished
+        )
         self.view = View(core, self._branches, on_exception=self._hooks.report_listener)
         self._releases = [
             conversation.subscribe(self._on_change, InboundMessage, OutputFolded),
-            interrupted.add(self._on_interrupted),
+            closed.add(self._on_session_closed),
+            drainer.requested.add(self._on_departure),
+            self._hold.lost.add(self._on_hold_lost),
             self._outside.on_abort(self.abort_signal.abort),
+            lambda: guards.remove(guard),
         ]
-        known = conversation.tree.find_message_by_event_id(invocation.input_event_id)
-        if known is not None:
-            self._locate(known)
+        self._locate_known()
+        refusal = None if self._wanted is None else refused.get(self._wanted)
+        if self._trigger is None and refusal is not None:
+            self.located.reject(refusal)
 
     @property
     def run_id(self) -> str:
@@ -116,6 +152,25 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def input_codec_message_id(self) -> str | None:
         """The triggering input; None until it has been found."""
         return self._facts.input_codec_message_id
+
+    @property
+    def trigger(self) -> InboundMessage | None:
+        """The triggering input; its ``client_id`` is verified. None until it has been found."""
+        return self._trigger
+
+    @property
+    def owner(self) -> str | None:
+        """The client whose input the run was started for, as Ably verified it.
+
+        None for an anonymous client. Where the run goes on, None until its start has been read from history.
+        """
+        owner = self._find_owner()
+        return None if owner is None else owner.client_id
+
+    @property
+    def policy(self) -> RunPolicy:
+        """The clients that the run listens to."""
+        return self._guard.policy
 
     @property
     def is_open(self) -> bool:
@@ -141,6 +196,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             SessionClosedError: The session was closed (104004).
             NotFoundInTimeError: The input did not come in time (104010).
             AITransportError: The run was cancelled from outside before (40033).
+            NotAllowedError: The policy does not allow the input's author to resume the run or to replace a
+                reply, or the input is not of the client that posted the invocation (40300).
             ChannelRefusedError: The channel refused (104003).
         """
         await self._open_once("start run", partial(self._start, timeout))
@@ -179,6 +236,18 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         pending = self._steers.has_pending
         self._steers.take()
         return pending or not self._steps.has_output
+
+    def events(self) -> list[tuple[InputEvent[InT] | OutputEvent[OutT], FoldMeta]]:
+        """List what was put into the run and what came out of it, in the order of the channel.
+
+        Inputs that the policy refused are not among them, nor are outputs of attempts that were retried.
+        Codecs read from the events which tool calls are approved.
+
+        Returns:
+            Each event with its origin, as far as history has been read (``await run.view.load_all()``). The
+            list is empty some time after the run has ended.
+        """
+        return self._tree.events_of(self.run_id)
 
     async def pipe(self, source: AsyncIterable[OutT], *, raise_on_error: bool = False) -> StreamResult:
         """Write a stream of outputs, in a step of its own that is opened with the first of them.
@@ -258,7 +327,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         await self._core.require("end run")
         self._writer.check_opened("end run")
         told = public_error(error) if reason == "error" else None
-        await self._close_once(partial(self._end, reason, told))
+        departure = self._departure
+        if departure is None or reason != "cancelled":
+            await self._close_once(partial(self._end, reason, told))
+        elif departure.then == "cancel":
+            await self._close_once(partial(self._end, reason, departure.why))
+        else:
+            await self._close_once(self._end_suspended)
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
@@ -295,8 +370,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if self._writer.phase != "created":
             await self._opened
             return
+        self._drainer.check_takes_runs(action)
         self._refuse_aborted(action)
         self._writer.move("open")
+        self._drainer.enter(self)
         try:
             await open_run()
         except BaseException as error:  # a cancelled start must fail the callers that wait for it
@@ -313,17 +390,25 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._writer.move("opened")
         self._opened.resolve(None)
         if self._steers.begin(self.run_id, self._facts.input_codec_message_id):
+            self._branches.reorder()
             self._hooks.notify_steer(self.run_id)
+        self._hold.watch()
 
     async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("start run", timeout, lambda: self.located.is_settled)
         await self.located
-        self._honor_early_cancel()
+        await self._look_back(timeout, self._has_looked_back)
+        self._locate_earliest()
+        self._check_invoker()
+        await self._check_trigger(timeout)
+        self._honor_early_cancels()
         await self._core.tasks.finish(self._publish_start())
         if self._interruption is not None:
             raise self._interruption
 
     async def _publish_start(self) -> None:
+        # Announced first: whoever sees the run sees its agent.
+        await self._announce()
         await self._writer.start()
         self._start_published = True
         if self.phase == "closed":
@@ -332,7 +417,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     async def _load(self, timeout: float | None) -> None:  # noqa: ASYNC109
         await self._find("load run", timeout, self._is_known)
         await self.located
-        self._honor_early_cancel()
+        self._honor_early_cancels()
         if self.status != "active":
             raise InvalidArgumentError(
                 f"unable to load run; run {self.run_id} is {self.status}"
@@ -340,8 +425,17 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             )
         node = self._tree.get_run_node(self.run_id)
         self._facts.run_client_id = None if node is None else node.client_id
+        self._hold.adopt()
+        await self._announce()
+
+    async def _announce(self) -> None:
+        if self._announcer is not None:
+            await self._announcer.add(self.run_id)
 
     def _is_known(self) -> bool:
+        if not self.located.is_settled:
+            # Asked between pages of history, each of which may hold a start and the resumes after it.
+            self._locate_known()
         node = self._tree.get_run_node(self.run_id)
         started = node is not None and node.start_serial is not None
         return self.located.is_settled and (started or self.located.error is not None)
@@ -359,7 +453,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         self._refuse_aborted(action)
         raise NotFoundInTimeError(
-            f"unable to {action}; input event {self._invocation.input_event_id} or its run was not found"
+            f"unable to {action}; {self._sought} was not found"
             f" on channel {self._core.channel.name} within {timeout} s",
             cause=self._core.conversation.history_error,
         )
@@ -372,6 +466,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             await self._closed
             return
         self._writer.move("close")
+        self._hold.unwatch()
         self._closed = Latch[None]()
         await self._core.tasks.finish(self._close(publish, self._closed))
 
@@ -382,6 +477,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         except AITransportError as error:
             self._writer.move("refused")
             closed.reject(error)
+            self._hold.watch()
             raise
         except BaseException:  # the session cancels this task when it closes
             failure = SessionClosedError(
@@ -395,40 +491,71 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         closed.resolve(None)
 
     async def _end(self, reason: RunEndReason, error: AITransportError | None) -> None:
+        await self._end_open_step(reason)
+        await self._writer.end(reason, error)
+
+    async def _end_open_step(self, reason: RunEndReason) -> None:
         try:
             await self._steps.close_active(step_reason_of(reason))
         except AITransportError as failure:
             self._core.log.warning(
                 "The open step could not be ended: %s", failure, extra={"run": self.run_id}
             )
-        await self._writer.end(reason, error)
+
+    async def _end_suspended(self) -> None:
+        """Suspend the run, and end its open step as cancelled: another invocation may try it again."""
+        await self._end_open_step("cancelled")
+        await self._writer.suspend()
+
+    def _on_departure(self, departure: Departure) -> None:
+        """Stop, so that the application lets go of the run; its end is then what the departure says."""
+        if self.phase not in ("opening", "open"):
+            return
+        self._departure = departure
+        self.abort_signal.abort()
+        if departure.then == "detach":
+            self._hold.let_go(departure.why)
 
     def _on_change(self, change: Change[InT, OutT]) -> None:
         event = change.event
         if isinstance(event, InboundMessage):
-            wanted = self._invocation.input_event_id
-            if not self.located.is_settled and event.transport_headers.get(names.EVENT_ID) == wanted:
-                self._locate(event)
-            elif event.name == names.CANCEL and self._trigger is not None:
+            if self._wanted is not None and self._trigger is None:
+                self._locate_known()
+            if event.name == names.CANCEL and self._trigger is not None:
                 self._on_cancel_message(event, self._trigger)
+            elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
+                self._hold.check()
         elif isinstance(event, OutputFolded):
             if event.inputs and change.message is not None:
                 self._writer.telemetry.received(change.message)
             if self._steers.observe(event, self.run_id):
                 self._hooks.notify_steer(self.run_id)
 
+    def _locate_known(self) -> None:
+        """Look for the triggering input in the conversation so far."""
+        trigger: InboundMessage | None = None
+        if self._wanted is not None:
+            trigger = self._tree.find_message_by_event_id(self._wanted)
+        else:
+            node = self._tree.get_run_node(self.run_id)
+            # Once the page with the start has been read, so have all resumes: history is read newest first.
+            if node is not None and node.started_at is not None and node.trigger is not None:
+                trigger = self._tree.find_input(node.trigger.input_codec_message_id or "")
+        if trigger is not None and trigger.name == names.AI_INPUT:
+            self._locate(trigger)
+
     def _locate(self, trigger: InboundMessage) -> None:
         """Learn from the triggering input which run it asks for."""
         headers, facts = trigger.transport_headers, self._facts
-        facts.input_client_id = trigger.client_id or facts.input_client_id
+        facts.input_client_id = trigger.client_id
         facts.run_client_id = headers.get(names.RUN_CLIENT_ID)
         facts.fork_of = headers.get(names.FORK_OF)
         facts.regenerates = headers.get(names.MSG_REGENERATE)
         facts.input_codec_message_id = headers.get(names.CODEC_MESSAGE_ID)
         wire_run_id = headers.get(names.RUN_ID)
         facts.continues = wire_run_id is not None
-        if wire_run_id is not None and not self._adopted:
-            facts.run_id = wire_run_id
+        if not self._adopted:
+            facts.run_id = self._minted_run_id if wire_run_id is None else wire_run_id
         parent = headers.get(names.PARENT)
         message_id = facts.input_codec_message_id
         node = None if message_id is None else self._tree.get_node_by_codec_message_id(message_id)
@@ -440,12 +567,79 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self.located.resolve(None)
         self._core.log.debug("input located", extra={"run": self.run_id, "serial": trigger.serial})
 
-    def _honor_early_cancel(self) -> None:
+    def _has_looked_back(self) -> bool:
+        """Tell whether history has been read far enough to know whether an earlier input has the event id."""
         trigger = self._trigger
-        request = (
-            None if trigger is None else self._early_cancels.find(self.run_id, self.input_codec_message_id)
+        if trigger is None or (self._invoked_by is not None and trigger.client_id == self._invoked_by):
+            return True
+        return self._core.conversation.has_read_before(trigger)
+
+    async def _look_back(self, timeout: float | None, enough: Callable[[], bool]) -> None:  # noqa: ASYNC109
+        """Read history back to what is needed, as far as it can be read in time."""
+        with anyio.move_on_after(timeout) as scope:
+            off = self._outside.on_abort(scope.cancel)
+            try:
+                await self._core.conversation.read_history(enough)
+            except AITransportError as error:
+                self._core.log.warning("History could not be read: %s", error, extra={"run": self.run_id})
+            finally:
+                off()
+        self._refuse_aborted("start run")
+        if self._interruption is not None:
+            raise self._interruption
+
+    def _locate_earliest(self) -> None:
+        """Prefer an earlier input with the same event id: somebody may have published the event again."""
+        earliest = None if self._wanted is None else self._tree.find_message_by_event_id(self._wanted)
+        if earliest is not None and earliest.name == names.AI_INPUT and earliest is not self._trigger:
+            self._locate(earliest)
+
+    def _check_invoker(self) -> None:
+        author = None if self._trigger is None else self._trigger.client_id
+        if self._invoked_by is None or author == self._invoked_by:
+            return
+        who = "an anonymous client" if author is None else f"client {author!r}"
+        raise NotAllowedError(
+            f"unable to start run; input event {self._wanted} was published by {who},"
+            f" and the invocation was posted by {self._invoked_by!r}",
+            client_id=self._invoked_by,
         )
-        if request is not None and trigger is not None:
+
+    async def _check_trigger(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        """Ask the policy whether the author of the triggering input may resume a run or replace a reply."""
+        facts, trigger = self._facts, self._trigger
+        if trigger is None or (not facts.continues and facts.regenerates is None):
+            return
+        if not self.policy.allows_all:
+            await self._look_back(timeout, lambda: self._target_of_trigger() is not None)
+        run_id, owner = self._target_of_trigger() or (facts.run_id, None)
+        kind: RequestKind = "resume" if facts.continues else "regenerate"
+        request = RunRequest(kind, trigger, run_id, None if owner is None else owner.client_id)
+        if not await self._guard.ask(request):
+            raise self._guard.refuse(request)
+
+    def _target_of_trigger(self) -> tuple[str, Author] | None:
+        """Find the run that the trigger goes on with, or whose reply it replaces, and that run's owner."""
+        run_id: str | None = self._facts.run_id
+        if not self._facts.continues and self._facts.regenerates is not None:
+            node = self._tree.get_node_by_codec_message_id(self._facts.regenerates)
+            run_id = node.run_id if isinstance(node, RunNode) else None
+        owner = None if run_id is None else self._tree.owner_of(run_id)
+        return None if run_id is None or owner is None else (run_id, owner)
+
+    def _find_owner(self) -> Author | None:
+        trigger = self._trigger
+        if trigger is not None and not self._facts.continues and not self._adopted:
+            return Author(trigger.serial or "", trigger.client_id)
+        return self._tree.owner_of(self.run_id)
+
+    def _honor_early_cancels(self) -> None:
+        trigger = self._trigger
+        if trigger is None:
+            return
+        self._judges_cancels = True
+        waiting, self._waiting_cancels = self._waiting_cancels, []
+        for request in (*waiting, *self._early_cancels.find(self.run_id, self.input_codec_message_id)):
             self._on_cancel_message(request, trigger)
 
     def _on_cancel_message(self, message: InboundMessage, trigger: InboundMessage) -> None:
@@ -456,22 +650,42 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             return
         if message.serial in self._cancels_seen:
             return
-        self._cancels_seen.add(message.serial)
-        self._writer.telemetry.received(message)
-        if self._hooks.decides_cancels:
-            self._core.tasks.start(self._ask_and_cancel(CancelRequest(message, self.run_id)))
-        else:
-            self.abort_signal.abort()
-
-    async def _ask_and_cancel(self, request: CancelRequest) -> None:
-        if await self._hooks.allows_cancel(request):
-            self.abort_signal.abort()
-
-    def _on_interrupted(self, error: AITransportError) -> None:
-        """Stop: the session closes, or may have missed messages."""
-        if self._writer.phase in ("open", "closing") and error.code == ErrorCode.CHANNEL_CONTINUITY_LOST:
-            self.abort_signal.abort()
+        if self.policy.cancel != "anyone" and not self._judges_cancels:
+            # The policy needs the owner of the run, whom history may have to tell.
+            self._waiting_cancels.append(message)
             return
+        self._cancels_seen.add(message.serial)
+        request = RunRequest("cancel", message, self.run_id, self.owner)
+        answer = self._guard.decide(request)
+        if answer is False:
+            self._guard.refuse(request)
+            return
+        self._writer.telemetry.received(message)
+        if answer is True and not self._hooks.decides_cancels:
+            self.abort_signal.abort()
+        else:
+            self._core.tasks.start(self._ask_and_cancel(request, answer))
+
+    async def _ask_and_cancel(self, request: RunRequest, answer: bool | Awaitable[bool]) -> None:
+        if not (answer if isinstance(answer, bool) else await answer):
+            self._guard.refuse(request)
+        elif await self._hooks.allows_cancel(CancelRequest(request.message, self.run_id)):
+            self.abort_signal.abort()
+
+    def _on_hold_lost(self, error: RunLostError) -> None:
+        """Stop: the run has ended, or another invocation works on it. After a cancel that is no news."""
+        was_cancelled = self.abort_signal.aborted
+        self._writer.telemetry.ending(
+            "cancelled" if was_cancelled else "lost", None if was_cancelled else error
+        )
+        self.abort_signal.abort()
+        self._release("abandon")
+        if was_cancelled:
+            self._core.log.info("%s", error, extra={"run": self.run_id})
+        else:
+            self._hooks.report(error)
+
+    def _on_session_closed(self, error: SessionClosedError) -> None:
         self._interruption = error
         self.located.reject(error)
         self.abort_signal.abort()
@@ -483,6 +697,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             # Clients should not wait for a run without an agent.
             self._core.tasks.finish_later(self._writer.end("cancelled"))
         self._writer.move(event)
+        if self._announcer is not None:
+            self._announcer.remove(self.run_id)
+        self._drainer.leave(self)
         for release in self._releases:
             release()
         self._releases = []
@@ -496,6 +713,12 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 ErrorCode.OPERATION_CANCELLED,
                 400,
             )
+
+    @property
+    def _sought(self) -> str:
+        if self._wanted is None:
+            return f"run {self.run_id} or its input"
+        return f"input event {self._wanted} or its run"
 
     @property
     def _anchor(self) -> str | None:

@@ -13,10 +13,11 @@ import anyio
 from ably_ai_transport.codec.contract import Encoder, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation import TERMINAL
 from ably_ai_transport.session.agent.hooks import HookCaller
-from ably_ai_transport.session.agent.pipe import Pipe, StreamResult, Write, check_source
+from ably_ai_transport.session.agent.pipe import StreamResult, check_source, drain
 from ably_ai_transport.session.agent.publisher import Attempt, RunWriter
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.base import SessionCore
+from ably_ai_transport.session.logs import LOGGER
 from ably_ai_transport.session.signals import AbortSignal, Latch
 from ably_ai_transport.wire import (
     AITransportError,
@@ -69,7 +70,7 @@ class _Written(Generic[InT, OutT]):
         encoder: The encoder that wrote it last.
     """
 
-    outputs: list[OutT]
+    outputs: list[OutT] = field(default_factory=list[OutT])
     message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     steers: list[str] = field(default_factory=list[str])
     encoder: Encoder[InT, OutT] | None = None
@@ -95,6 +96,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         self._steps = steps
         self._order = anyio.Lock()
         self._written: list[_Written[InT, OutT]] = []
+        self._recovery = steps.writer.recovery
+        self._losses = self._recovery.losses
 
     def derive_reason(self) -> StepEndReason:
         """Derive the end reason of the attempt from the events in it."""
@@ -120,20 +123,30 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         """Pipe a stream into one message."""
         steps = self._steps
         steps.has_output = True
-        message = _Written[InT, OutT]([])
-        pipe = Pipe(partial(self._begin, message), message.outputs)
-        holding = steps.core.conversation.holding_echoes
+        hold = steps.writer.hold
+        message = _Written[InT, OutT]()
+        publish = partial(self._publish, message)
         try:
-            with steps.writer.telemetry.piping(self.attempt.step_id) as piping, holding():
-                result = await pipe.run(source, steps.signal, self._write_cancelled)
-                piping.finish(result.reason, result.error)
+            with (
+                steps.writer.telemetry.piping(self.attempt.step_id) as piping,
+                steps.core.conversation.holding_echoes(),
+            ):
+                stopped = await drain(source, publish, steps.signal)
+                if stopped and hold.error is None:
+                    await steps.hooks.write_cancelled(publish, steps.writer.facts.run_id)
+                await self._finish(message, ends_streams=True)
+                piping.finish("cancelled" if stopped else "complete")
             await self._close_gaps()
-        except AITransportError as error:
+            result = StreamResult("cancelled" if stopped else "complete")
+        except Exception as error:  # noqa: BLE001 - the source is a user's code; its exception is the result
+            await self._close_quietly(message)
             result = StreamResult("error", error)
         except BaseException:  # a cancelled pipe still closes its message, in a task of the session
             self.cancelled = True
-            steps.core.tasks.finish_later(self._abandon(pipe))
+            steps.core.tasks.finish_later(self._abandon(message))
             raise
+        if hold.error is not None:
+            result, report = StreamResult("error", hold.error), False
         self.failed = self.failed or result.reason == "error"
         self.cancelled = self.cancelled or result.reason == "cancelled"
         steps.note_result(result, report=report)
@@ -142,11 +155,10 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
     async def send(self, output: OutT) -> None:
         """Write one output as a message of its own."""
         self._steps.has_output = True
-        message = _Written[InT, OutT]([output])
+        message = _Written[InT, OutT]()
         try:
-            encoder = await self._begin(message)
-            await encoder.publish_output(output)
-            await encoder.close()
+            await self._publish(message, output)
+            await self._finish(message, ends_streams=False)
             await self._close_gaps()
         except BaseException:  # a cancelled write, too, leaves the step incomplete
             self.failed = True
@@ -156,6 +168,7 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         async with self._order:
             if self.state != "initialized":
                 return
+            self._steps.writer.hold.check_step_can_start()
             self._move("open")
             self._steps.active = self
             try:
@@ -180,7 +193,8 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
                 self._move("end")
                 self._steps.note_end(self, reason)
                 try:
-                    await self._steps.writer.end_step(self.attempt, reason)
+                    if self._steps.writer.hold.error is None:
+                        await self._steps.writer.end_step(self.attempt, reason)
                 finally:
                     self._move("ended")
                     # The outputs were kept for a rewrite, which an attempt that has ended never needs.
@@ -192,12 +206,44 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         finally:
             settled.resolve(None)
 
-    async def _abandon(self, pipe: Pipe[InT, OutT]) -> None:
-        async with self._order:
-            await pipe.abandon()
+    async def _publish(self, message: _Written[InT, OutT], output: OutT) -> None:
+        """Publish one more output of a message."""
+        if self._recovery.is_away:
+            await self._recovery.ready()
+        encoder = message.encoder or await self._begin(message)
+        message.outputs.append(output)
+        try:
+            await encoder.publish_output(output)
+        except AITransportError as error:
+            await self._recover(error, still_open=message)
 
-    async def _write_cancelled(self, write: Write[OutT]) -> None:
-        await self._steps.hooks.write_cancelled(write, self._steps.writer.facts.run_id)
+    async def _finish(self, message: _Written[InT, OutT], *, ends_streams: bool) -> None:
+        """Flush a message that is complete."""
+        if message.encoder is None or self._steps.writer.hold.error is not None:
+            return
+        try:
+            if ends_streams:
+                await message.encoder.cancel_streams()
+            await message.encoder.close()
+        except AITransportError as error:
+            await self._recover(error)
+
+    async def _abandon(self, message: _Written[InT, OutT]) -> None:
+        """Close the streams after a cancellation, so that followers do not wait for the rest."""
+        async with self._order:
+            if message.encoder is not None and self._steps.writer.hold.error is None:
+                try:
+                    await message.encoder.cancel_streams()
+                except AITransportError:
+                    LOGGER.warning("An interrupted stream could not be closed", exc_info=True)
+                await self._close_quietly(message)
+
+    async def _close_quietly(self, message: _Written[InT, OutT]) -> None:
+        if message.encoder is not None and self._steps.writer.hold.error is None:
+            try:
+                await message.encoder.close()
+            except AITransportError:
+                LOGGER.warning("The last outputs could not be flushed", exc_info=True)
 
     async def _begin(self, message: _Written[InT, OutT]) -> Encoder[InT, OutT]:
         """Begin one more message of this attempt, which is opened if it is not."""
@@ -223,11 +269,35 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         for _ in range(_REWRITES):
             if not any(message.encoder is not None and message.encoder.has_gaps for message in self._written):
                 return
-            await self._steps.core.tasks.finish(self._rewrite())
+            try:
+                await self._steps.core.tasks.finish(self._rewrite("text in its middle was refused"))
+            except AITransportError as error:
+                await self._recover(error)
 
-    async def _rewrite(self) -> None:
+    async def _recover(self, error: AITransportError, still_open: _Written[InT, OutT] | None = None) -> None:
+        """Publish the attempt again if its channel was away; what was on its way then is uncertain.
+
+        Args:
+            error: The failure of the latest write.
+            still_open: The message that the attempt goes on with.
+
+        Raises:
+            AITransportError: The latest failure, where the channel itself refused or does not come back.
+        """
+        while await self._recovery.comes_back(self._losses):
+            self._losses = self._recovery.losses
+            try:
+                await self._steps.core.tasks.finish(self._rewrite("its channel was away", still_open))
+            except AITransportError as again:
+                error = again
+            else:
+                return
+        raise error
+
+    async def _rewrite(self, why: str, still_open: _Written[InT, OutT] | None = None) -> None:
         self._steps.core.log.info(
-            "Publishing a step again: text in its middle was refused",
+            "Publishing a step again: %s",
+            why,
             extra={"run": self._steps.writer.facts.run_id, "step": self.attempt.step_id},
         )
         async with self._order:
@@ -236,8 +306,9 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
                 encoder = self._encoder_of(message)
                 for output in message.outputs:
                     await encoder.publish_output(output)
-                await encoder.cancel_streams()
-                await encoder.close()
+                if message is not still_open:
+                    await encoder.cancel_streams()
+                    await encoder.close()
 
     def _move(self, event: StepEvent) -> None:
         self.state = TRANSITIONS.get((self.state, event), self.state)
@@ -457,7 +528,13 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
                 attempt.settle_later("cancelled")
                 raise
             if attempt.state != "initialized":
-                await attempt.settle(step_reason_of(result.reason))
+                try:
+                    await attempt.settle(step_reason_of(result.reason))
+                except AITransportError as failure:
+                    if result.error is None:
+                        raise
+                    # The failure of the pipe matters more.
+                    self.hooks.report(failure)
         return result
 
     async def settled(self) -> None:
@@ -478,6 +555,7 @@ class RunSteps(Generic[InT, OutT, ProjT, MsgT]):
         """
         writer = self.writer
         writer.check_opened(action)
+        writer.hold.check_held(action)
         node = self.core.conversation.tree.get_run_node(writer.facts.run_id)
         status = "ended" if node is None or node.status not in TERMINAL else node.status
         if not writer.is_open or status != "ended":

@@ -5,13 +5,14 @@ from typing import Generic, Self, Unpack
 
 from ably_ai_transport.channel import ChannelClient, ChannelState, ChannelStateChange
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT
-from ably_ai_transport.session.base import BaseSession, SessionOptions
+from ably_ai_transport.session.base import SessionOptions
 from ably_ai_transport.session.client.latches import RunLatches
 from ably_ai_transport.session.client.publisher import InputWriter
 from ably_ai_transport.session.client.steering import ClientSteering
 from ably_ai_transport.session.client.view import ClientView
 from ably_ai_transport.session.connection import continuity_lost_error
 from ably_ai_transport.session.conversation import Change
+from ably_ai_transport.session.session import BaseSession
 from ably_ai_transport.wire import (
     AITransportError,
     RunEnd,
@@ -51,7 +52,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
         codec: Codec[InT, OutT, ProjT, MsgT],
         **options: Unpack[SessionOptions],
     ) -> None:
-        super().__init__(client, session_name, codec, options)
+        super().__init__(client, session_name, codec, options, is_agent=False)
         conversation = self._core.conversation
         self._core.telemetry.follow(conversation)
         self._latches = RunLatches(conversation)

@@ -6,7 +6,7 @@ from ably_ai_transport.testing.memory.channel import MemoryChannel
 from ably_ai_transport.testing.memory.faults import MemoryFaults
 from ably_ai_transport.testing.memory.log import ChannelLog, Publisher, Serials
 from ably_ai_transport.testing.memory.plan import FaultPlan
-from ably_ai_transport.testing.memory.presence import MemoryPresence, PresenceSet
+from ably_ai_transport.testing.memory.presence import PresenceSet
 from ably_ai_transport.testing.memory.turns import Turns
 from ably_ai_transport.wire import InboundMessage
 
@@ -54,11 +54,12 @@ class MemoryHub:
     def open(self, name: str, publisher: Publisher, agents: Sequence[tuple[str, str]]) -> MemoryChannel:
         """Open a channel for a client."""
         members = self._present.setdefault(name, PresenceSet(self._turns))
+        presence = members.of(publisher)
         return MemoryChannel(
             name,
             publisher,
             log=self._log(name),
-            presence=MemoryPresence(members, publisher),
+            presence=presence,
             turns=self._turns,
             plan=self._plan,
             registry=self._channels,

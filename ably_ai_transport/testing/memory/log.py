@@ -42,8 +42,9 @@ class Stored:
     client_id: str | None
     connection_id: str
     id: str
+    version_client_id: str | None = None
     parts: list[object] = field(default_factory=list[object])
-    changed: bool = False
+    changed_at: int | None = None
 
     @property
     def data(self) -> object:
@@ -70,11 +71,13 @@ class Stored:
             connection_id=self.connection_id,
             id=self.id,
             extras=self.extras,
+            version_client_id=self.version_client_id,
+            changed_at=self.changed_at,
         )
 
     def whole(self) -> InboundMessage:
         """Describe it as history does."""
-        action = MessageAction.UPDATE if self.changed else MessageAction.CREATE
+        action = MessageAction.CREATE if self.changed_at is None else MessageAction.UPDATE
         return self.inbound(action, self.data)
 
 
@@ -108,6 +111,7 @@ class ChannelLog:
         self._serials = serials
         self._messages: dict[str, Stored] = {}
         self._ephemeral: dict[str, Stored] = {}
+        self._by_id: dict[str, list[str | None]] = {}
         self._head: str | None = None
         self._frames = 0
         self.attachments: list[Attachment] = []
@@ -130,7 +134,10 @@ class ChannelLog:
         return self._head
 
     def publish(self, messages: Sequence[OutboundMessage], publisher: Publisher) -> list[str | None]:
-        """Take new messages and deliver them."""
+        """Take new messages and deliver them; a message with the id of an earlier one is not taken again."""
+        given = messages[0].id if messages else None
+        if given is not None and (known := self._by_id.get(given)) is not None:
+            return known
         position = self._head = self._serials.mint()
         frame = self._frame(publisher)
         serials: list[str | None] = []
@@ -146,7 +153,8 @@ class ChannelLog:
                 extras=extras,
                 client_id=publisher.client_id,
                 connection_id=publisher.connection_id,
-                id=f"{frame}:{index}",
+                id=message.id or f"{frame}:{index}",
+                version_client_id=publisher.client_id,
                 parts=[] if message.data is None else [_copied(message.data)],
             )
             ephemeral = extras is not None and extras.get("ephemeral") is True
@@ -155,6 +163,8 @@ class ChannelLog:
             for attachment in self.attachments:
                 attachment.seen.add(serial)
                 attachment.deliver(stored.inbound(MessageAction.CREATE, stored.data))
+        if given is not None:
+            self._by_id[given] = serials
         return serials
 
     def append(self, message: OutboundMessage, publisher: Publisher) -> str:
@@ -222,7 +232,8 @@ class ChannelLog:
         self._head = self._serials.mint()
         self._frame(publisher)
         stored.version = f"{self._head}:000"
-        stored.changed = True
+        stored.version_client_id = publisher.client_id
+        stored.changed_at = self._serials.time
         if message.name is not None:
             stored.name = message.name
         if message.extras:

@@ -34,6 +34,13 @@ class PresenceSet:
         self.members: dict[tuple[str, str], MemoryMember] = {}
         self.changes: Listeners[MemoryMember] = Listeners()
         self._turns = turns
+        self._views: dict[str, MemoryPresence] = {}
+
+    def of(self, publisher: Publisher) -> "MemoryPresence":
+        """Return a client's view of the set: one for all its sessions, as the SDK has one per channel."""
+        view = self._views.setdefault(publisher.connection_id, MemoryPresence(self, publisher))
+        view.users += 1
+        return view
 
     def change(self, member: MemoryMember) -> None:
         """Take a change and tell the listeners, in a turn of its own."""
@@ -60,6 +67,8 @@ class MemoryPresence:
         self._publisher = publisher
         self._off: list[tuple[PresenceListener, Callable[[], None]]] = []
         self._entered = False
+        self.users = 0
+        """How many sessions use it."""
 
     async def enter(self, data: object = None) -> None:
         """Enter under the channel's client id.
@@ -117,7 +126,10 @@ class MemoryPresence:
         self._off = [] if listener is None else [pair for pair in self._off if pair[0] != listener]
 
     def release(self) -> None:
-        """Remove the listeners, and leave."""
+        """Remove the listeners, and leave, with the last session that uses it."""
+        self.users -= 1
+        if self.users:
+            return
         self.unsubscribe()
         if self._entered:
             self._change(LEAVE, None)

@@ -2,10 +2,12 @@
 
 from ably_ai_transport_openai.codec import ResponsesCodec
 from ably_ai_transport_openai.correlation import (
+    ApprovedCall,
     approved_unexecuted_calls,
     resolved_call_ids,
     to_responses_input,
     unanswered_calls,
+    verified_approvals,
 )
 from ably_ai_transport_openai.events import (
     FunctionCall,
@@ -41,6 +43,7 @@ from ably_ai_transport_openai.sessions import (
 )
 
 __all__ = [
+    "ApprovedCall",
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionCallOutputEvent",
@@ -74,4 +77,5 @@ __all__ = [
     "to_responses_input",
     "unanswered_calls",
     "user_message",
+    "verified_approvals",
 ]

@@ -1,9 +1,26 @@
 """Open and answered function calls."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from ably_ai_transport_openai.events import FunctionCall, OpenAIMessage, OpenAIToolCallState
+from ably_ai_transport.codec import (
+    FoldMeta,
+    InputEvent,
+    OutputEvent,
+    ToolApprovalResponse,
+    ToolResult,
+    ToolResultError,
+)
+from ably_ai_transport_openai.events import (
+    FunctionCall,
+    OpenAIInput,
+    OpenAIMessage,
+    OpenAIOutput,
+    OpenAIToolCallState,
+)
+from ably_ai_transport_openai.projection import OpenAIProjection
+from ably_ai_transport_openai.reducer import fold, get_messages
 
 if TYPE_CHECKING:
     from openai.types.responses import ResponseInputItemParam
@@ -54,6 +71,76 @@ def approved_unexecuted_calls(messages: Sequence[OpenAIMessage]) -> list[Functio
         The calls, in order.
     """
     return [call for call, state in _open_calls(messages) if state.get("approval") == "approved"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedCall:
+    """A call that may run: the agent asked for approval, and this is the first answer.
+
+    Attributes:
+        call: The call, as the agent published it.
+        approved_by: The client that approved it, as Ably verified it; None for an anonymous one.
+    """
+
+    call: FunctionCall
+    approved_by: str | None
+
+
+def verified_approvals(
+    events: Iterable[tuple[InputEvent[OpenAIInput] | OutputEvent[OpenAIOutput], FoldMeta]],
+) -> list[ApprovedCall]:
+    """List the calls of a run that are approved and have no output, as the agent published them.
+
+    An approval counts for one call: one that the agent has asked about, with the name and the arguments of
+    the call, and that has no answer yet. Nothing else that clients publish changes a call. The policy of the
+    session says who may answer, and its trusted agents say whose outputs count.
+
+    Args:
+        events: The events of the run: ``run.events()``, after its history has been loaded.
+
+    Returns:
+        The calls, in order.
+
+    Example:
+        >>> verified_approvals([])
+        []
+    """
+    projection = OpenAIProjection()
+    approved_by: dict[str, str | None] = {}
+    for event, meta in events:
+        if isinstance(event, OutputEvent):
+            fold(projection, event, meta)
+            continue
+        said = event.event
+        match said:
+            case ToolApprovalResponse() if (
+                _approval_of(projection, said.payload["call_id"], meta) == "pending"
+            ):
+                approved_by[said.payload["call_id"]] = meta.client_id
+            case ToolResult() | ToolResultError() if (
+                _approval_of(projection, said.payload["call_id"], meta) is None
+            ):
+                pass
+            case _:
+                continue
+        fold(projection, event, meta)
+    messages = [entry.message for entry in get_messages(projection)]
+    asked = {
+        call_id: (state.get("name"), state.get("arguments"))
+        for message in messages
+        for call_id, state in message.get("toolCallStates", {}).items()
+    }
+    return [
+        ApprovedCall(call, approved_by[call["call_id"]])
+        for call in approved_unexecuted_calls(messages)
+        if asked[call["call_id"]] == (call["name"], call["arguments"]) and call["call_id"] in approved_by
+    ]
+
+
+def _approval_of(projection: OpenAIProjection, call_id: str, meta: FoldMeta) -> str | None:
+    """Return where the approval of a call stands; None where the agent has not asked for it."""
+    entry = projection.index.get(meta.message_id or "")
+    return None if entry is None else entry.tool_states.get(call_id, {}).get("approval")
 
 
 def to_responses_input(messages: Iterable[OpenAIMessage]) -> "list[ResponseInputItemParam]":

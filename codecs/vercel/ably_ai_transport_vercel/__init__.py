@@ -101,6 +101,7 @@ from ably_ai_transport_vercel.sessions import (
     UIClientView,
 )
 from ably_ai_transport_vercel.tools import (
+    ApprovedToolCall,
     ForkOptions,
     PendingToolCall,
     ToolResultFork,
@@ -108,10 +109,12 @@ from ably_ai_transport_vercel.tools import (
     create_tool_result_fork,
     pending_tool_calls,
     strip_tool_executes,
+    verified_approvals,
 )
 
 __all__ = [
     "AbortChunk",
+    "ApprovedToolCall",
     "DataChunk",
     "DataPart",
     "ErrorChunk",
@@ -212,4 +215,5 @@ __all__ = [
     "text_of",
     "tool_name",
     "vercel_run_outcome",
+    "verified_approvals",
 ]

@@ -6,11 +6,27 @@ from typing import Final, Literal, TypedDict, overload
 from uuid import uuid4
 
 from ably_ai_transport import CodecMessage
+from ably_ai_transport.codec import (
+    FoldMeta,
+    InputEvent,
+    OutputEvent,
+    ToolApprovalResponse,
+    ToolResult,
+    ToolResultError,
+)
 from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport_vercel.codec import UIMessageCodec
-from ably_ai_transport_vercel.events import ForkSeed, ToolResultErrorPayload, ToolResultPayload, VercelInput
+from ably_ai_transport_vercel.events import (
+    ForkSeed,
+    ToolApprovalResponsePayload,
+    ToolResultErrorPayload,
+    ToolResultPayload,
+    UIMessageChunk,
+    VercelInput,
+)
 from ably_ai_transport_vercel.messages import ToolPart, UIMessage, tool_name
 from ably_ai_transport_vercel.narrowing import is_tool_part
+from ably_ai_transport_vercel.projection import VercelProjection
 
 _NOTHING: Final = object()
 """Stands for an output that was not given; None is one."""
@@ -57,6 +73,75 @@ def approved_pending_tool_calls(messages: Sequence[UIMessage]) -> list[PendingTo
         The calls, in the order of the reply.
     """
     return _calls_in(messages, "approval-responded")
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedToolCall(PendingToolCall):
+    """A tool call that may run: the agent asked for approval, and this is the first answer.
+
+    Attributes:
+        approved_by: The client that approved it, as Ably verified it; None for an anonymous one.
+    """
+
+    approved_by: str | None
+
+
+def verified_approvals(
+    events: Iterable[tuple[InputEvent[VercelInput] | OutputEvent[UIMessageChunk], FoldMeta]],
+) -> list[ApprovedToolCall]:
+    """List the calls of a run that are approved and have no result, as the agent published them.
+
+    An approval counts for one call: one that the agent has asked about, and that has no answer yet. Nothing
+    else that clients publish changes a call: no approval before the request, no second answer, no message
+    that is copied into a fork. The policy of the session says who may answer, and its trusted agents say
+    whose outputs count.
+
+    Args:
+        events: The events of the run: ``run.events()``, after its history has been loaded.
+
+    Returns:
+        The calls, in the order of the replies.
+
+    Example:
+        >>> await run.view.load_all()  # doctest: +SKIP
+        >>> for call in verified_approvals(run.events()):  # doctest: +SKIP
+        ...     result = await TOOLS[call.tool_name](call.input)
+    """
+    codec = UIMessageCodec()
+    projection = codec.init()
+    approved_by: dict[str, str | None] = {}
+    for event, meta in events:
+        if isinstance(event, OutputEvent):
+            codec.fold(projection, event, meta)
+            continue
+        said = event.event
+        match said:
+            case ToolApprovalResponse() if _state_of(projection, said) == "approval-requested":
+                approved_by[said.payload["toolCallId"]] = meta.client_id
+            case ToolResult() | ToolResultError() if _state_of(projection, said) == "input-available":
+                pass
+            case _:
+                continue
+        codec.fold(projection, event, meta)
+    replies = [entry.message for entry in codec.get_messages(projection)]
+    return [
+        ApprovedToolCall(call.tool_call_id, call.tool_name, call.input, approved_by[call.tool_call_id])
+        for reply in replies
+        for call in approved_pending_tool_calls([reply])
+        if call.tool_call_id in approved_by
+    ]
+
+
+def _state_of(
+    projection: VercelProjection,
+    answer: ToolApprovalResponse[ToolApprovalResponsePayload]
+    | ToolResult[ToolResultPayload]
+    | ToolResultError[ToolResultErrorPayload],
+) -> object:
+    """Return the state of the call that an input answers; None if the agent has not published the call."""
+    entry = projection.index.get(answer.codec_message_id)
+    part = None if entry is None else entry.tool_part(answer.payload["toolCallId"])
+    return None if part is None else part["state"]
 
 
 def strip_tool_executes(tools: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
