@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from ably_ai_transport.wire import AITransportError, InvalidArgumentError, OutboundMessage
+from ably_ai_transport.wire.errors import MESSAGE_TOO_LARGE
 
 Frame: TypeAlias = dict[str, Any]
 """A protocol message, or a message in one."""
-
-MESSAGE_TOO_LARGE: Final = 40009
 
 CREATE: Final = 0
 UPDATE: Final = 1

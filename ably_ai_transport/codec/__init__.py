@@ -63,9 +63,11 @@ from ably_ai_transport.codec.table.rows import (
     Values,
 )
 from ably_ai_transport.codec.validation import TAG, InputChecks, InputTypes
+from ably_ai_transport.payloads.references import WHOLE_PAYLOAD
 
 __all__ = [
     "TAG",
+    "WHOLE_PAYLOAD",
     "Ack",
     "BatchHeaders",
     "BatchRow",

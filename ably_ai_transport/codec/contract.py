@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, cast, runtime_che
 
 from typing_extensions import TypeVar
 
+from ably_ai_transport.payloads.exchange import PayloadExchange
 from ably_ai_transport.wire import InboundMessage, InvalidArgumentError, OutboundMessage
 from ably_ai_transport.wire.messages import Headers, no_headers
 
@@ -92,6 +93,7 @@ class Payload:
         codec_headers: The codec tier.
         transport_headers: Headers that a codec stamps on the transport tier itself (``role``).
         ephemeral: Delivered to attached clients only, and kept out of history.
+        storable: The places in ``data`` of values that may be moved to a payload store, as for :class:`Data`.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Payload:
     codec_headers: Headers = field(default_factory=no_headers)
     transport_headers: Headers = field(default_factory=no_headers)
     ephemeral: bool = False
+    storable: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -181,6 +184,7 @@ class EncoderOptions:
         append_interval: Seconds between two appends of one stream; 0 for no pause. Text in between is merged.
             The first text leaves at once, and so does what waits when the stream ends.
         scheduler: Tells the time and calls back; needed where there is an interval.
+        payloads: Moves large values of discrete messages to a payload store; None refuses large messages.
     """
 
     headers: Headers = field(default_factory=no_headers)
@@ -191,6 +195,7 @@ class EncoderOptions:
     max_append_size: int = 32 * 1024
     append_interval: float = 0.0
     scheduler: Scheduler | None = None
+    payloads: PayloadExchange | None = None
 
 
 @dataclass(slots=True)

@@ -32,12 +32,16 @@ from ably_ai_transport.wire import (
     InvalidArgumentError,
     OutboundMessage,
     SessionClosedError,
+    error_of,
     names,
 )
+from ably_ai_transport.wire.errors import MESSAGE_TOO_LARGE
 
 _DEFAULTS: Final = WriteOptions()
 _MIN_APPEND_SIZE: Final = 4
 """Bytes of the longest character in UTF-8."""
+_OPEN_A_STORE: Final = "open the session with payloads=… to keep large values in a store"
+_NOTHING_TO_STORE: Final = "no value of it can be moved to the payload store: publish less at once"
 
 
 class EncoderCore:
@@ -89,7 +93,7 @@ class EncoderCore:
             AITransportError: The channel refused the message.
         """
         self._check_open()
-        serials = await self._publish([self._discrete(payload, options or _DEFAULTS)])
+        serials = await self._publish([self._discrete(payload, options or _DEFAULTS)], [payload.storable])
         return serials[0] if serials else None
 
     async def publish_discrete_batch(
@@ -108,7 +112,8 @@ class EncoderCore:
         if not payloads:
             return []
         return await self._publish(
-            [self._discrete(payload, options or _DEFAULTS, part=True) for payload in payloads]
+            [self._discrete(payload, options or _DEFAULTS, part=True) for payload in payloads],
+            [payload.storable for payload in payloads],
         )
 
     # Streams
@@ -269,9 +274,29 @@ class EncoderCore:
 
     # Publishing
 
-    async def _publish(self, messages: list[OutboundMessage]) -> list[str | None]:
+    async def _publish(
+        self, messages: list[OutboundMessage], storable: Sequence[Sequence[str]]
+    ) -> list[str | None]:
         for message in messages:
             self._pipeline.hook(message)
+        payloads, values = self._options.payloads, None
+        while True:
+            try:
+                return await self._put(messages)
+            except AITransportError as error:
+                if error.code != MESSAGE_TOO_LARGE:
+                    raise
+                if payloads is None:
+                    if any(storable):
+                        raise _with_advice(error, _OPEN_A_STORE) from error
+                    raise
+                if values is None:
+                    values = payloads.storable(messages, storable)
+                if not values:
+                    raise _with_advice(error, _NOTHING_TO_STORE) from error
+            await payloads.move_out(values.pop())
+
+    async def _put(self, messages: list[OutboundMessage]) -> list[str | None]:
         ack = self._enqueue(messages)
         await self._answer(ack)
         error = failure_of(ack, "publish")
@@ -363,6 +388,10 @@ class EncoderCore:
 def _extras(transport: dict[str, str], codec: dict[str, str]) -> dict[str, object]:
     """Build extras around the very dictionaries given."""
     return {"ai": {"transport": transport, "codec": codec} if codec else {"transport": transport}}
+
+
+def _with_advice(error: AITransportError, advice: str) -> AITransportError:
+    return error_of(f"{error.message} ({advice})", error.code, error.status_code, error)
 
 
 def _log_abandoned(ack: Ack[list[str | None]]) -> None:

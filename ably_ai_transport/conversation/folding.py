@@ -84,7 +84,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             superseded: Whether it does not count (see :meth:`is_superseded`): it is logged and not folded.
         """
         decoded, headers, serial = delivery.decoded, delivery.headers, delivery.serial
-        events = _events_of(decoded)
+        events = events_of(decoded)
         meta = FoldMeta(serial or "", headers.get(names.CODEC_MESSAGE_ID), delivery.client_id)
         if serial is None:
             entry.optimistic = entry.optimistic or bool(events)
@@ -118,7 +118,7 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             version: Serial of the version.
             superseded: As for :meth:`take_in`.
         """
-        events = _events_of(decoded)
+        events = events_of(decoded)
         if events or decoded.replaces:
             recorded = entry.log.extend(logged, events, version=version, replaces=decoded.replaces)
             self._follow(entry, recorded, events, logged.meta, superseded=superseded)
@@ -216,9 +216,11 @@ class Folding(Generic[InT, OutT, ProjT, MsgT]):
             if entry.last_activity + self._window >= self._clock:
                 return
             self._sweepable.popleft()
-            entry.log.sweep()
+            entry.sweep_queued = False
+            if not entry.log.expected:
+                entry.log.sweep()
 
 
-def _events_of(decoded: Decoded[InT, OutT]) -> list[InputEvent[InT] | OutputEvent[OutT]]:
+def events_of(decoded: Decoded[InT, OutT]) -> list[InputEvent[InT] | OutputEvent[OutT]]:
     """Return the events of a delivery as they are folded: inputs first."""
     return [*map(InputEvent, decoded.inputs), *map(OutputEvent, decoded.outputs)]

@@ -50,13 +50,15 @@ _by_serial = attrgetter("serial")
 class EventLog(Generic[InT, OutT]):
     """Entries by message serial, in ascending order."""
 
-    __slots__ = ("_by_serial", "_entries", "swept")
+    __slots__ = ("_by_serial", "_entries", "expected", "swept")
 
     def __init__(self) -> None:
         self._entries: list[LogEntry[InT, OutT]] = []
         self._by_serial: dict[str, LogEntry[InT, OutT]] = {}
         self.swept = False
         """Whether the events have been dropped, after which nothing can be rebuilt."""
+        self.expected: set[str] = set()
+        """Serials of messages whose events are going to be replaced; the log is not swept before."""
 
     def __iter__(self) -> Iterator[LogEntry[InT, OutT]]:
         """Walk through the entries in channel order."""
@@ -140,6 +142,7 @@ class EventLog(Generic[InT, OutT]):
             if entry.serial not in self._by_serial:
                 self._by_serial[entry.serial] = entry
                 insort(self._entries, entry, key=_by_serial)
+        self.expected |= other.expected
 
     def sweep(self) -> None:
         """Drop the events, and keep what tells a repeated delivery from a new one."""

@@ -29,6 +29,7 @@ from ably_ai_transport.codec.contract import (
 )
 from ably_ai_transport.conversation.authors import USER_MESSAGE, Author, InputClaim, InputLedger, event_of
 from ably_ai_transport.conversation.folding import Delivery, Folding
+from ably_ai_transport.conversation.incomplete import IncompleteMessages
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
 from ably_ai_transport.conversation.log import LogEntry
@@ -68,8 +69,8 @@ class OutputFolded(Generic[InT_co, OutT_co]):
         run_id: The run whose content changed; None where it was an input.
         input_codec_message_id: The input behind it.
         codec_message_id: The message that the events belong to.
-        serial: Serial of the message that brought them; None for an optimistic one, and where a node was
-            rebuilt because an attempt of a step was superseded.
+        serial: Serial of the message that brought them, or whose payload is complete now; None for an
+            optimistic one, and where a node was rebuilt because an attempt of a step was superseded.
         events: The outputs; empty where only the projection was rebuilt.
         inputs: The inputs.
         step_id: The step that published them.
@@ -146,6 +147,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._decoder = codec.create_decoder()
         self._index = NodeIndex[InT, OutT, ProjT]()
         self._folding = Folding(codec, reorder_window_ms)
+        self.incomplete = IncompleteMessages(codec, self._index, self._folding)
+        """The messages whose values are still on their way."""
         self._message_by_event_id: dict[str, InboundMessage] = {}
         self._early_life: dict[str, RunLife] = {}
         self._early_heard: dict[str, int] = {}
@@ -295,6 +298,29 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._note_event(message)
         events.append(message)
         return events
+
+    def complete(self, message: InboundMessage) -> list[TreeEvent[InT, OutT]]:
+        """Take in the complete version of a message that :attr:`incomplete` expects.
+
+        Args:
+            message: The message, with its whole payload.
+
+        Returns:
+            The change; none if the message is not expected or does not count.
+        """
+        node = self.incomplete.complete(message)
+        if node is None:
+            return []
+        headers = message.transport_headers
+        is_run = isinstance(node, RunNode)
+        return [
+            OutputFolded(
+                node.key if is_run else None,
+                headers.get(names.INPUT_CODEC_MESSAGE_ID) if is_run else node.key,
+                headers.get(names.CODEC_MESSAGE_ID),
+                message.serial,
+            )
+        ]
 
     def _note_author(self, message: InboundMessage) -> None:
         message_id = message.transport_headers.get(names.CODEC_MESSAGE_ID)

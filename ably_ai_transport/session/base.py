@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypedDict
+from typing import Any, Generic, TypedDict, cast
 
 import anyio
 
@@ -16,6 +16,9 @@ from ably_ai_transport.channel import (
 )
 from ably_ai_transport.codec.contract import Codec, InT, MsgT, OutT, ProjT, check_codec
 from ably_ai_transport.conversation import REORDER_WINDOW_MS, TrustedAgents, TrustFilter
+from ably_ai_transport.payloads import PayloadStore
+from ably_ai_transport.payloads.exchange import PayloadExchange
+from ably_ai_transport.payloads.timed import TimedPayloads
 from ably_ai_transport.session.connection import SessionConnection
 from ably_ai_transport.session.conversation import LiveConversation
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
@@ -49,6 +52,11 @@ class SessionOptions(TypedDict, total=False):
             by default.
         close_timeout: How long an exit that was cancelled, or that an exception caused, waits for acks, in
             seconds; 10 by default.
+        payloads: Keeps values that are too large for a message: a
+            :class:`~ably_ai_transport.payloads.DirectoryPayloads`, an
+            :class:`~ably_ai_transport.payloads.ObjectStorePayloads`, or your own
+            :class:`~ably_ai_transport.payloads.PayloadStore`. Every session of the conversation needs
+            the same store to show the original values. Without it, large messages are refused (40009).
         logger: Gets the session's log records, with ``session``, ``run``, ``step`` and ``serial`` as extra;
             ``ably_ai_transport.session`` by default.
         trusted_agents: The client ids of the agents, or a plain function of a verified client id and a
@@ -61,6 +69,7 @@ class SessionOptions(TypedDict, total=False):
     history_page_size: int
     reorder_window_ms: int
     close_timeout: float
+    payloads: PayloadStore
     logger: AnyLogger
     trusted_agents: TrustedAgents
 
@@ -104,6 +113,8 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             merge_appends=merge_appends,
         )
         self.telemetry = observe_session(self.channel)
+        store = options.get("payloads")
+        self.payloads = None if store is None else PayloadExchange(TimedPayloads(store), session_name)
         self.tasks = TaskOwner(self._on_task_exception)
         self.held_runs: set[str] = set()
         """The runs that this session itself works on."""
@@ -117,6 +128,8 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             reorder_window_ms=options.get("reorder_window_ms", REORDER_WINDOW_MS),
             report=self.report,
             log=self.log,
+            payloads=self.payloads,
+            spawn=self.tasks.start,
         )
         self._strangers: set[str | None] = set()
         trusted = options.get("trusted_agents")
@@ -256,9 +269,20 @@ def _check(codec: object, options: SessionOptions) -> None:
     page_size = options.get("history_page_size", HISTORY_PAGE_SIZE)
     check_int("open session", "history_page_size", page_size, 1, MAX_HISTORY_PAGE_SIZE)
     check_int("open session", "reorder_window_ms", options.get("reorder_window_ms", 0), 0)
+    _check_store(options.get("payloads"))
     logger: object = options.get("logger", LOGGER)
     if not isinstance(logger, logging.Logger | logging.LoggerAdapter):
         raise InvalidArgumentError(f"unable to open session; {type(logger).__name__} is not a logger")
+
+
+def _check_store(store: object) -> None:
+    if isinstance(store, type):
+        name = cast("type[object]", store).__name__
+        raise InvalidArgumentError(f"unable to open session; payloads={name} is a class (pass an instance)")
+    if store is not None and not isinstance(store, PayloadStore):
+        raise InvalidArgumentError(
+            f"unable to open session; {type(store).__name__} is no payload store (it needs put and get)"
+        )
 
 
 def check_seconds(action: str, name: str, value: object) -> None:

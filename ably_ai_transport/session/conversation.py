@@ -19,7 +19,9 @@ from ably_ai_transport.conversation import (
     TreeEvent,
     TreeUpdated,
 )
+from ably_ai_transport.payloads.exchange import PayloadExchange
 from ably_ai_transport.session.logs import LOGGER, SessionLog
+from ably_ai_transport.session.payloads import ArrivingPayloads
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -90,6 +92,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         reorder_window_ms: How long a finished run's events are kept, in milliseconds of message time.
         report: Called with errors of processing and of subscribers.
         log: Gets debug records.
+        payloads: Brings back values from the session's payload store; None shows references as they came.
+        spawn: Runs reads of that store in tasks of the session.
     """
 
     def __init__(
@@ -101,6 +105,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         reorder_window_ms: int,
         report: Callable[[AITransportError], None],
         log: SessionLog,
+        payloads: PayloadExchange | None = None,
+        spawn: Spawn,
     ) -> None:
         self.tree = Tree(codec, reorder_window_ms=reorder_window_ms)
         """The conversation as it has been applied."""
@@ -127,6 +133,11 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         self._walk = 0
         self._unknown_told = 0
         self._gap: str | None = None
+        self._payloads: ArrivingPayloads[InT, OutT, ProjT, MsgT] | None = None
+        if payloads is not None:
+            self._payloads = ArrivingPayloads(
+                payloads, self.tree, publish=self.publish, report=report, spawn=spawn
+            )
 
     def has_read_before(self, message: InboundMessage) -> bool:
         """Tell whether a page of history has been read that ends before a message, or all of history."""
@@ -264,7 +275,10 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
                 walk = self._walk
                 page = await self._next_page()
                 self._log.debug("history page", extra={"messages": len(page.items)})
-                for message in reversed(page.items):
+                items = page.items
+                if self._payloads is not None:
+                    items = await self._payloads.bring_back(items)
+                for message in reversed(items):
                     self.receive(message, live=False)
                 if page.items:
                     self._page_head = page.items[0].serial
@@ -295,8 +309,15 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         if self._gap is not None:
             await self.read_history(lambda: self._gap is None)
 
+    async def payloads_settled(self) -> None:
+        """Wait until messages that have arrived show their original values, as far as the store has them."""
+        if self._payloads is not None:
+            await self._payloads.settled()
+
     def close(self) -> None:
         """Remove all subscribers."""
+        if self._payloads is not None:
+            self._payloads.close()
         for subscribers in self._subscribers.values():
             subscribers.clear()
         self.flush_echoes()
@@ -326,6 +347,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         return True
 
     def _apply(self, message: InboundMessage, *, live: bool) -> None:
+        if self._payloads is not None:
+            message = self._payloads.known(message)
         try:
             events = self.tree.apply(message)
         except Exception as error:  # noqa: BLE001 - a codec's code may be a user's
@@ -340,6 +363,8 @@ class LiveConversation(Generic[InT, OutT, ProjT, MsgT]):
         else:
             if len(self.tree.unknown_kinds) != self._unknown_told:
                 self._report_unknown(message)
+            if self._payloads is not None:
+                self._payloads.follow_up(message)
             self.publish(events, live=live, message=message)
             if self.gates:
                 self._flush_gates(exhausted=False)

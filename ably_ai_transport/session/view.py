@@ -201,6 +201,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         check_int("load older messages", "limit", limit, 1)
         async with self._loading:
             await self._conversation.fill_gap()
+            await self._conversation.payloads_settled()
             if self.closed:
                 return []
             return await self._load_older(limit)
@@ -225,6 +226,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         self._quiet += 1
         try:
             await self._conversation.fill_gap()
+            await self._conversation.payloads_settled()
             candidates = self.messages
             while True:
                 for message in reversed(candidates):
@@ -253,6 +255,7 @@ class View(Generic[InT, OutT, ProjT, MsgT]):
         try:
             while self.has_older:
                 await self.load_older(1000)
+            await self._conversation.payloads_settled()
             return self.messages
         finally:
             self._quiet -= 1

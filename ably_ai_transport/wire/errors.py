@@ -55,6 +55,10 @@ class ErrorCode(IntEnum):
     code."""
 
 
+MESSAGE_TOO_LARGE: Final = 40009
+"""Ably's code for a publish above the channel's size limit."""
+
+
 def status_code_of(code: int) -> int:
     """Return the HTTP status that a code implies.
 

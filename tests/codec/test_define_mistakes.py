@@ -9,6 +9,7 @@ import pytest
 from ably_ai_transport.codec import (
     BatchRow,
     Codec,
+    Data,
     DropRow,
     EncodeContext,
     EnumField,
@@ -113,6 +114,23 @@ def test_fields_of_any_row(fields: tuple[Field, ...], reason: str) -> None:
     assert reason in refusal([EventRow("a", fields)])
     assert reason in refusal([replace(STREAM, fields=fields)])
     assert reason in refusal([], [replace(BATCH, parts=(PartRow("a", fields),))])
+
+
+@pytest.mark.parametrize(
+    ("storable", "reason"),
+    [
+        ("output", "names its storable places in a str, not in a tuple"),
+        (("a..b",), "storable place with an empty key: 'a..b'"),
+        (("a", "a.b"), "storable place 'a.b' inside of another one"),
+        (("", "a"), "storable place 'a' inside of another one"),
+        (("a", "a"), "storable place 'a' inside of another one"),
+    ],
+)
+def test_storable_places_of_any_row(storable: tuple[str, ...], reason: str) -> None:
+    data = Data(lambda values: values, lambda data: {}, storable)
+    assert reason in refusal([EventRow("a", data=data)])
+    assert reason in refusal([], [InputRow("tool-result", data=data)])
+    assert reason in refusal([], [replace(BATCH, parts=(PartRow("a", data=data),))])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Checks a codec's tables for mistakes that would lose or misroute events."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ably_ai_transport.codec.table.fields import RESERVED_KEYS, EnumField, Field
 from ably_ai_transport.codec.table.index import INPUT_CLASSES
@@ -9,6 +9,7 @@ from ably_ai_transport.codec.table.lead_in import LeadIn
 from ably_ai_transport.codec.table.rows import (
     WILDCARD,
     BatchRow,
+    Data,
     DropRow,
     EventRow,
     InputRow,
@@ -64,6 +65,22 @@ def _check_fields(fields: Sequence[Field], owner: str, discriminator: str) -> No
                 raise _mistake(f"{owner}, field '{field.key}' does not allow its default '{field.default}'")
 
 
+def _check_storable(data: Data | None, owner: str) -> None:
+    if data is not None:
+        _check_places(data.storable, owner)
+
+
+def _check_places(places: object, owner: str) -> None:
+    if not isinstance(places, tuple):
+        raise _mistake(f"{owner} names its storable places in a {type(places).__name__}, not in a tuple")
+    steps = [str(place).split(".") if place else [] for place in cast("tuple[object, ...]", places)]
+    for index, one in enumerate(steps):
+        if "" in one:
+            raise _mistake(f"{owner} has a storable place with an empty key: '{'.'.join(one)}'")
+        if any(one[: len(other)] == other for at, other in enumerate(steps) if at != index):
+            raise _mistake(f"{owner} has a storable place '{'.'.join(one)}' inside of another one")
+
+
 def _check_stream(row: StreamRow, owner: str, discriminator: str) -> None:
     for phase, kind in (("start", row.start), ("delta", row.delta), ("end", row.end)):
         _check_wildcard(kind, f"{owner}, {phase} '{kind}'", allowed=False)
@@ -104,6 +121,7 @@ def check_outputs(rows: Iterable[OutputRow], discriminator: str) -> None:
                 events.take(row.kind, owner)
                 wire.take(row.kind, owner)
                 _check_fields(row.fields, owner, discriminator)
+                _check_storable(row.data, owner)
             case StreamRow():
                 owner = f"output stream '{row.kind}'"
                 _check_wildcard(row.kind, owner, allowed=False)
@@ -142,6 +160,7 @@ def check_inputs(rows: Iterable[InputTableRow]) -> None:
         match row:
             case InputRow():
                 _check_fields(row.fields, owner, "")
+                _check_storable(row.data, owner)
                 if row.build is None and row.kind not in INPUT_CLASSES:
                     raise _mistake(f"{owner} needs a build function")
             case BatchRow():
@@ -153,6 +172,7 @@ def check_inputs(rows: Iterable[InputTableRow]) -> None:
                     _check_wildcard(part.kind, part_owner)
                     parts.take(part.kind, part_owner)
                     _check_fields(part.fields, part_owner, row.discriminator)
+                    _check_storable(part.data, part_owner)
             case _:
                 pass
 

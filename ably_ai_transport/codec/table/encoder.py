@@ -20,6 +20,7 @@ from ably_ai_transport.codec.table.index import Tables
 from ably_ai_transport.codec.table.rows import (
     BatchHeaders,
     BatchRow,
+    Data,
     EncodeContext,
     InputRow,
     SignalRow,
@@ -34,6 +35,10 @@ def _header_builder(fields: tuple[Field, ...], kind: str) -> Callable[..., dict[
         return write_fields(fields, kind, values, keys)
 
     return headers
+
+
+def _storable(data: Data | None) -> tuple[str, ...]:
+    return () if data is None else data.storable
 
 
 def _stream_id(row: StreamRow, kind: str, values: Values) -> str:
@@ -121,6 +126,7 @@ class TableEncoder(Encoder[InT, OutT]):
             "" if row.data is None else row.data.encode(values),
             write_fields(row.fields, kind, values),
             ephemeral=row.ephemeral is not None and row.ephemeral(values),
+            storable=_storable(row.data),
         )
         await self._core.publish_discrete(payload, options)
 
@@ -153,6 +159,7 @@ class TableEncoder(Encoder[InT, OutT]):
             names.AI_INPUT,
             "" if row.data is None else row.data.encode(values),
             write_fields(row.fields, row.kind, values),
+            storable=_storable(row.data),
         )
 
     def _batch(self, row: BatchRow, event: object) -> list[Payload]:
@@ -165,7 +172,9 @@ class TableEncoder(Encoder[InT, OutT]):
                 continue
             headers = {**write_fields(part.fields, row.kind, values), **shared.codec, PART_TYPE: kind}
             data = "" if part.data is None else part.data.encode(values)
-            payloads.append(Payload(names.AI_INPUT, data, headers, shared.transport))
+            payloads.append(
+                Payload(names.AI_INPUT, data, headers, shared.transport, storable=_storable(part.data))
+            )
         if not payloads:
             # A message without parts still has an id, a role and a position.
             headers = {**write_fields((), row.kind, {}), **shared.codec}

@@ -149,10 +149,15 @@ class Data:
     Attributes:
         encode: Returns the payload.
         decode: Returns the values of a payload, which may be any JSON value.
+        storable: The places in the payload of values that may be moved to a payload store if the message is
+            too large: keys joined by dots, with ``*`` for each key or index, or :data:`WHOLE_PAYLOAD`. A
+            reader without the store gets a URL instead of a text, and ``{"$payload": url, "size": …,
+            "mediaType": …}`` instead of any other value.
     """
 
     encode: Callable[[Values], object]
     decode: Callable[[object], Values]
+    storable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

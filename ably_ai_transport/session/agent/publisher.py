@@ -304,6 +304,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             merge_appends=self._limits.merge_appends,
             append_interval=self._limits.append_interval,
             scheduler=asyncio.get_running_loop(),
+            payloads=self._core.payloads,
         )
         encoder = self._core.codec.create_encoder(self.hold, options)
         self.telemetry.encoding(encoder)

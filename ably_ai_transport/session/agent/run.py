@@ -376,6 +376,8 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._drainer.enter(self)
         try:
             await open_run()
+            # The agent reads the conversation next; its model must not see references.
+            await self._core.conversation.payloads_settled()
         except BaseException as error:  # a cancelled start must fail the callers that wait for it
             self._writer.telemetry.failed(error)
             self._opened.reject(

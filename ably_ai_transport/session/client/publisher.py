@@ -66,7 +66,7 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._core = core
         self._latches = latches
-        options = EncoderOptions(on_message=core.telemetry.input_hook)
+        options = EncoderOptions(on_message=core.telemetry.input_hook, payloads=core.payloads)
         self._encoder = core.codec.create_encoder(core.channel, options)
         self._sending = anyio.Lock()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from ably_ai_transport.codec import (
+    WHOLE_PAYLOAD,
     BatchHeaders,
     BatchRow,
     Data,
@@ -61,6 +62,7 @@ INPUTS: Final[tuple[InputTableRow, ...]] = (
         data=Data(
             encode=lambda payload: pick(payload, "output"),
             decode=lambda data: pick(as_mapping(data), "output") if data != "" else {"output": ""},
+            storable=("output",),
         ),
     ),
     InputRow(
@@ -69,6 +71,7 @@ INPUTS: Final[tuple[InputTableRow, ...]] = (
         data=Data(
             encode=lambda payload: pick(payload, "message"),
             decode=lambda data: {"message": as_text(as_mapping(data).get("message"))},
+            storable=("message",),
         ),
     ),
     InputRow("tool-approval-response", fields=(CALL_ID, APPROVED, REASON)),
@@ -80,7 +83,10 @@ INPUTS: Final[tuple[InputTableRow, ...]] = (
         assemble=_assemble,
         parts=(
             PartRow(
-                "input_text", data=Data(lambda part: part.get("text"), lambda data: {"text": as_text(data)})
+                "input_text",
+                data=Data(
+                    lambda part: part.get("text"), lambda data: {"text": as_text(data)}, (WHOLE_PAYLOAD,)
+                ),
             ),
         ),
     ),

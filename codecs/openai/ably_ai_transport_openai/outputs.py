@@ -5,6 +5,7 @@ content would be lost.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from ably_ai_transport.codec import (
@@ -214,7 +215,7 @@ OUTPUTS: Final[tuple[OutputRow, ...]] = (
     ),
     EventRow("response.output_item.added", data=Data(encode=_whole_item, decode=_item_of)),
     EventRow("response.output_item.done", data=Data(encode=_finished_item, decode=_item_of)),
-    EventRow("function_call_output", data=_ITEM_DATA),
+    EventRow("function_call_output", data=replace(_ITEM_DATA, storable=("item.output",))),
     EventRow(
         "tool-approval-request",
         fields=(CALL_ID, NAME),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from ably_ai_transport.codec import (
+    WHOLE_PAYLOAD,
     BatchHeaders,
     BatchRow,
     Data,
@@ -31,6 +32,7 @@ from ably_ai_transport_vercel.messages import Role, UIMessage, UIMessagePart
 
 _ROLE = "role"
 """The transport header that every part of a message repeats."""
+_SEEDED_VALUES = "forkSeed.messages.*.message.parts.*.*"
 _EMPTY: Values = {"type": "text", "text": ""}
 """The part of a message that has no part to publish: its id and role still arrive."""
 
@@ -85,12 +87,20 @@ INPUTS: tuple[InputTableRow, ...] = (
     InputRow(
         "tool-result",
         fields=(TOOL_CALL_ID,),
-        data=Data(encode=lambda payload: pick(payload, "output", "forkSeed"), decode=_read_result),
+        data=Data(
+            encode=lambda payload: pick(payload, "output", "forkSeed"),
+            decode=_read_result,
+            storable=("output", _SEEDED_VALUES),
+        ),
     ),
     InputRow(
         "tool-result-error",
         fields=(TOOL_CALL_ID,),
-        data=Data(encode=lambda payload: pick(payload, "message", "forkSeed"), decode=_read_failure),
+        data=Data(
+            encode=lambda payload: pick(payload, "message", "forkSeed"),
+            decode=_read_failure,
+            storable=("message", _SEEDED_VALUES),
+        ),
     ),
     InputRow("tool-approval-response", fields=(TOOL_CALL_ID, APPROVED, REASON)),
     SignalRow("regenerate"),
@@ -100,16 +110,23 @@ INPUTS: tuple[InputTableRow, ...] = (
         headers=_headers,
         assemble=_assemble,
         parts=(
-            PartRow("text", data=Data(lambda part: part.get("text"), lambda data: {"text": as_text(data)})),
+            PartRow(
+                "text",
+                data=Data(
+                    lambda part: part.get("text"), lambda data: {"text": as_text(data)}, (WHOLE_PAYLOAD,)
+                ),
+            ),
             PartRow(
                 "file",
                 fields=(MEDIA_TYPE,),
-                data=Data(lambda part: part.get("url"), lambda data: {"url": as_text(data)}),
+                data=Data(
+                    lambda part: part.get("url"), lambda data: {"url": as_text(data)}, (WHOLE_PAYLOAD,)
+                ),
             ),
             PartRow(
                 "data-*",
                 fields=(ID,),
-                data=Data(lambda part: part.get("data"), lambda data: {"data": data}),
+                data=Data(lambda part: part.get("data"), lambda data: {"data": data}, (WHOLE_PAYLOAD,)),
             ),
         ),
     ),

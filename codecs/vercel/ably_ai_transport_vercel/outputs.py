@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from ably_ai_transport.codec import (
+    WHOLE_PAYLOAD,
     Data,
     EncodeContext,
     EventRow,
@@ -63,7 +64,7 @@ async def _end_tool_input(chunk: Values, context: EncodeContext) -> None:
     has_text = context.core.has_text(call_id)
     if has_text is None:
         # No stream is open: the input came in one piece.
-        payload = Payload(context.name, chunk.get("input"), context.headers(chunk))
+        payload = Payload(context.name, chunk.get("input"), context.headers(chunk), storable=(WHOLE_PAYLOAD,))
         await context.core.publish_discrete(payload)
         return
     # Followers read a streamed input from the text alone. Without deltas, the closing append brings it.
@@ -108,9 +109,9 @@ def _read_input_error(data: object) -> Values:
     return {"errorText": text, **pick(as_mapping(data), "input")}
 
 
-def _key(key: str) -> Data:
+def _key(key: str, storable: tuple[str, ...] = ()) -> Data:
     """Return the conversion of a payload that is one text of the chunk."""
-    return Data(encode=lambda chunk: chunk.get(key), decode=lambda data: {key: as_text(data)})
+    return Data(lambda chunk: chunk.get(key), lambda data: {key: as_text(data)}, storable)
 
 
 OUTPUTS: tuple[OutputRow, ...] = (
@@ -160,13 +161,17 @@ OUTPUTS: tuple[OutputRow, ...] = (
             decode=lambda data: {"reason": data} if isinstance(data, str) and data else {},
         ),
     ),
-    EventRow("file", fields=(MEDIA_TYPE, META), data=_key("url")),
+    EventRow("file", fields=(MEDIA_TYPE, META), data=_key("url", (WHOLE_PAYLOAD,))),
     EventRow("source-url", fields=(SOURCE_ID, TITLE, META), data=_key("url")),
     EventRow("source-document", fields=(SOURCE_ID, MEDIA_TYPE, StrField("title", ""), FILENAME, META)),
     EventRow(
         "tool-input-error",
         fields=_TOOL,
-        data=Data(encode=lambda chunk: pick(chunk, "errorText", "input"), decode=_read_input_error),
+        data=Data(
+            encode=lambda chunk: pick(chunk, "errorText", "input"),
+            decode=_read_input_error,
+            storable=("input",),
+        ),
     ),
     EventRow(
         "tool-output-available",
@@ -174,6 +179,7 @@ OUTPUTS: tuple[OutputRow, ...] = (
         data=Data(
             encode=lambda chunk: pick(chunk, "output"),
             decode=lambda data: pick(as_mapping(data), "output"),
+            storable=("output",),
         ),
     ),
     EventRow(
@@ -182,6 +188,7 @@ OUTPUTS: tuple[OutputRow, ...] = (
         data=Data(
             encode=lambda chunk: pick(chunk, "errorText"),
             decode=lambda data: {"errorText": text_at(data, "errorText") or ""},
+            storable=("errorText",),
         ),
     ),
     EventRow("tool-approval-request", fields=(TOOL_CALL_ID, APPROVAL_ID)),
@@ -189,7 +196,11 @@ OUTPUTS: tuple[OutputRow, ...] = (
     EventRow(
         "data-*",
         fields=(ID, TRANSIENT),
-        data=Data(encode=lambda chunk: chunk.get("data"), decode=lambda data: {"data": data}),
+        data=Data(
+            encode=lambda chunk: chunk.get("data"),
+            decode=lambda data: {"data": data},
+            storable=(WHOLE_PAYLOAD,),
+        ),
         ephemeral=lambda chunk: chunk.get("transient") is True,
     ),
 )
