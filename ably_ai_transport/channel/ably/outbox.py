@@ -9,6 +9,7 @@ from bisect import insort
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ably_ai_transport.channel.contract import PublishStats
 from ably_ai_transport.channel.payload import APPEND
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ class Lane:
         merges: Whether text that waits is merged.
     """
 
-    __slots__ = ("_mergeable", "data", "merges", "urgent")
+    __slots__ = ("_mergeable", "data", "merges", "stats", "urgent")
 
     def __init__(self, *, merges: bool) -> None:
         self.merges = merges
+        self.stats = PublishStats()
         self.urgent: deque[Publication] = deque()
         self.data: deque[Publication] = deque()
         self._mergeable: dict[str | None, Publication] = {}
@@ -51,6 +53,7 @@ class Lane:
         if publication.action == APPEND and self.merges:
             earlier = self._mergeable.get(publication.target)
             if earlier is not None and earlier.merge(publication, limit):
+                self.stats.merged += 1
                 return
             self._mergeable[publication.target] = publication
         elif self._mergeable:

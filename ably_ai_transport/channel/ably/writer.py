@@ -393,6 +393,7 @@ class Writer:
         else:
             pacer = self._pacer
         pacer.refused(publication.sent_at)
+        publication.lane.stats.refused += 1
         logger.debug(
             "Refused for rate; publishing %d messages a second",
             pacer.rate,
