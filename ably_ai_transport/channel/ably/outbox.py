@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from ably_ai_transport.channel.contract import PublishStats
 from ably_ai_transport.channel.payload import APPEND
@@ -154,31 +154,26 @@ class Outbox:
         Args:
             may_leave: Tells whether a publish may leave now. One that may not holds up its lane.
         """
-        taken: Publication | None = None
-        if self._urgent:
-            taken = self._take_turn(lambda lane: lane.urgent, may_leave)
-        if taken is None and self._firsts:
-            taken = self._take_turn(
-                lambda lane: lane.data if lane.data and lane.data[0].is_first else None, may_leave
-            )
-        if taken is None:
-            taken = self._take_turn(lambda lane: lane.data, may_leave)
-        if taken is not None:
-            self._urgent -= taken.is_urgent
-            self._firsts -= taken.is_first
+        if self._urgent and (taken := self._take_turn("urgent", may_leave)) is not None:
+            self._urgent -= 1
+            return taken
+        if self._firsts and (taken := self._take_turn("first", may_leave)) is not None:
+            self._firsts -= 1
+            return taken
+        taken = self._take_turn("any", may_leave)
+        if taken is not None and taken.is_first:
+            self._firsts -= 1
         return taken
 
     def _take_turn(
-        self,
-        queue_of: Callable[[Lane], deque[Publication] | None],
-        may_leave: Callable[[Publication], bool],
+        self, kind: Literal["urgent", "first", "any"], may_leave: Callable[[Publication], bool]
     ) -> Publication | None:
-        """Take from the first lane that has something; it stands at the end of the line then."""
+        """Take from the first lane that has such a publish; it stands at the end of the line then."""
         lanes = self._lanes
         for _ in range(len(lanes)):
             lane = lanes[0]
-            queue = queue_of(lane)
-            if queue and may_leave(queue[0]):
+            queue = lane.urgent if kind == "urgent" else lane.data
+            if queue and (kind != "first" or queue[0].is_first) and may_leave(queue[0]):
                 publication = lane.take(queue)
                 lanes.popleft()
                 if lane:

@@ -348,9 +348,11 @@ class Writer:
         return publication
 
     def _may_leave(self, publication: Publication) -> bool:
+        if not self._held and not self._channel_pacers:
+            return True
         if self._held and publication.target in self._held:
             return False
-        pacer = self._channel_pacers.get(publication.channel) if self._channel_pacers else None
+        pacer = self._channel_pacers.get(publication.channel)
         delay = 0.0 if pacer is None else pacer.delay()
         self._due = min(self._due, delay or math.inf)
         return delay == 0
