@@ -190,7 +190,7 @@ class Writer:
         self._outbox = Outbox()
         self._held: dict[str, _Held] = {}
         self._broken: dict[str | None, BaseException] = {}
-        self._pacer = Pacer(DEFAULT_LIMIT, clock)
+        self._pacer = Pacer(None, clock)
         self._chosen_rate: float | None = None
         self._channel_pacers: dict[str, Pacer] = {}
         self._due = math.inf
@@ -209,8 +209,8 @@ class Writer:
         Args:
             limit: Messages a second; None where it announced none.
         """
-        if self._chosen_rate is None:
-            self._pacer.set_limit(limit or DEFAULT_LIMIT)
+        if self._chosen_rate is None and limit:
+            self._pacer.set_limit(limit)
 
     def choose_rate(self, rate: float) -> None:
         """Publish at a rate that the application chose, whatever the server announces.
