@@ -12,6 +12,7 @@ from benchmarks import (
     latency,
     memory,
     reconnects,
+    telemetry,
     throughput,
 )
 
@@ -28,3 +29,4 @@ if __name__ == "__main__":
     half_open.main()
     killed_agents.main()
     account_limits.main()
+    telemetry.main()

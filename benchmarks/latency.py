@@ -9,7 +9,7 @@ from typing import cast
 from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, VercelInput, text_message
 from websockets.asyncio.client import connect
 
-from ably_ai_transport import AgentSession, ClientSession, OutputFolded
+from ably_ai_transport import AgentSession, ClientSession, OutputFolded, limit_publish_rate
 from ably_ai_transport.local import LocalServer
 from benchmarks.measure import client, percentile, process, run_node, say, server_process, table
 
@@ -71,6 +71,7 @@ async def follow(server: LocalServer, *, interval: float) -> list[float]:
         client(server, "alice") as alice,
         ClientSession(alice, name, codec=codec) as session,
     ):
+        limit_publish_rate(agent, None)
         session.tree.on_output(received)
         run = await session.view.send(codec.create_user_message(text_message("Go")))
         async with (

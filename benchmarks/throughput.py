@@ -10,7 +10,7 @@ from ably import AblyRealtime
 from ably.types.message import Message
 from ably_ai_transport_vercel import UIMessageChunk, UIMessageCodec, text_message
 
-from ably_ai_transport import AgentSession, ClientSession
+from ably_ai_transport import AgentSession, ClientSession, limit_publish_rate
 from ably_ai_transport.local import LocalServer
 from benchmarks.measure import client, median_of, run_node, say, server_process, table
 
@@ -99,6 +99,7 @@ async def measure(server: LocalServer) -> None:
     for i in range(ROUNDS):
         say(f"throughput, round {i + 1} of {ROUNDS}")
         async with client(server, "agent") as agent, client(server, "alice") as asker:
+            limit_publish_rate(agent, None)
             await cast("Any", agent.connection).once_async("connected")
             rates.setdefault("bare SDK, appends", []).append(await bare_sdk(agent))
             rates.setdefault("pipe, unmerged", []).append(await pipe(agent, asker, merge=False))

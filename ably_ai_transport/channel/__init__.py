@@ -92,8 +92,10 @@ def open_channel(
 def limit_publish_rate(client: AblyRealtime, per_second: float | None) -> None:
     """Choose the rate at which all sessions on an Ably client publish together.
 
-    Without it, they publish at four fifths of the rate that the server announces, or of Ably's default of 50
-    messages a second, slow down when the server refuses a publish for rate, and speed up again.
+    Without it, they publish at four fifths of the rate that the server announces. Where that is not known,
+    because the client was connected before its first session was opened, they begin with four fifths of
+    Ably's default of 50 messages a second, and try out more while messages wait. When the server refuses a
+    publish for rate, they slow down, and speed up again.
 
     Args:
         client: The Ably client. For the clients of a pool, call this in the pool's factory.

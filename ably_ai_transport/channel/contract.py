@@ -130,6 +130,19 @@ class Presence(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class PublishStats:
+    """Counters of one session's publishes.
+
+    Attributes:
+        merged: Appends that left as part of an earlier one that had to wait.
+        refused: Publishes that the server refused for rate, and that are repeated.
+    """
+
+    merged: int = 0
+    refused: int = 0
+
+
 class Channel(Protocol):
     """One channel, as one session uses it.
 
@@ -177,6 +190,11 @@ class Channel(Protocol):
     def append_interval(self) -> float:
         """Seconds in which the server joins the appends to one message; 0 where it delivers each."""
         ...
+
+    @property
+    def publish_stats(self) -> PublishStats:
+        """The counters so far; all zero where the channel does not count."""
+        return PublishStats()
 
     @abstractmethod
     async def attach(self) -> None:

@@ -9,6 +9,7 @@ from ably_ai_transport.codec.contract import (
     Decoder,
     Encoder,
     EncoderOptions,
+    EncoderStats,
     FoldMeta,
     InputEvent,
     MessageHook,
@@ -20,7 +21,7 @@ from ably_ai_transport.codec.contract import (
     check_codec,
 )
 from ably_ai_transport.codec.decoder import DecoderCore, DecoderHooks, StreamDeleteHook, UnknownHook
-from ably_ai_transport.codec.encoder import EncoderCore, EncoderStats
+from ably_ai_transport.codec.encoder import EncoderCore
 from ably_ai_transport.codec.inputs import (
     Regenerate,
     ToolApprovalResponse,

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import anyio
 
-from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Timer
+from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, EncoderStats, Timer
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -137,25 +137,6 @@ TRANSITIONS: Final[Mapping[tuple[StreamPhase, StreamTrigger], StreamPhase]] = Ma
     }
 )
 """The life of an outgoing stream. Any other step is a ``KeyError``."""
-
-
-@dataclass(slots=True)
-class EncoderStats:
-    """Counters of one encoder.
-
-    Attributes:
-        deltas: Pieces of text written.
-        appends: Appends sent, closing ones included.
-        merged: Pieces of text sent as part of another piece's append.
-        recovered: Streams repaired after a refused append.
-        max_in_flight: The most unacked appends at once.
-    """
-
-    deltas: int = 0
-    appends: int = 0
-    merged: int = 0
-    recovered: int = 0
-    max_in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +277,7 @@ class AppendPipeline:
         self._max_size = options.max_append_size
         self._scheduler = options.scheduler if options.append_interval > 0 and options.merge_appends else None
         self._interval = options.append_interval
+        self._clock = options.scheduler
         self._in_flight = 0
         self._queue: deque[OutgoingStream] = deque()
         self._waiters: set[anyio.Event] = set()
@@ -317,6 +299,8 @@ class AppendPipeline:
         if self._on_message is None:
             stream.extras = ai_extras(stream.transport, stream.codec)
         self.streams[stream.stream_id] = stream
+        if stream.sent[0] and self._clock is not None and self.stats.first_text_at is None:
+            self.stats.first_text_at = self._clock.time()
 
     def started(self, stream: OutgoingStream, serial: str) -> None:
         """Open a stream whose start was acked, and send the text written meanwhile."""
@@ -481,6 +465,8 @@ class AppendPipeline:
     def _append(self, stream: OutgoingStream, message: OutboundMessage) -> None:
         stats = self.stats
         stats.appends += 1
+        if self._clock is not None and stats.first_text_at is None and message.data:
+            stats.first_text_at = self._clock.time()
         try:
             ack = self._writer.append(message)
         except Exception as error:  # noqa: BLE001 - a channel that raises has refused
@@ -512,6 +498,7 @@ class AppendPipeline:
 
     def _append_refused(self, stream: OutgoingStream, error: BaseException) -> None:
         logger.debug("append to stream %r was refused: %s", stream.stream_id, error, extra=stream.log_keys)
+        self.stats.refused += 1
         stream.error = stream.error or error
         stream.move("append refused")
 

@@ -198,8 +198,37 @@ class EncoderOptions:
     payloads: PayloadExchange | None = None
 
 
+@dataclass(slots=True)
+class EncoderStats:
+    """Counters of one encoder.
+
+    Attributes:
+        deltas: Pieces of text written.
+        appends: Appends sent, closing ones included.
+        merged: Pieces of text sent as part of another piece's append.
+        refused: Appends that the channel refused.
+        recovered: Streams repaired after a refused append.
+        max_in_flight: The most unacked appends at once.
+        first_text_at: When the first text was sent, by the clock of the scheduler in the options; None
+            without a scheduler.
+    """
+
+    deltas: int = 0
+    appends: int = 0
+    merged: int = 0
+    refused: int = 0
+    recovered: int = 0
+    max_in_flight: int = 0
+    first_text_at: float | None = None
+
+
 class Encoder(ABC, Generic[InT_contra, OutT_contra]):
     """Writes a codec's events to one channel. Not safe for concurrent calls."""
+
+    @property
+    def stats(self) -> EncoderStats:
+        """The counters so far; all zero where the encoder does not count."""
+        return EncoderStats()
 
     @property
     def has_gaps(self) -> bool:

@@ -10,7 +10,6 @@ import anyio
 
 from ably_ai_transport.codec.appends import (
     AppendPipeline,
-    EncoderStats,
     Ending,
     EndStatus,
     OutgoingStream,
@@ -19,7 +18,14 @@ from ably_ai_transport.codec.appends import (
     failure_of,
     logger,
 )
-from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, Payload, WriteOptions
+from ably_ai_transport.codec.contract import (
+    Ack,
+    ChannelWriter,
+    EncoderOptions,
+    EncoderStats,
+    Payload,
+    WriteOptions,
+)
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -30,8 +36,6 @@ from ably_ai_transport.wire import (
     names,
 )
 from ably_ai_transport.wire.errors import MESSAGE_TOO_LARGE
-
-__all__ = ["EncoderCore", "EncoderStats"]
 
 _DEFAULTS: Final = WriteOptions()
 _MIN_APPEND_SIZE: Final = 4

@@ -8,11 +8,9 @@ There is no clock, no channel and no task here: a message goes in, and events co
 ``tree.ts`` is the specification.
 """
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeAlias, cast
+from typing import Generic
 
 from ably_ai_transport.codec.contract import (
     Codec,
@@ -20,22 +18,20 @@ from ably_ai_transport.codec.contract import (
     FoldMeta,
     InputEvent,
     InT,
-    InT_co,
     MsgT,
     OutputEvent,
     OutT,
-    OutT_co,
     ProjT,
 )
 from ably_ai_transport.conversation.authors import USER_MESSAGE, Author, InputClaim, InputLedger, event_of
+from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated, read_steer_stamp
 from ably_ai_transport.conversation.folding import Delivery, Folding
 from ably_ai_transport.conversation.incomplete import IncompleteMessages
 from ably_ai_transport.conversation.index import Entry, NodeIndex
 from ably_ai_transport.conversation.lifecycle import RunLife, StepLedger
-from ably_ai_transport.conversation.log import LogEntry
 from ably_ai_transport.conversation.nodes import ConversationNode, InputNode, RunInfo, RunNode, run_info
+from ably_ai_transport.conversation.routes import Route, Routes
 from ably_ai_transport.wire import (
-    Headers,
     InboundMessage,
     RunLifecycleEvent,
     RunResume,
@@ -54,71 +50,6 @@ _AGENTS_OUTPUT = frozenset({names.AI_OUTPUT, None})
 """Names of agents' outputs. An append need not repeat the name of its message."""
 REORDER_WINDOW_MS = 120_000
 """Milliseconds for which the log of a finished run is kept, to put late messages in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class TreeUpdated:
-    """Nodes came, went, or changed places."""
-
-
-@dataclass(slots=True)
-class OutputFolded(Generic[InT_co, OutT_co]):
-    """A node's content changed.
-
-    Attributes:
-        run_id: The run whose content changed; None where it was an input.
-        input_codec_message_id: The input behind it.
-        codec_message_id: The message that the events belong to.
-        serial: Serial of the message that brought them, or whose payload is complete now; None for an
-            optimistic one, and where a node was rebuilt because an attempt of a step was superseded.
-        events: The outputs; empty where only the projection was rebuilt.
-        inputs: The inputs.
-        step_id: The step that published them.
-        step_start_serial: The attempt that published them.
-        steer_codec_message_ids: The steering messages that they respond to.
-    """
-
-    run_id: str | None
-    input_codec_message_id: str | None = None
-    codec_message_id: str | None = None
-    serial: str | None = None
-    events: Sequence[OutT_co] = ()
-    inputs: Sequence[InT_co] = ()
-    step_id: str | None = None
-    step_start_serial: str | None = None
-    steer_codec_message_ids: tuple[str, ...] | None = None
-
-    @property
-    def node_key(self) -> str | None:
-        """Key of the node whose content changed."""
-        return self.run_id if self.run_id is not None else self.input_codec_message_id
-
-
-TreeEvent: TypeAlias = TreeUpdated | OutputFolded[InT_co, OutT_co] | RunLifecycleEvent | InboundMessage
-"""A raw message comes last, after the changes that it made."""
-
-
-@dataclass(slots=True, eq=False)
-class _Route(Generic[InT, OutT, ProjT]):
-    """The destination of a message that grows by appends, fixed by its headers and the tree's structure.
-
-    Attributes:
-        headers: The transport headers that the route was derived from.
-        entry: The run that the message belongs to.
-        run: Its node.
-        key: The key of that run.
-        logged: The message's entry in the log of that run.
-        superseded: Whether the attempt that published it is not canonical.
-        steered_by: The steering messages that it responds to.
-    """
-
-    headers: Headers
-    entry: Entry[InT, OutT, ProjT]
-    run: RunNode[ProjT]
-    key: str
-    logged: LogEntry[InT, OutT]
-    superseded: bool
-    steered_by: tuple[str, ...] | None
 
 
 class Tree(Generic[InT, OutT, ProjT, MsgT]):
@@ -153,8 +84,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         self._early_life: dict[str, RunLife] = {}
         self._early_heard: dict[str, int] = {}
         self._early_steps: dict[str, StepLedger] = {}
-        self._routes: dict[str | None, _Route[InT, OutT, ProjT]] = {}
-        self._routed_version = 0
+        self._routes = Routes(self._index, self._folding)
 
     def __repr__(self) -> str:
         nodes = list(self._index)
@@ -274,10 +204,8 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
                 events = self.apply_step_lifecycle(step)
         else:
             decoded = self._decoder.decode(message)
-            if self._routed_version != self._index.version:
-                self._drop_routes()
-            route = self._routes.get(message.serial)
-            if route is not None and route.headers == headers:
+            route = self._routes.find(message)
+            if route is not None:
                 return self._apply_append(route, decoded, message)
             if decoded.unknown is not None and len(self.unknown_kinds) < _MAX_UNKNOWN_KINDS:
                 self.unknown_kinds.add(decoded.unknown)
@@ -428,7 +356,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         events: list[TreeEvent[InT, OutT]] = []
         if isinstance(event, StepStart):
             node.note_claim(event)
-            self._drop_routes()
+            self._routes.drop()
             if ledger.start(event):
                 if entry.log.swept:
                     logger.warning(
@@ -470,7 +398,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         return [OutputFolded(entry.node.key)]
 
     def _apply_append(
-        self, route: _Route[InT, OutT, ProjT], decoded: Decoded[InT, OutT], message: InboundMessage
+        self, route: Route[InT, OutT, ProjT], decoded: Decoded[InT, OutT], message: InboundMessage
     ) -> list[TreeEvent[InT, OutT]]:
         """Apply an append of a message whose route is known."""
         entry, headers, timestamp = route.entry, route.headers, message.timestamp
@@ -494,33 +422,6 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             ),
             message,
         ]
-
-    def _keep_route(
-        self,
-        entry: Entry[InT, OutT, ProjT],
-        delivery: Delivery[InT, OutT],
-        *,
-        superseded: bool,
-        steered_by: tuple[str, ...] | None,
-    ) -> None:
-        """Remember the route of an open stream; each change of structure drops all routes."""
-        serial, headers = delivery.serial, delivery.headers
-        if serial is None or headers.get(names.STREAM) != "true" or names.RUN_ID not in headers:
-            return
-        logged, node = entry.log.find(serial), entry.node
-        if logged is None or not isinstance(node, RunNode):
-            return
-        if self._routed_version != self._index.version:
-            self._drop_routes()
-        if headers.get(names.STATUS) in ("complete", "cancelled"):
-            self._routes.pop(serial, None)
-            self._folding.compact(logged)
-        else:
-            self._routes[serial] = _Route(headers, entry, node, node.key, logged, superseded, steered_by)
-
-    def _drop_routes(self) -> None:
-        self._routes.clear()
-        self._routed_version = self._index.version
 
     def _apply_input(self, message_id: str, delivery: Delivery[InT, OutT]) -> OutputFolded[InT, OutT] | None:
         headers, serial = delivery.headers, delivery.serial
@@ -599,7 +500,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
         superseded = serial is not None and self._folding.is_superseded(entry, serial)
         self._folding.take_in(entry, delivery, superseded=superseded)
         steered_by = read_steer_stamp(headers)
-        self._keep_route(entry, delivery, superseded=superseded, steered_by=steered_by)
+        self._routes.keep(entry, delivery, superseded=superseded, steered_by=steered_by)
         if superseded:
             return None
         return OutputFolded(
@@ -720,7 +621,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             self._close(entry, message_id)
             return
         if self._index.own_message(message_id, entry.node.key):
-            self._drop_routes()
+            self._routes.drop()
         if owner is not None:
             self._close(owner, message_id)
 
@@ -779,25 +680,3 @@ def _note_life(node: RunNode[ProjT], event: RunLifecycleEvent) -> None:
     node.hear(event.timestamp)
     if isinstance(event, RunStart | RunResume):
         node.note_claim(event)
-
-
-def read_steer_stamp(headers: Headers) -> tuple[str, ...] | None:
-    """Read which steering messages an output responds to.
-
-    Args:
-        headers: Transport headers of the output.
-
-    Returns:
-        Their message ids; None where the header is absent, empty or malformed.
-    """
-    stamp = headers.get(names.STEER_CODEC_MESSAGE_IDS)
-    if stamp is None:
-        return None
-    try:
-        parsed: object = json.loads(stamp)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(parsed, list):
-        return None
-    ids = tuple(item for item in cast("list[object]", parsed) if isinstance(item, str))
-    return ids or None

@@ -10,8 +10,9 @@ from typing import Generic
 
 from ably_ai_transport.codec.contract import CodecMessage, InT, MsgT, OutT, ProjT
 from ably_ai_transport.conversation.branches import Branches
+from ably_ai_transport.conversation.events import OutputFolded, TreeEvent, TreeUpdated
 from ably_ai_transport.conversation.nodes import ConversationNode, RunInfo, RunNode
-from ably_ai_transport.conversation.tree import OutputFolded, Tree, TreeEvent, TreeUpdated
+from ably_ai_transport.conversation.tree import Tree
 from ably_ai_transport.wire import InboundMessage, RunLifecycleEvent, RunStart, names
 
 

@@ -24,6 +24,7 @@ from ably_ai_transport.session.conversation import LiveConversation
 from ably_ai_transport.session.logs import LOGGER, AnyLogger, SessionLog
 from ably_ai_transport.session.signals import Latch
 from ably_ai_transport.session.tasks import TaskOwner
+from ably_ai_transport.session.telemetry import observe_session
 from ably_ai_transport.version import __version__
 from ably_ai_transport.wire import (
     AITransportError,
@@ -111,6 +112,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             modes=options.get("channel_modes", ()),
             merge_appends=merge_appends,
         )
+        self.telemetry = observe_session(self.channel)
         store = options.get("payloads")
         self.payloads = None if store is None else PayloadExchange(TimedPayloads(store), session_name)
         self.tasks = TaskOwner(self._on_task_exception)
@@ -135,7 +137,11 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
             own = (lambda: self.client_id) if is_agent else None
             self.conversation.gates.append(TrustFilter(trusted, own=own, on_refused=self._on_stranger))
         self.connection = SessionConnection(
-            self.channel, self.log, on_message=self._on_message, on_continuity_lost=on_continuity_lost
+            self.channel,
+            self.log,
+            self.telemetry,
+            on_message=self._on_message,
+            on_continuity_lost=on_continuity_lost,
         )
 
     @property

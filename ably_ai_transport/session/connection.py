@@ -8,6 +8,7 @@ import anyio
 
 from ably_ai_transport.channel.contract import Channel, ChannelState, ChannelStateChange, Unsubscribe
 from ably_ai_transport.session.logs import SessionLog
+from ably_ai_transport.session.telemetry import SessionTelemetry
 from ably_ai_transport.wire import (
     AITransportError,
     CapabilityError,
@@ -46,6 +47,7 @@ class SessionConnection:
     Args:
         channel: The channel.
         log: Gets lifecycle records.
+        telemetry: Is told of each state.
         on_message: Called with each message.
         on_continuity_lost: Called when messages may have been missed.
     """
@@ -54,12 +56,14 @@ class SessionConnection:
         self,
         channel: Channel,
         log: SessionLog,
+        telemetry: SessionTelemetry,
         *,
         on_message: Callable[[InboundMessage], None],
         on_continuity_lost: Callable[[ChannelStateChange], None],
     ) -> None:
         self._channel = channel
         self._log = log
+        self._telemetry = telemetry
         self._on_message = on_message
         self._on_continuity_lost = on_continuity_lost
         self._state: ConnectionState = "idle"
@@ -162,6 +166,7 @@ class SessionConnection:
         if after is not None:
             self._state = after
             self._log.info("session %s", after)
+            self._telemetry.moved(after)
 
     def _on_state(self, change: ChannelStateChange) -> None:
         if self.closed:

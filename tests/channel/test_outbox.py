@@ -139,6 +139,27 @@ def test_lifecycle_and_inputs_leave_before_text_that_waits() -> None:
     stand.close()
 
 
+def test_the_first_text_of_a_message_leaves_before_later_text_of_others() -> None:
+    stand = Stand(3, merges=False)
+    for lane in (0, 1):
+        stand.text(lane, f"s{lane}", "first")
+    assert [one["data"] for one in stand.take_all()] == ["first", "first"]
+    for lane in (0, 1):
+        stand.text(lane, f"s{lane}", "later")
+    stand.create(2, "ai-output", "")
+    stand.text(2, "s2", "first")
+    stand.text(2, "s2", "later")
+    taken = stand.take_all()
+    assert [(one["channel"], one["data"]) for one in taken] == [
+        ("c2", ""),
+        ("c2", "first"),
+        ("c0", "later"),
+        ("c1", "later"),
+        ("c2", "later"),
+    ]
+    stand.close()
+
+
 def test_sessions_take_turns() -> None:
     stand = Stand(3, merges=False)
     for number in range(3):

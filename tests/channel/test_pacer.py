@@ -88,6 +88,30 @@ def test_pauses_grow_while_refusals_go_on_and_are_forgotten_when_they_end() -> N
     assert pacer.delay() <= pauses[1]
 
 
+def test_a_guessed_limit_is_tried_out_until_the_first_refusal() -> None:
+    clock = Clock()
+    pacer = Pacer(None, clock)
+    assert pacer.rate == DEFAULT_LIMIT * STEADY_SHARE
+    leave_all(pacer, clock, clock.now + 10)
+    pacer.delay()
+    tried = pacer.rate
+    assert tried > 3 * DEFAULT_LIMIT
+    pacer.refused(clock.now)
+    clock.now += 1000
+    pacer.delay()
+    assert pacer.rate <= tried * STEADY_SHARE
+
+
+def test_a_guessed_limit_is_not_tried_out_while_nothing_waits() -> None:
+    clock = Clock()
+    pacer = Pacer(None, clock)
+    for _ in range(1000):
+        clock.now += 0.05
+        assert pacer.delay() == 0
+        pacer.spend(1)
+    assert pacer.rate == DEFAULT_LIMIT * STEADY_SHARE
+
+
 def test_without_a_limit_nothing_waits_until_something_is_refused() -> None:
     clock = Clock()
     pacer = Pacer(math.inf, clock)

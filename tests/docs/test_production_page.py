@@ -73,12 +73,16 @@ async def test_the_service_refuses_a_session_of_somebody_else() -> None:
 
 async def test_the_service_lets_replies_finish_when_it_stops() -> None:
     source = Gated("one ", "two ")
+
+    def model(messages: Sequence[UIMessage]) -> AsyncIterator[UIMessageChunk]:
+        return source.chunks()
+
     with anyio.fail_after(30):
         async with LocalServer() as server, anyio.create_task_group() as tasks:
             client = AblyRealtime(**server.python_options("alice"))
             async with ClientSession(client, "chat:alice:1", codec=CODEC) as session:
                 run = await session.view.send(CODEC.create_user_message(text_message("Hi")))
-                async with service(server, lambda _: source.chunks()) as serving:
+                async with service(server, model) as serving:
                     tasks.start_soon(serving.answer, run.to_invocation().to_json(), "alice")
                     await source.reached.wait()
                     source.gate.set()

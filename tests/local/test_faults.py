@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,7 +146,7 @@ async def test_a_black_hole_stays_open_and_loses_everything(server: LocalServer)
         server.faults.black_hole("a")
         await other.publish("c", {"data": "to the client"})
         await client.post("c", {"data": "from the client"})
-        pong = await client.socket.ping()
+        pong = asyncio.ensure_future(await client.socket.ping())
         await other.attach("c", params={"rewind": "9"})
         assert [message["data"] for message in await other.messages()] == ["to the client"]
         assert not pong.done()

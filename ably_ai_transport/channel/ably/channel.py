@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         HistoryPage,
         MessageListener,
         Presence,
+        PublishStats,
         StateListener,
         Unsubscribe,
     )
@@ -131,6 +132,11 @@ class AblyChannel:
         """Seconds in which the server joins the appends to one message (``appendRollupWindow``)."""
         window = self._realtime.options.transport_params.get("appendRollupWindow", "")
         return int(window) / 1000 if str(window).isdigit() else _ROLLUP_SECONDS
+
+    @property
+    def publish_stats(self) -> PublishStats:
+        """The counters so far."""
+        return self._lane.stats
 
     # Attaching
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
+from ably_ai_transport.channel.contract import PublishStats
 from ably_ai_transport.channel.payload import APPEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ably_ai_transport.channel.ably.publication import Publication
+
+
+_REMEMBERED: Final = 256
+"""Messages of one session whose first append is remembered."""
 
 
 class Lane:
@@ -27,13 +32,15 @@ class Lane:
         merges: Whether text that waits is merged.
     """
 
-    __slots__ = ("_mergeable", "data", "merges", "urgent")
+    __slots__ = ("_begun", "_mergeable", "data", "merges", "stats", "urgent")
 
     def __init__(self, *, merges: bool) -> None:
         self.merges = merges
+        self.stats = PublishStats()
         self.urgent: deque[Publication] = deque()
         self.data: deque[Publication] = deque()
         self._mergeable: dict[str | None, Publication] = {}
+        self._begun: dict[str | None, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self.urgent or self.data)
@@ -51,12 +58,23 @@ class Lane:
         if publication.action == APPEND and self.merges:
             earlier = self._mergeable.get(publication.target)
             if earlier is not None and earlier.merge(publication, limit):
+                self.stats.merged += 1
                 return
             self._mergeable[publication.target] = publication
         elif self._mergeable:
             # Text that was written after it must not arrive before it.
             self._mergeable.clear()
+        publication.is_first = publication.action != APPEND or self._begins(publication.target)
         self.data.append(publication)
+
+    def _begins(self, target: str | None) -> bool:
+        """Tell whether an append is the first one to its message."""
+        if target in self._begun:
+            return False
+        self._begun[target] = None
+        if len(self._begun) > _REMEMBERED:
+            del self._begun[next(iter(self._begun))]
+        return True
 
     def take(self, queue: deque[Publication]) -> Publication:
         """Remove the first publish of one of the two queues and return it."""
@@ -91,6 +109,7 @@ class Outbox:
         self._lanes: deque[Lane] = deque()
         self._count = 0
         self._urgent = 0
+        self._firsts = 0
 
     def __bool__(self) -> bool:
         return bool(self._lanes)
@@ -114,6 +133,7 @@ class Outbox:
             self._lanes.append(lane)
         lane.put(publication, limit)
         self._urgent += publication.is_urgent
+        self._firsts += publication.is_first
 
     def put_back(self, publications: Iterable[Publication]) -> None:
         """Add publishes that have left before, each at its old place."""
@@ -123,31 +143,49 @@ class Outbox:
                 self._lanes.append(lane)
             lane.put_back(publication)
             self._urgent += publication.is_urgent
+            self._firsts += publication.is_first
 
     def take(self, may_leave: Callable[[Publication], bool]) -> Publication | None:
         """Remove the publish that leaves next; None when none may.
 
+        Lifecycle messages and inputs come first. Then come lanes with a new message, or with the first text
+        of one, and then all others in turn.
+
         Args:
             may_leave: Tells whether a publish may leave now. One that may not holds up its lane.
         """
+        if self._urgent and (taken := self._take_turn("urgent", may_leave)) is not None:
+            self._urgent -= 1
+            return taken
+        if self._firsts and (taken := self._take_turn("first", may_leave)) is not None:
+            self._firsts -= 1
+            return taken
+        taken = self._take_turn("any", may_leave)
+        if taken is not None and taken.is_first:
+            self._firsts -= 1
+        return taken
+
+    def _take_turn(
+        self, kind: Literal["urgent", "first", "any"], may_leave: Callable[[Publication], bool]
+    ) -> Publication | None:
+        """Take from the first lane that has such a publish; it stands at the end of the line then."""
         lanes = self._lanes
-        for urgent in (True, False) if self._urgent else (False,):
-            for _ in range(len(lanes)):
-                lane = lanes[0]
-                queue = lane.urgent if urgent else lane.data
-                if queue and may_leave(queue[0]):
-                    publication = lane.take(queue)
-                    self._urgent -= urgent
-                    lanes.popleft()
-                    if lane:
-                        lanes.append(lane)
-                    return publication
-                lanes.rotate(-1)
+        for _ in range(len(lanes)):
+            lane = lanes[0]
+            queue = lane.urgent if kind == "urgent" else lane.data
+            if queue and (kind != "first" or queue[0].is_first) and may_leave(queue[0]):
+                publication = lane.take(queue)
+                lanes.popleft()
+                if lane:
+                    lanes.append(lane)
+                return publication
+            lanes.rotate(-1)
         return None
 
     def remove_appends(self, target: str) -> list[Publication]:
         """Remove the waiting text of one message from all lanes and return it."""
         removed = [one for lane in self._lanes for one in lane.remove_appends(target)]
+        self._firsts -= sum(one.is_first for one in removed)
         self._lanes = deque(lane for lane in self._lanes if lane)
         return removed
 
@@ -157,7 +195,7 @@ class Outbox:
         for lane in self._lanes:
             lane.clear()
         self._lanes.clear()
-        self._urgent = 0
+        self._urgent = self._firsts = 0
         return waiting
 
 

@@ -21,6 +21,8 @@ _CUT: Final = 0.5
 _LEAST: Final = 1.0
 _CLIMB: Final = 2.0
 """Messages a second by which the rate rises in each second without a refusal."""
+_TRIAL: Final = 1.25
+"""Growth of a guessed rate in a second in which messages wait."""
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
@@ -28,10 +30,13 @@ _LONGEST_PAUSE: Final = 2.0
 class Pacer:
     """A token bucket. Refusals halve its rate, and each second without one raises it again.
 
-    A burst of a fifth of the limit and four fifths of it a second never exceed the limit in any second.
+    A burst of a fifth of the limit and four fifths of it a second never exceed the limit in any second. A
+    limit that is a guess is tried out: the rate grows by a quarter in each second in which messages wait,
+    until the server refuses one.
 
     Args:
-        limit: Messages a second that the server takes; infinite for no limit.
+        limit: Messages a second that the server takes; infinite for no limit, None for Ably's default as a
+            guess.
         clock: The time, in seconds.
         chance: Returns a number from 0 to 1, for the jitter of pauses.
     """
@@ -41,23 +46,27 @@ class Pacer:
         "_clock",
         "_credit",
         "_ignore_until",
+        "_is_guess",
         "_limit",
         "_pause",
         "_paused_until",
         "_rate",
+        "_wanted",
         "_when",
     )
 
     def __init__(
         self,
-        limit: float,
+        limit: float | None,
         clock: Callable[[], float],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
         self._chance = chance
-        self._limit: float = limit
-        self._rate: float = limit * STEADY_SHARE
+        self._is_guess = limit is None
+        self._wanted = False
+        self._limit: float = DEFAULT_LIMIT if limit is None else limit
+        self._rate: float = self._limit * STEADY_SHARE
         self._credit: float = self._most
         self._when = clock()
         self._pause = 0.0
@@ -75,8 +84,9 @@ class Pacer:
         return self._limit == math.inf
 
     def set_limit(self, limit: float) -> None:
-        """Change the limit; the rate starts from it."""
-        if limit != self._limit:
+        """Change the limit to one that is known; the rate starts from it."""
+        if limit != self._limit or self._is_guess:
+            self._is_guess = False
             self._limit = limit
             self._rate = limit * STEADY_SHARE
             self._credit = self._most
@@ -87,6 +97,7 @@ class Pacer:
             return 0.0
         now = self._fill()
         paused = self._paused_until - now
+        self._wanted = True
         if self._credit >= 1.0:
             return max(0.0, paused)
         return max(paused, (1.0 - self._credit) / self._rate)
@@ -106,6 +117,8 @@ class Pacer:
         if self._limit == math.inf:
             # The server does limit; the account's rate is not known.
             self.set_limit(DEFAULT_LIMIT)
+        if self._is_guess:
+            self.set_limit(max(_LEAST, self._rate))
         if sent_at <= self._ignore_until:
             return
         self._ignore_until = now
@@ -121,12 +134,19 @@ class Pacer:
 
     @property
     def _most(self) -> float:
-        return math.inf if self._limit == math.inf else max(1.0, self._limit * (1 - STEADY_SHARE))
+        if self._limit == math.inf:
+            return math.inf
+        limit = self._rate / STEADY_SHARE if self._is_guess else self._limit
+        return max(1.0, limit * (1 - STEADY_SHARE))
 
     def _fill(self) -> float:
         now = self._clock()
         passed, self._when = max(0.0, now - self._when), now
         if self._limit != math.inf:
+            if not self._is_guess:
+                self._rate = min(self._limit * STEADY_SHARE, self._rate + passed * _CLIMB)
+            elif self._wanted and self._credit < 1.0:
+                self._rate *= _TRIAL ** min(passed, 1.0)
+            self._wanted = False
             self._credit = min(self._most, self._credit + passed * self._rate)
-            self._rate = min(self._limit * STEADY_SHARE, self._rate + passed * _CLIMB)
         return now

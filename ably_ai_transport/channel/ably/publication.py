@@ -45,6 +45,7 @@ class Publication:
         target: Serial of the message that an append or an update changes; None for a create.
         count: How many messages it has.
         is_urgent: Whether it goes before text that waits.
+        is_first: Whether it is a message, or the first text of one, that readers wait for.
         order: Its place among the publishes of its client.
         lane: Its lane.
         sent_at: When it left last.
@@ -59,6 +60,7 @@ class Publication:
         "action",
         "channel",
         "count",
+        "is_first",
         "is_urgent",
         "lane",
         "message",
@@ -84,6 +86,7 @@ class Publication:
         self.action: int = first.get("action", CREATE)
         self.target: str | None = first.get("serial")
         self.count = len(messages)
+        self.is_first = False
         self.is_urgent = self.action == CREATE and first.get("name") in URGENT
         self.lane = lane
         self.order = 0

@@ -190,7 +190,7 @@ class Writer:
         self._outbox = Outbox()
         self._held: dict[str, _Held] = {}
         self._broken: dict[str | None, BaseException] = {}
-        self._pacer = Pacer(DEFAULT_LIMIT, clock)
+        self._pacer = Pacer(None, clock)
         self._chosen_rate: float | None = None
         self._channel_pacers: dict[str, Pacer] = {}
         self._due = math.inf
@@ -209,8 +209,8 @@ class Writer:
         Args:
             limit: Messages a second; None where it announced none.
         """
-        if self._chosen_rate is None:
-            self._pacer.set_limit(limit or DEFAULT_LIMIT)
+        if self._chosen_rate is None and limit:
+            self._pacer.set_limit(limit)
 
     def choose_rate(self, rate: float) -> None:
         """Publish at a rate that the application chose, whatever the server announces.
@@ -348,9 +348,11 @@ class Writer:
         return publication
 
     def _may_leave(self, publication: Publication) -> bool:
+        if not self._held and not self._channel_pacers:
+            return True
         if self._held and publication.target in self._held:
             return False
-        pacer = self._channel_pacers.get(publication.channel) if self._channel_pacers else None
+        pacer = self._channel_pacers.get(publication.channel)
         delay = 0.0 if pacer is None else pacer.delay()
         self._due = min(self._due, delay or math.inf)
         return delay == 0
@@ -393,6 +395,7 @@ class Writer:
         else:
             pacer = self._pacer
         pacer.refused(publication.sent_at)
+        publication.lane.stats.refused += 1
         logger.debug(
             "Refused for rate; publishing %d messages a second",
             pacer.rate,

@@ -8,6 +8,7 @@ from ably_ai_transport.codec.contract import (
     ChannelWriter,
     Encoder,
     EncoderOptions,
+    EncoderStats,
     InT,
     OutT,
     Payload,
@@ -60,6 +61,11 @@ class TableEncoder(Encoder[InT, OutT]):
         self._shape = tables.shape
         self._message_id = None if options is None else options.message_id
         self._core = EncoderCore(writer, options)
+
+    @property
+    def stats(self) -> EncoderStats:
+        """The counters so far."""
+        return self._core.stats
 
     @property
     def has_gaps(self) -> bool:

@@ -116,6 +116,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         self._limits = limits
         self._on_message = on_message
         self._log = core.log.bind(run=facts.run_id)
+        self.telemetry = core.telemetry.run()
 
     @property
     def is_open(self) -> bool:
@@ -125,6 +126,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
     def move(self, event: RunEvent) -> None:
         """Take the run to the phase that follows an event."""
         self.phase = TRANSITIONS.get((self.phase, event), self.phase)
+        self.telemetry.moved(self.phase, self.facts.run_id, self.facts.invocation_id)
 
     def check_opened(self, action: str) -> None:
         """Refuse an operation on a run that was not started.
@@ -147,6 +149,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             ChannelRefusedError: The channel refused (104003).
         """
         facts = self.facts
+        self.telemetry.begin(facts.run_id, facts.invocation_id)
         fresh = not facts.continues
         headers = build_run_headers(
             run_id=facts.run_id,
@@ -183,6 +186,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
+        self.telemetry.ending("suspended")
         await self._publish(names.RUN_SUSPEND, self._closing_headers(None, None))
 
     async def end(self, reason: RunEndReason, error: AITransportError | None = None) -> None:
@@ -195,6 +199,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
+        self.telemetry.ending(reason, error)
         await self._publish(names.RUN_END, self._closing_headers(reason, error), reason=reason)
 
     async def start_step(self, step_id: str, client_id: str) -> Attempt:
@@ -211,6 +216,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             ChannelRefusedError: The channel refused (104003).
             AITransportError: The channel returned no serial (50000).
         """
+        self.telemetry.step_starting(step_id)
         attempt = Attempt(step_id, client_id)
         with self.hold.claiming(step=True):
             serials = await self._publish(names.STEP_START, self._step_headers(attempt), step=step_id)
@@ -246,9 +252,12 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             ChannelRefusedError: The channel refused (104003).
         """
-        await self._publish(
-            names.STEP_END, self._step_headers(attempt, reason), step=attempt.step_id, reason=reason
-        )
+        try:
+            await self._publish(
+                names.STEP_END, self._step_headers(attempt, reason), step=attempt.step_id, reason=reason
+            )
+        finally:
+            self.telemetry.step_ended(reason)
         facts = self.facts
         self._core.conversation.preview(
             StepEnd(
@@ -302,7 +311,9 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             scheduler=asyncio.get_running_loop(),
             payloads=self._core.payloads,
         )
-        return self._core.codec.create_encoder(self.hold, options)
+        encoder = self._core.codec.create_encoder(self.hold, options)
+        self.telemetry.encoding(encoder)
+        return encoder
 
     def _step_headers(self, attempt: Attempt, reason: StepEndReason | None = None) -> dict[str, str]:
         facts = self.facts
@@ -337,18 +348,22 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
         what = name.removeprefix("ai-")
         # One id, however often it is published: the channel takes it once.
         message = OutboundMessage(name, extras=ai_extras(headers), id=message_id or new_message_id())
+        with self.telemetry.publishing(message):
+            serials = await self._publish_held(what, message)
+        extra = {"run": self.facts.run_id, "serial": serials[0] if serials else None, **context}
+        self._log.info("%s published", what, extra=extra)
+        return serials
+
+    async def _publish_held(self, what: str, message: OutboundMessage) -> list[str | None]:
+        """Publish as long as the run is held, again where the channel was away."""
         while True:
             losses = self.recovery.losses
             try:
                 await self.recovery.ready()
-                serials = await self.hold.publish([message])
-                break
+                return await self.hold.publish([message])
             except AITransportError as error:
                 self.hold.check_held(f"publish {what}")
                 if not await self.recovery.comes_back(losses):
                     raise AITransportError.wrap(
                         f"publish {what} for run {self.facts.run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR
                     ) from error
-        extra = {"run": self.facts.run_id, "serial": serials[0] if serials else None, **context}
-        self._log.info("%s published", what, extra=extra)
-        return serials

@@ -357,11 +357,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
     async def __aenter__(self) -> Self:
         await (self.load() if self._adopted else self.start())
+        self._writer.telemetry.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._writer.telemetry.leave()
         if self.phase == "closed":
             return
         if error is None:
@@ -397,6 +399,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             # The agent reads the conversation next; its model must not see references.
             await self._core.conversation.payloads_settled()
         except BaseException as error:  # a cancelled start must fail the callers that wait for it
+            self._writer.telemetry.failed(error)
             self._opened.reject(
                 error
                 if isinstance(error, Exception)
@@ -579,8 +582,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
                 self._on_cancel_message(event, self._trigger)
             elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
                 self._hold.check()
-        elif isinstance(event, OutputFolded) and self._steers.observe(event, self.run_id):
-            self._hooks.notify_steer(self.run_id)
+        elif isinstance(event, OutputFolded):
+            if event.inputs and change.message is not None:
+                self._writer.telemetry.received(change.message)
+            if self._steers.observe(event, self.run_id):
+                self._hooks.notify_steer(self.run_id)
 
     def _locate_known(self) -> None:
         """Look for the triggering input in the conversation so far."""
@@ -613,6 +619,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         facts.output_parent = parent if node is None else message_id
         facts.run_parent = parent if isinstance(node, RunNode) else facts.output_parent
         self._trigger = trigger
+        self._writer.telemetry.located(trigger)
         self._branches.pin(run_id=self.run_id, anchor=facts.output_parent, regenerates=facts.regenerates)
         self.located.resolve(None)
         self._core.log.debug("input located", extra={"run": self.run_id, "serial": trigger.serial})
@@ -711,7 +718,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         answer = True if is_own else self._guard.decide(request)
         if answer is False:
             self._guard.refuse(request)
-        elif answer is True and not self._hooks.decides_cancels:
+            return
+        self._writer.telemetry.received(message)
+        if answer is True and not self._hooks.decides_cancels:
             self.abort_signal.abort()
         else:
             self._core.tasks.start(self._ask_and_cancel(request, answer))
@@ -725,6 +734,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _on_hold_lost(self, error: RunLostError) -> None:
         """Stop: the run has ended, or another invocation works on it. After a cancel that is no news."""
         was_cancelled = self.abort_signal.aborted
+        self._writer.telemetry.ending(
+            "cancelled" if was_cancelled else "lost", None if was_cancelled else error
+        )
         self.abort_signal.abort()
         self._release("abandon")
         if was_cancelled:

@@ -127,11 +127,15 @@ class StepAttempt(Generic[InT, OutT, ProjT, MsgT]):
         message = _Written[InT, OutT]()
         publish = partial(self._publish, message)
         try:
-            with steps.core.conversation.holding_echoes():
+            with (
+                steps.writer.telemetry.piping(self.attempt.step_id) as piping,
+                steps.core.conversation.holding_echoes(),
+            ):
                 stopped = await drain(source, publish, steps.signal)
                 if stopped and hold.error is None:
                     await steps.hooks.write_cancelled(publish, steps.writer.facts.run_id)
                 await self._finish(message, ends_streams=True)
+                piping.finish("cancelled" if stopped else "complete")
             await self._close_gaps()
             result = StreamResult("cancelled" if stopped else "complete")
         except Exception as error:  # noqa: BLE001 - the source is a user's code; its exception is the result
@@ -415,11 +419,13 @@ class RunStep(Generic[InT, OutT, ProjT, MsgT]):
 
     async def __aenter__(self) -> Self:
         await self.start()
+        self._steps.writer.telemetry.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._steps.writer.telemetry.leave()
         if error is None:
             await self.end()
         elif isinstance(error, Exception):

@@ -161,8 +161,10 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
 
     async def _cancel(self, run_id: str) -> None:
         headers = build_cancel_headers(event_id=str(uuid.uuid4()), run_id=run_id)
+        message = OutboundMessage(names.CANCEL, extras=ai_extras(headers))
         try:
-            await self._core.channel.publish([OutboundMessage(names.CANCEL, extras=ai_extras(headers))])
+            with self._core.telemetry.sending("cancel", message=message, run_id=run_id):
+                await self._core.channel.publish([message])
         except AITransportError as error:
             raise AITransportError.wrap(
                 f"interrupt run {run_id}", error, ErrorCode.RUN_LIFECYCLE_ERROR
@@ -176,19 +178,20 @@ class Turn(Generic[InT, OutT, ProjT, MsgT]):
             self._policy = "queue"
             return
         self._passed_to, self._copy_id = node.run_id, str(uuid.uuid4())
-        encoder = self._core.codec.create_encoder(
-            self._core.channel, EncoderOptions(payloads=self._core.payloads)
-        )
+        options = EncoderOptions(on_message=self._core.telemetry.input_hook, payloads=self._core.payloads)
+        encoder = self._core.codec.create_encoder(self._core.channel, options)
+        sending = self._core.telemetry.sending("steer", codec_message_id=self._copy_id, run_id=node.run_id)
         try:
-            for event in question:
-                headers = build_transport_headers(
-                    role="user",
-                    run_id=node.run_id,
-                    codec_message_id=self._copy_id,
-                    run_client_id=self._facts.run_client_id,
-                    input_event_id=str(uuid.uuid4()),
-                )
-                await encoder.publish_input(event, WriteOptions(headers, self._copy_id))
+            with sending:
+                for event in question:
+                    headers = build_transport_headers(
+                        role="user",
+                        run_id=node.run_id,
+                        codec_message_id=self._copy_id,
+                        run_client_id=self._facts.run_client_id,
+                        input_event_id=str(uuid.uuid4()),
+                    )
+                    await encoder.publish_input(event, WriteOptions(headers, self._copy_id))
         except AITransportError as error:
             # The run answers the question itself then.
             self._policy, self._copy_id = "queue", None

@@ -66,7 +66,8 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._core = core
         self._latches = latches
-        self._encoder = core.codec.create_encoder(core.channel, EncoderOptions(payloads=core.payloads))
+        options = EncoderOptions(on_message=core.telemetry.input_hook, payloads=core.payloads)
+        self._encoder = core.codec.create_encoder(core.channel, options)
         self._sending = anyio.Lock()
 
     async def send(self, inputs: Sequence[InT], options: SendOptions, newest: str | None) -> RunProgress:
@@ -115,9 +116,10 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
         progress = RunProgress(message_id, event_id, options.run_id)
         self._latches.expect(progress)
         try:
-            async with self._sending:
-                for event, write in writes:
-                    await self._encoder.publish_input(event, write)
+            with core.telemetry.sending("send", codec_message_id=message_id, run_id=options.run_id):
+                async with self._sending:
+                    for event, write in writes:
+                        await self._encoder.publish_input(event, write)
         except BaseException as error:  # a cancelled send is undone, too
             self._unsend(progress, previewed)
             if not isinstance(error, Exception):
@@ -145,8 +147,9 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
             input_event_id=str(uuid.uuid4()),
         )
         try:
-            async with self._sending:
-                await self._encoder.publish_input(event, WriteOptions(headers, message_id))
+            with self._core.telemetry.sending("steer", codec_message_id=message_id, run_id=run_id):
+                async with self._sending:
+                    await self._encoder.publish_input(event, WriteOptions(headers, message_id))
         except AITransportError as error:
             raise publish_error("publish steer", error, ErrorCode.SESSION_SEND_FAILED) from error
         self._core.log.debug("steer published", extra={"run": run_id})
@@ -165,8 +168,10 @@ class InputWriter(Generic[InT, OutT, ProjT, MsgT]):
         headers = build_cancel_headers(
             event_id=str(uuid.uuid4()), run_id=run_id, input_codec_message_id=input_codec_message_id
         )
+        message = OutboundMessage(names.CANCEL, extras=ai_extras(headers))
         try:
-            await self._core.channel.publish([OutboundMessage(names.CANCEL, extras=ai_extras(headers))])
+            with self._core.telemetry.sending("cancel", message=message, run_id=run_id):
+                await self._core.channel.publish([message])
         except AITransportError as error:
             raise publish_error("cancel", error, ErrorCode.SESSION_SEND_FAILED) from error
         self._core.log.info("cancel published", extra={"run": run_id})

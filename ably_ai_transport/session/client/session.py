@@ -54,6 +54,7 @@ class ClientSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, Proj
     ) -> None:
         super().__init__(client, session_name, codec, options, is_agent=False)
         conversation = self._core.conversation
+        self._core.telemetry.follow(conversation)
         self._latches = RunLatches(conversation)
         self._writer = InputWriter(self._core, self._latches)
         self._steering = ClientSteering(self._core, self._writer)

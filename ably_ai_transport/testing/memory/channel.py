@@ -11,6 +11,7 @@ from ably_ai_transport.channel.contract import (
     ChannelState,
     ChannelStateChange,
     MessageListener,
+    PublishStats,
     StateListener,
     Unsubscribe,
 )
@@ -144,6 +145,11 @@ class MemoryChannel:
     def append_interval(self) -> float:
         """0: each append is delivered."""
         return 0.0
+
+    @property
+    def publish_stats(self) -> PublishStats:
+        """All zero: nothing is merged, and nothing refused for rate."""
+        return PublishStats()
 
     async def attach(self) -> None:
         """Attach; returns once messages are received.

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ably_ai_transport.codec import ChannelWriter, Encoder, EncoderOptions, TableCodec, WriteOptions
+from ably_ai_transport.codec import (
+    ChannelWriter,
+    Encoder,
+    EncoderOptions,
+    EncoderStats,
+    TableCodec,
+    WriteOptions,
+)
 from ably_ai_transport_haip.codec.events import HaipEvents, HaipInput
 from ably_ai_transport_haip.codec.inputs import INPUTS
 from ably_ai_transport_haip.codec.outputs import OUTPUTS
@@ -85,6 +92,11 @@ class _WholeTexts(Encoder[HaipInput, HaipMessage]):
 
     def __init__(self, inner: Encoder[HaipInput, HaipMessage]) -> None:
         self._inner = inner
+
+    @property
+    def stats(self) -> EncoderStats:
+        """The counters so far."""
+        return self._inner.stats
 
     @property
     def has_gaps(self) -> bool:

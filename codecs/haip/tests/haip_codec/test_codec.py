@@ -17,6 +17,7 @@ from ably_ai_transport.codec import FoldMeta, OutputEvent
 from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.testing import MemoryHub
 from ably_ai_transport.wire import InvalidArgumentError
+from tests.codec.fake_channel import FakeChannel
 from tests.support.haip_stand import SECRET, Inbox, Stand
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -55,6 +56,14 @@ async def converse(hub: MemoryHub, *events: HaipMessage) -> list[Any]:
                 raise piped.error
         await run.ended
         return [entry.message for entry in alice.view.messages]
+
+
+async def test_an_encoder_counts_the_text_of_a_start_too() -> None:
+    encoder = CODEC.create_encoder(FakeChannel())
+    for one in REPLY:
+        await encoder.publish_output(one)
+    await encoder.close()
+    assert encoder.stats.deltas == 2
 
 
 async def test_a_conversation_of_texts_and_tools() -> None:
