@@ -17,7 +17,7 @@ from ably_ai_transport.conversation import ConversationNode, RunNode
 P = TypeVar("P")
 
 ConcurrencyPolicy: TypeAlias = Literal["concurrent", "queue", "reject", "steer", "interrupt"]
-"""What becomes of a run that is started while another run of its session is active.
+"""The fate of a run that is started while another run of its session is active.
 
 - ``concurrent``: both go on at once.
 - ``queue``: it waits until the runs before it have ended or are suspended.

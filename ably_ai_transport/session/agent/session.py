@@ -63,7 +63,7 @@ class AgentSessionOptions(SessionOptions, total=False):
             (:meth:`~ably_ai_transport.ClientSession.on_agent_gone`), and its runs can be ended
             (:meth:`~ably_ai_transport.ClientSession.reap`). The Ably client must have a client id, and the
             capability ``presence``.
-        concurrency: What becomes of a run that is started while another run of the session is active:
+        concurrency: The fate of a run that is started while another run of the session is active:
             ``"concurrent"`` (the default, as in the npm package), ``"queue"``, ``"reject"``, ``"steer"`` or
             ``"interrupt"``, see :data:`~ably_ai_transport.ConcurrencyPolicy`. Except for ``"concurrent"``,
             :meth:`AgentRun.start` reads the whole history of the channel.
