@@ -26,7 +26,7 @@ from ably_ai_transport.wire import (
 _NAMESPACE: Final = uuid.UUID("6f1d0e0c-6a53-5f0e-9f53-2d1f0b7a1c55")
 _SUFFIX: Final = ":open"
 _ECHO_SECONDS: Final = 5.0
-"""How long a run that is given up waits to learn whether it is its own."""
+"""The time in which a run that is given up must learn whether it is its own."""
 
 
 def run_id_for(client_id: str | None, event_id: str) -> str:
