@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ably_ai_transport.channel.ably.outbox import Lane, Outbox
-from ably_ai_transport.channel.ably.publication import Publication
+from ably_ai_transport.channel.ably.outbox import Outbox
+from ably_ai_transport.channel.ably.publication import Lane, Publication
 from ably_ai_transport.channel.acks import Acks
 from ably_ai_transport.channel.payload import APPEND
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ably_ai_transport.channel.ably.outbox import Lane
-from ably_ai_transport.channel.ably.publication import Publication
+from ably_ai_transport.channel.ably.publication import Lane, Publication
 from ably_ai_transport.channel.ably.sdk import to_error, word
 from ably_ai_transport.channel.acks import Acks, refused
 from ably_ai_transport.channel.contract import ChannelState, ChannelStateChange

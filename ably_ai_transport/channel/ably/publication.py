@@ -1,10 +1,13 @@
-"""One publish: its frame, its place in the queue, and the callers that wait for its ack."""
+"""One publish, and the lane in which the publishes of one session wait."""
 
 from __future__ import annotations
 
+from bisect import insort
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ably_ai_transport.channel.ably.sdk import to_error
+from ably_ai_transport.channel.contract import PublishStats
 from ably_ai_transport.channel.payload import APPEND, CREATE
 from ably_ai_transport.wire import AITransportError, error_of, names
 
@@ -12,7 +15,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ably_ai_transport.channel.ably.outbox import Lane
     from ably_ai_transport.channel.ably.sdk import PublishResult
     from ably_ai_transport.channel.acks import Acks
     from ably_ai_transport.channel.payload import Frame
@@ -21,6 +23,8 @@ URGENT: Final = names.RUN_LIFECYCLE | names.STEP_LIFECYCLE | {names.CANCEL, name
 """Names of messages that do not wait for text."""
 
 _IMMUTABLE: Final = 93002
+_REMEMBERED: Final = 256
+"""Messages of one session whose first append is remembered."""
 
 
 class Publication:
@@ -154,6 +158,86 @@ class Publication:
             self.message["messages"][0]["data"] = self._text[0]
 
 
+class Lane:
+    """The waiting publishes of one session.
+
+    Lifecycle messages and inputs leave first. Everything else leaves in the order of the calls; text that
+    waits is merged with later text of the same message.
+
+    Args:
+        merges: Whether text that waits is merged.
+    """
+
+    __slots__ = ("_begun", "_mergeable", "data", "merges", "stats", "urgent")
+
+    def __init__(self, *, merges: bool) -> None:
+        self.merges = merges
+        self.stats = PublishStats()
+        self.urgent: deque[Publication] = deque()
+        self.data: deque[Publication] = deque()
+        self._mergeable: dict[str | None, Publication] = {}
+        self._begun: dict[str | None, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.urgent or self.data)
+
+    def put(self, publication: Publication, limit: int) -> None:
+        """Add a publish.
+
+        Args:
+            publication: The publish.
+            limit: Bytes that a merged one may have.
+        """
+        if publication.is_urgent:
+            self.urgent.append(publication)
+            return
+        if publication.action == APPEND and self.merges:
+            earlier = self._mergeable.get(publication.target)
+            if earlier is not None and earlier.merge(publication, limit):
+                self.stats.merged += 1
+                return
+            self._mergeable[publication.target] = publication
+        elif self._mergeable:
+            # Text that was written after it must not arrive before it.
+            self._mergeable.clear()
+        publication.is_first = publication.action != APPEND or self._begins(publication.target)
+        self.data.append(publication)
+
+    def _begins(self, target: str | None) -> bool:
+        """Tell whether an append is the first one to its message."""
+        if target in self._begun:
+            return False
+        self._begun[target] = None
+        if len(self._begun) > _REMEMBERED:
+            del self._begun[next(iter(self._begun))]
+        return True
+
+    def take(self, queue: deque[Publication]) -> Publication:
+        """Remove the first publish of one of the two queues and return it."""
+        publication = queue.popleft()
+        if self._mergeable.get(publication.target) is publication:
+            del self._mergeable[publication.target]
+        return publication
+
+    def put_back(self, publication: Publication) -> None:
+        """Add a publish that has left before, at its old place."""
+        insort(self.urgent if publication.is_urgent else self.data, publication, key=_order)
+
+    def remove_appends(self, target: str) -> list[Publication]:
+        """Remove the waiting text of one message and return it."""
+        removed = [one for one in self.data if one.action == APPEND and one.target == target]
+        if removed:
+            self.data = deque(one for one in self.data if one not in removed)
+            self._mergeable.pop(target, None)
+        return removed
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self.urgent.clear()
+        self.data.clear()
+        self._mergeable.clear()
+
+
 def _refusal(error: BaseException, channel: str) -> AITransportError:
     """Turn a NACK into an error; one that a channel rule would have avoided names the rule."""
     refusal = to_error(error)
@@ -169,3 +253,7 @@ def _refusal(error: BaseException, channel: str) -> AITransportError:
         refusal.status_code,
         error,
     )
+
+
+def _order(publication: Publication) -> int:
+    return publication.order
