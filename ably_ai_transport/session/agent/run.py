@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Self, get_args
 import anyio
 
 from ably_ai_transport.codec.contract import FoldMeta, InputEvent, InT, MsgT, OutputEvent, OutT, ProjT
-from ably_ai_transport.conversation import TERMINAL, Author, OutputFolded, Pinned, RunNode
+from ably_ai_transport.conversation import TERMINAL, OutputFolded, Pinned
 from ably_ai_transport.session.agent.announcing import Announcer
 from ably_ai_transport.session.agent.cancels import EarlyCancels, cancel_target
 from ably_ai_transport.session.agent.concurrency import ConcurrencyPolicy
@@ -20,11 +20,12 @@ from ably_ai_transport.session.agent.hold import CLAIMS, RunHold
 from ably_ai_transport.session.agent.hooks import CancelRequest, HookCaller, RunHooks, public_error
 from ably_ai_transport.session.agent.openings import Openings, RunOpening, run_id_for
 from ably_ai_transport.session.agent.pipe import StreamResult
-from ably_ai_transport.session.agent.policy import RequestKind, RunPolicy, RunRequest
+from ably_ai_transport.session.agent.policy import RunPolicy, RunRequest
 from ably_ai_transport.session.agent.publisher import RunEvent, RunPhase, RunWriter, WriteLimits
 from ably_ai_transport.session.agent.recovery import Recovery
 from ably_ai_transport.session.agent.steering import SteerTracker
 from ably_ai_transport.session.agent.steps import RunStep, RunSteps, step_reason_of
+from ably_ai_transport.session.agent.trigger import RunTrigger
 from ably_ai_transport.session.agent.turns import Turn
 from ably_ai_transport.session.base import SessionCore
 from ably_ai_transport.session.conversation import Change
@@ -37,7 +38,6 @@ from ably_ai_transport.wire import (
     InboundMessage,
     InvalidArgumentError,
     NotAllowedError,
-    NotFoundInTimeError,
     RunEndReason,
     RunLostError,
     RunNotStartedError,
@@ -97,12 +97,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     ) -> None:
         super().__init__(core.conversation.tree)
         self._core = core
-        self._wanted = None if invocation is None else invocation.input_event_id
+        event_id = None if invocation is None else invocation.input_event_id
         self._adopted = adopted
         self._hooks = HookCaller(core, hooks)
         self._outside = hooks.signal or AbortSignal()
-        wanted = None if run_id is not None else self._wanted
-        derived = None if wanted is None else run_id_for(core.client_id, wanted)
+        derived: str | None = None
+        if run_id is None and event_id is not None:
+            derived = run_id_for(core.client_id, event_id)
         facts = RunFacts(run_id or derived or str(uuid.uuid4()), invocation_id or str(uuid.uuid4()))
         facts.announced = announcer is not None
         self._facts = facts
@@ -114,12 +115,18 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._hold = RunHold(core, facts, self._opening)
         self._writer = RunWriter(core, facts, limits, hooks.on_message, self._hold, recovery)
         self.abort_signal = AbortSignal()
-        self.located = Latch[None]()
-        self._trigger: InboundMessage | None = None
-        self._minted_run_id = facts.run_id
-        self._invoked_by = invoked_by
+        self._trigger = RunTrigger(
+            core,
+            facts,
+            event_id,
+            adopted=adopted,
+            invoked_by=invoked_by,
+            outside=self._outside,
+            on_located=self._on_located,
+        )
+        self.located = self._trigger.located
         policy = policy if hooks.policy is None else hooks.policy
-        guard = RunGuard(policy, facts, self._wanted, self.located, self._hooks)
+        guard = RunGuard(policy, facts, event_id, self.located, self._hooks)
         self._guard = guard
         guards.append(guard)
         self._waiting_cancels: list[InboundMessage] = []
@@ -130,7 +137,6 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._steps = RunSteps(core, self._writer, self._hooks, self._steers, self.abort_signal)
         self._opened = Latch[None]()
         self._start_published = False
-        self._interruption: AITransportError | None = None
         self._closed = Latch[None]()
         conversation = core.conversation
         self._branches = Pinned(
@@ -145,9 +151,9 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             self._outside.on_abort(self.abort_signal.abort),
             lambda: guards.remove(guard),
         ]
-        self._locate_known()
-        refusal = None if self._wanted is None else refused.get(self._wanted)
-        if self._trigger is None and refusal is not None:
+        self._trigger.look()
+        refusal = None if event_id is None else refused.get(event_id)
+        if self._trigger.message is None and refusal is not None:
             self.located.reject(refusal)
 
     @property
@@ -168,7 +174,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     @property
     def trigger(self) -> InboundMessage | None:
         """The triggering input; its ``client_id`` is verified. None until it has been found."""
-        return self._trigger
+        return self._trigger.message
 
     @property
     def owner(self) -> str | None:
@@ -176,7 +182,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
 
         None for an anonymous client. Where the run goes on, None until its start has been read from history.
         """
-        owner = self._find_owner()
+        owner = self._trigger.owner
         return None if owner is None else owner.client_id
 
     @property
@@ -391,7 +397,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             await self._opened
             return
         self._drainer.check_takes_runs(action)
-        self._refuse_aborted(action)
+        self._trigger.refuse_aborted(action)
         self._writer.move("open")
         self._drainer.enter(self)
         try:
@@ -417,24 +423,24 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         self._hold.watch()
 
     async def _start(self, timeout: float | None) -> None:  # noqa: ASYNC109
-        await self._find("start run", timeout, lambda: self.located.is_settled)
+        await self._trigger.find("start run", timeout, lambda: self.located.is_settled)
         await self.located
-        await self._look_back(timeout, self._has_looked_back)
-        self._locate_earliest()
-        self._check_invoker()
-        await self._check_trigger(timeout)
+        await self._trigger.settle(timeout)
+        await self._trigger.check_allowed(self._guard, timeout)
         self._honor_early_cancels()
         if self._turn.needs_history:
             conversation = self._core.conversation
-            await self._find("start run", timeout, lambda: not conversation.has_older, "all of the history")
+            await self._trigger.find(
+                "start run", timeout, lambda: not conversation.has_older, "all of the history"
+            )
         self._opening.check()
         await self._core.tasks.finish(self._publish_start())
-        if self._interruption is None:
+        if self._trigger.interruption is None:
             await self._opening.confirm(timeout)
             self._hold.watch()
             await self._take_turn()
-        if self._interruption is not None:
-            raise self._interruption
+        if self._trigger.interruption is not None:
+            raise self._trigger.interruption
 
     async def _publish_start(self) -> None:
         # Announced first: whoever sees the run sees its agent.
@@ -466,7 +472,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             await self._writer.end("cancelled")
 
     async def _load(self, timeout: float | None) -> None:  # noqa: ASYNC109
-        await self._find("load run", timeout, self._is_known)
+        await self._trigger.find("load run", timeout, self._is_known)
         await self.located
         self._honor_early_cancels()
         if self.status != "active":
@@ -486,34 +492,10 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _is_known(self) -> bool:
         if not self.located.is_settled:
             # Asked between pages of history, each of which may hold a start and the resumes after it.
-            self._locate_known()
+            self._trigger.look()
         node = self._tree.get_run_node(self.run_id)
         started = node is not None and node.start_serial is not None
         return self.located.is_settled and (started or self.located.error is not None)
-
-    async def _find(
-        self,
-        action: str,
-        timeout: float | None,  # noqa: ASYNC109
-        found: Callable[[], bool],
-        sought: str | None = None,
-    ) -> None:
-        if found():
-            return
-        with anyio.move_on_after(timeout) as scope:
-            off = self._outside.on_abort(scope.cancel)
-            try:
-                await self._core.conversation.find(found)
-            finally:
-                off()
-        if found():
-            return
-        self._refuse_aborted(action)
-        raise NotFoundInTimeError(
-            f"unable to {action}; {sought or self._sought} was not found"
-            f" on channel {self._core.channel.name} within {timeout} s",
-            cause=self._core.conversation.history_error,
-        )
 
     async def _close_once(self, publish: Callable[[], Awaitable[None]]) -> None:
         """Publish the run's close in a task of the session; later calls wait for the first one."""
@@ -576,10 +558,11 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
     def _on_change(self, change: Change[InT, OutT]) -> None:
         event = change.event
         if isinstance(event, InboundMessage):
-            if self._wanted is not None and self._trigger is None:
-                self._locate_known()
-            if event.name == names.CANCEL and self._trigger is not None:
-                self._on_cancel_message(event, self._trigger)
+            trigger = self._trigger
+            if trigger.message is None and trigger.event_id is not None:
+                trigger.look()
+            if event.name == names.CANCEL and trigger.message is not None:
+                self._on_cancel_message(event, trigger.message)
             elif event.name in CLAIMS and event.transport_headers.get(names.RUN_ID) == self.run_id:
                 self._hold.check()
         elif isinstance(event, OutputFolded):
@@ -588,110 +571,13 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             if self._steers.observe(event, self.run_id):
                 self._hooks.notify_steer(self.run_id)
 
-    def _locate_known(self) -> None:
-        """Look for the triggering input in the conversation so far."""
-        trigger: InboundMessage | None = None
-        if self._wanted is not None:
-            trigger = self._tree.find_message_by_event_id(self._wanted)
-        else:
-            node = self._tree.get_run_node(self.run_id)
-            # Once the page with the start has been read, so have all resumes: history is read newest first.
-            if node is not None and node.started_at is not None and node.trigger is not None:
-                trigger = self._tree.find_input(node.trigger.input_codec_message_id or "")
-        if trigger is not None and trigger.name == names.AI_INPUT:
-            self._locate(trigger)
-
-    def _locate(self, trigger: InboundMessage) -> None:
-        """Learn from the triggering input which run it asks for."""
-        headers, facts = trigger.transport_headers, self._facts
-        facts.input_client_id = trigger.client_id
-        facts.run_client_id = headers.get(names.RUN_CLIENT_ID)
-        facts.fork_of = headers.get(names.FORK_OF)
-        facts.regenerates = headers.get(names.MSG_REGENERATE)
-        facts.input_codec_message_id = headers.get(names.CODEC_MESSAGE_ID)
-        wire_run_id = headers.get(names.RUN_ID)
-        facts.continues = wire_run_id is not None
-        if not self._adopted:
-            facts.run_id = self._minted_run_id if wire_run_id is None else wire_run_id
-        parent = headers.get(names.PARENT)
-        message_id = facts.input_codec_message_id
-        node = None if message_id is None else self._tree.get_node_by_codec_message_id(message_id)
-        facts.output_parent = parent if node is None else message_id
-        facts.run_parent = parent if isinstance(node, RunNode) else facts.output_parent
-        self._trigger = trigger
+    def _on_located(self, trigger: InboundMessage) -> None:
+        facts = self._facts
         self._writer.telemetry.located(trigger)
-        self._branches.pin(run_id=self.run_id, anchor=facts.output_parent, regenerates=facts.regenerates)
-        self.located.resolve(None)
-        self._core.log.debug("input located", extra={"run": self.run_id, "serial": trigger.serial})
-
-    def _has_looked_back(self) -> bool:
-        """Tell whether history has been read far enough to know whether an earlier input has the event id."""
-        trigger = self._trigger
-        if trigger is None or (self._invoked_by is not None and trigger.client_id == self._invoked_by):
-            return True
-        return self._core.conversation.has_read_before(trigger)
-
-    async def _look_back(self, timeout: float | None, enough: Callable[[], bool]) -> None:  # noqa: ASYNC109
-        """Read history back to what is needed, as far as it can be read in time."""
-        with anyio.move_on_after(timeout) as scope:
-            off = self._outside.on_abort(scope.cancel)
-            try:
-                await self._core.conversation.read_history(enough)
-            except AITransportError as error:
-                self._core.log.warning("History could not be read: %s", error, extra={"run": self.run_id})
-            finally:
-                off()
-        self._refuse_aborted("start run")
-        if self._interruption is not None:
-            raise self._interruption
-
-    def _locate_earliest(self) -> None:
-        """Prefer an earlier input with the same event id: somebody may have published the event again."""
-        earliest = None if self._wanted is None else self._tree.find_message_by_event_id(self._wanted)
-        if earliest is not None and earliest.name == names.AI_INPUT and earliest is not self._trigger:
-            self._locate(earliest)
-
-    def _check_invoker(self) -> None:
-        author = None if self._trigger is None else self._trigger.client_id
-        if self._invoked_by is None or author == self._invoked_by:
-            return
-        who = "an anonymous client" if author is None else f"client {author!r}"
-        raise NotAllowedError(
-            f"unable to start run; input event {self._wanted} was published by {who},"
-            f" and the invocation was posted by {self._invoked_by!r}",
-            client_id=self._invoked_by,
-        )
-
-    async def _check_trigger(self, timeout: float | None) -> None:  # noqa: ASYNC109
-        """Ask the policy whether the author of the triggering input may resume a run or replace a reply."""
-        facts, trigger = self._facts, self._trigger
-        if trigger is None or (not facts.continues and facts.regenerates is None):
-            return
-        if not self.policy.allows_all:
-            await self._look_back(timeout, lambda: self._target_of_trigger() is not None)
-        run_id, owner = self._target_of_trigger() or (facts.run_id, None)
-        kind: RequestKind = "resume" if facts.continues else "regenerate"
-        request = RunRequest(kind, trigger, run_id, None if owner is None else owner.client_id)
-        if not await self._guard.ask(request):
-            raise self._guard.refuse(request)
-
-    def _target_of_trigger(self) -> tuple[str, Author] | None:
-        """Find the run that the trigger goes on with, or whose reply it replaces, and that run's owner."""
-        run_id: str | None = self._facts.run_id
-        if not self._facts.continues and self._facts.regenerates is not None:
-            node = self._tree.get_node_by_codec_message_id(self._facts.regenerates)
-            run_id = node.run_id if isinstance(node, RunNode) else None
-        owner = None if run_id is None else self._tree.owner_of(run_id)
-        return None if run_id is None or owner is None else (run_id, owner)
-
-    def _find_owner(self) -> Author | None:
-        trigger = self._trigger
-        if trigger is not None and not self._facts.continues and not self._adopted:
-            return Author(trigger.serial or "", trigger.client_id)
-        return self._tree.owner_of(self.run_id)
+        self._branches.pin(run_id=facts.run_id, anchor=facts.output_parent, regenerates=facts.regenerates)
 
     def _honor_early_cancels(self) -> None:
-        trigger = self._trigger
+        trigger = self._trigger.message
         if trigger is None:
             return
         self._judges_cancels = True
@@ -745,8 +631,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             self._hooks.report(error)
 
     def _on_session_closed(self, error: SessionClosedError) -> None:
-        self._interruption = error
-        self.located.reject(error)
+        self._trigger.interrupt(error)
         self.abort_signal.abort()
         self._core.conversation.wake()
         self._release("abandon")
@@ -764,21 +649,6 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             release()
         self._releases = []
         self.view.close()
-
-    def _refuse_aborted(self, action: str) -> None:
-        # A client's cancel is no reason: the run starts and ends, so that clients learn what became of it.
-        if self._outside.aborted:
-            raise AITransportError(
-                f"unable to {action}; run {self.run_id} was cancelled before",
-                ErrorCode.OPERATION_CANCELLED,
-                400,
-            )
-
-    @property
-    def _sought(self) -> str:
-        if self._wanted is None:
-            return f"run {self.run_id} or its input"
-        return f"input event {self._wanted} or its run"
 
     @property
     def _anchor(self) -> str | None:
