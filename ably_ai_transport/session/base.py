@@ -133,6 +133,7 @@ class SessionCore(Generic[InT, OutT, ProjT, MsgT]):
         )
         self._strangers: set[str | None] = set()
         trusted = options.get("trusted_agents")
+        self.has_trusted_agents = trusted is not None
         if trusted is not None:
             own = (lambda: self.client_id) if is_agent else None
             self.conversation.gates.append(TrustFilter(trusted, own=own, on_refused=self._on_stranger))

@@ -68,6 +68,51 @@ async def test_two_starts_at_the_same_time_make_one_run(same_session: bool) -> N
             assert told == []
 
 
+async def test_two_starts_among_trusted_agents_make_one_run() -> None:
+    """Their starts have different message ids, so the channel takes both: the earlier one counts."""
+    hub = MemoryHub()
+    failed: list[DuplicateInvocationError] = []
+    with anyio.fail_after(20):
+        async with (
+            ClientSession(hub.client("alice"), NAME, codec=CODEC, trusted_agents={"agent"}) as alice,
+            AgentSession(hub.client("agent"), NAME, codec=CODEC, trusted_agents={"agent"}) as one,
+            AgentSession(hub.client("agent"), NAME, codec=CODEC, trusted_agents={"agent"}) as two,
+        ):
+            invocation = (await alice.view.send(said("hi"))).to_invocation()
+            async with anyio.create_task_group() as tasks:
+                for session in (one, two):
+                    tasks.start_soon(attempt, session.create_run(invocation), failed)
+            await hub.settle()
+            assert len(failed) == 1
+            assert [info.status for info in alice.view.runs()] == ["complete"]
+            assert texts(alice.view.messages) == ["hi", "done"]
+            assert names_on(hub).count(names.RUN_END) == 1
+
+
+async def test_a_stranger_cannot_use_the_id_of_a_start_before_a_trusted_agent_does() -> None:
+    hub = MemoryHub()
+    failed: list[DuplicateInvocationError] = []
+    with anyio.fail_after(20):
+        async with (
+            ClientSession(hub.client("alice"), NAME, codec=CODEC, trusted_agents={"agent"}) as alice,
+            AgentSession(hub.client("agent"), NAME, codec=CODEC, trusted_agents={"agent"}) as agent,
+        ):
+            alice.on_error(lambda _: None)
+            agent.on_error(lambda _: None)
+            asked = await alice.view.send(said("hi"))
+            run = agent.create_run(asked.to_invocation())
+            mallory = hub.client("mallory").open_channel(NAME)
+            await mallory.attach()
+            headers = build_run_headers(run_id=run.run_id, run_client_id="alice", invocation_id="forged")
+            for id_ in (f"{run.run_id}:open", f"{run.run_id}/guess:open"):
+                await mallory.publish([OutboundMessage(names.RUN_START, extras=ai_extras(headers), id=id_)])
+            await attempt(run, failed)
+            await hub.settle()
+            assert failed == []
+            assert texts(alice.view.messages) == ["hi", "done"]
+            mallory.release()
+
+
 @pytest.mark.parametrize("resumes", [False, True])
 async def test_a_channel_that_takes_both_starts(resumes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server knows the id of a message for some minutes only: the earlier start counts, and goes on."""

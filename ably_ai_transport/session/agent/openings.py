@@ -4,6 +4,10 @@ The start or resume of a run has a message id that is derived from the agent's c
 input. The channel takes one message under an id for some minutes, so of two processes that serve the same
 invocation at the same time one has its opening on the channel. Later on, a process sees the opening before
 it publishes another one.
+
+Anybody can derive such an id, and use it first, so that the channel drops the agent's opening. In a session
+with trusted agents the ids therefore end at random. Both processes have an opening on the channel then, and
+the earliest one of a trusted agent counts.
 """
 
 import uuid
@@ -25,6 +29,7 @@ from ably_ai_transport.wire import (
 
 _NAMESPACE: Final = uuid.UUID("6f1d0e0c-6a53-5f0e-9f53-2d1f0b7a1c55")
 _SUFFIX: Final = ":open"
+_SEPARATOR: Final = "/"
 _ECHO_SECONDS: Final = 5.0
 """The time in which a run that is given up must learn whether it is its own."""
 
@@ -49,11 +54,11 @@ class Opening(NamedTuple):
 
 
 class Openings:
-    """The openings that the channel has brought, by message id; the earliest of each."""
+    """The openings that the channel has brought, by their keys; the earliest of each."""
 
     def __init__(self) -> None:
         self._first: dict[str, Opening] = {}
-        self._serials: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
         self._seen = anyio.Event()
         self._closed = False
 
@@ -64,29 +69,30 @@ class Openings:
         base = (message.id or "").rpartition(":")[0]
         if not base.endswith(_SUFFIX):
             return
+        key = base.removesuffix(_SUFFIX).partition(_SEPARATOR)[0]
         headers = message.transport_headers
         opening = Opening(message.serial, headers.get(names.RUN_ID, ""), headers.get(names.INVOCATION_ID, ""))
-        self._serials[message.serial] = base
-        known = self._first.get(base)
+        self._keys[message.serial] = key
+        known = self._first.get(key)
         if known is None or opening.serial < known.serial:
-            self._first[base] = opening
+            self._first[key] = opening
         self._wake()
 
-    def find(self, message_id: str) -> Opening | None:
-        """Return the earliest opening with a message id."""
-        return self._first.get(message_id)
+    def find(self, key: str) -> Opening | None:
+        """Return the earliest opening with a key."""
+        return self._first.get(key)
 
-    def message_id_of(self, serial: str | None) -> str | None:
-        """Return the message id of the opening with a serial."""
-        return None if serial is None else self._serials.get(serial)
+    def key_of(self, serial: str | None) -> str | None:
+        """Return the key of the opening with a serial."""
+        return None if serial is None else self._keys.get(serial)
 
-    async def wait(self, message_id: str) -> Opening:
-        """Wait until the channel has brought an opening with a message id.
+    async def wait(self, key: str) -> Opening:
+        """Wait until the channel has brought an opening with a key.
 
         Raises:
             SessionClosedError: The session was closed (104004).
         """
-        while (found := self._first.get(message_id)) is None:
+        while (found := self._first.get(key)) is None:
             if self._closed:
                 raise SessionClosedError("unable to start run; session closed")
             await self._seen.wait()
@@ -123,7 +129,9 @@ class RunOpening(Generic[InT, OutT, ProjT, MsgT]):
         self._core = core
         self._facts = facts
         self._openings = openings
-        self.message_id = None if key is None else f"{key}{_SUFFIX}"
+        self._key = key
+        ending = f"{_SEPARATOR}{uuid.uuid4()}" if core.has_trusted_agents else ""
+        self.message_id = None if key is None else f"{key}{ending}{_SUFFIX}"
 
     def check(self) -> None:
         """Refuse to open a run for an invocation that is served already.
@@ -131,9 +139,9 @@ class RunOpening(Generic[InT, OutT, ProjT, MsgT]):
         Raises:
             DuplicateInvocationError: It is (104052).
         """
-        if self.message_id is None:
+        if self._key is None:
             return
-        opening = self._openings.find(self.message_id)
+        opening = self._openings.find(self._key)
         if opening is not None:
             self._compare(opening.run_id, opening.invocation_id)
         for node in self._core.conversation.tree.index:
@@ -151,11 +159,11 @@ class RunOpening(Generic[InT, OutT, ProjT, MsgT]):
             NotFoundInTimeError: It did not come back in time (104010).
             SessionClosedError: The session was closed (104004).
         """
-        if self.message_id is None:
+        if self._key is None:
             return
         opening: Opening | None = None
         with anyio.move_on_after(timeout):
-            opening = await self._openings.wait(self.message_id)
+            opening = await self._openings.wait(self._key)
         if opening is None:
             raise NotFoundInTimeError(
                 f"unable to start run; the start of run {self._facts.run_id} did not come back from channel"
@@ -165,16 +173,16 @@ class RunOpening(Generic[InT, OutT, ProjT, MsgT]):
 
     async def is_own(self) -> bool:
         """Tell whether the run on the channel is this agent's; False where that is not known in time."""
-        if self.message_id is None:
+        if self._key is None:
             return True
         with anyio.move_on_after(_ECHO_SECONDS):
-            opening = await self._openings.wait(self.message_id)
+            opening = await self._openings.wait(self._key)
             return opening.invocation_id == self._facts.invocation_id
         return False
 
     def is_copy(self, serial: str | None) -> bool:
         """Tell whether a claim is another copy of this opening, whose publisher steps back."""
-        return self.message_id is not None and self._openings.message_id_of(serial) == self.message_id
+        return self._key is not None and self._openings.key_of(serial) == self._key
 
     def _answers(self, node: RunNode[ProjT]) -> bool:
         """Tell whether a run is this agent's answer to the input, whoever chose its id."""
