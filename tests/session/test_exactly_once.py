@@ -12,7 +12,9 @@ from ably import AblyRealtime
 from ably_ai_transport_vercel import UIClientSession, UIMessageChunk
 
 from ably_ai_transport import AgentSession, ClientSession
+from ably_ai_transport.channel import open_channel
 from ably_ai_transport.local import LocalServer
+from ably_ai_transport.wire import OutboundMessage
 from tests.session.stage import CODEC, NAME, reply, said, texts
 
 WORDS = [f"{number} " for number in range(10)]
@@ -134,6 +136,27 @@ async def test_an_input_whose_ack_is_lost_is_there_once() -> None:
             await show(bob, ["pay 100 euro. ", "thanks"])
             assert await read_late(server) == ["pay 100 euro. ", "thanks"]
             assert len(serials) == 2
+
+
+async def test_a_batch_whose_ack_is_lost_is_there_once() -> None:
+    with anyio.fail_after(30):
+        async with (
+            LocalServer() as server,
+            realtime(server, "agent") as client,
+            realtime(server, "late") as late_client,
+        ):
+            channel = open_channel(client, NAME)
+            await channel.attach()
+            server.faults.cut_before_ack(NAME, forget=True)
+            serials = await channel.publish([OutboundMessage("part", str(number)) for number in range(3)])
+            late = open_channel(late_client, NAME)
+            await late.attach()
+            page = await late.history()
+            assert [(one.serial, one.data) for one in reversed(page.items)] == [
+                (serial, str(number)) for number, serial in enumerate(serials)
+            ]
+            for one in (channel, late):
+                one.release()
 
 
 @pytest.mark.parametrize("merge", [True, False])
