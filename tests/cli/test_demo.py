@@ -211,7 +211,7 @@ def test_a_person_at_the_keyboard(recordings: str) -> None:
         terminal.type("/nonsense\r")
         terminal.wait_for(lambda shown: "There is no /nonsense" in shown)
         terminal.type("/quit\r")
-        terminal.wait_for(lambda shown: "Tokens per second" in shown and "Follower's lag" in shown)
+        terminal.wait_for(lambda shown: "Appends per second" in shown and "Follower's lag" in shown)
         assert process.wait(10) == 0
         assert termios.tcgetattr(fd) == before
     finally:

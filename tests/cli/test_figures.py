@@ -41,7 +41,7 @@ def test_a_reply_is_counted_and_timed(figures: Figures, clock: Clock) -> None:
     figures.on_frame("c2s", "agent", frame(action=5, serial="s", data=""))
     assert figures.appends_in == 3
     assert figures.first_tokens == [0.25]
-    assert figures.tokens_per_second == 2.0
+    assert figures.appends_per_second == 2.0
 
     figures.on_frame("s2c", "alice", frame(action=5, serial="s", data="ab"))
     figures.on_frame("s2c", "bob", frame(action=5, serial="s", data="ab"))
@@ -67,7 +67,7 @@ def test_what_is_no_token_is_no_lag(figures: Figures) -> None:
     figures.on_frame("c2s", "agent", {"action": 10, "channel": "x"})
     assert figures.latencies == []
     assert figures.merge_factor == 0
-    assert figures.tokens_per_second == 0
+    assert figures.appends_per_second == 0
 
 
 def test_the_line_holds_as_many_figures_as_there_is_room(figures: Figures) -> None:
@@ -75,7 +75,7 @@ def test_the_line_holds_as_many_figures_as_there_is_room(figures: Figures) -> No
     figures.first_tokens = [0.5]
     figures.latencies = [0.01, 0.03, 0.02]
     whole = figures.line(200)
-    assert whole.startswith("1,234 tokens · 0/s · first after 500 ms · lag 20.0 ms")
+    assert whole.startswith("1,234 tokens · 0 appends/s · first after 500 ms · lag 20.0 ms")
     for width in range(12, 200):
         line = figures.line(width)
         assert len(line) <= width

@@ -89,8 +89,8 @@ class Figures:
         return self.tokens / self.appends_out if self.appends_out else 0.0
 
     @property
-    def tokens_per_second(self) -> float:
-        """Rate of tokens while a reply streams."""
+    def appends_per_second(self) -> float:
+        """Rate of appends while a reply streams."""
         streams = [growth.times for growth in self._sent.values() if len(growth.times) > 1]
         seconds = sum(times[-1] - times[0] for times in streams)
         return sum(len(times) - 1 for times in streams) / seconds if seconds else 0.0
@@ -105,7 +105,7 @@ class Figures:
             The figures, the most important ones first.
         """
         counters = self.counters
-        parts = [f"{self.tokens:,} tokens", f"{self.tokens_per_second:.0f}/s"]
+        parts = [f"{self.tokens:,} tokens", f"{self.appends_per_second:.0f} appends/s"]
         if self.first_tokens:
             parts.append(f"first after {_milliseconds(self.first_tokens[-1])}")
         if self.latencies:
@@ -152,7 +152,7 @@ class Figures:
                 _spread(self.first_tokens),
                 "with the model's own pause",
             ),
-            ("Tokens per second", f"{self.tokens_per_second:.0f}", "while a reply streams"),
+            ("Appends per second", f"{self.appends_per_second:.0f}", "while a reply streams"),
             ("Follower's lag", _spread(self.latencies), lag),
         )
         for row in rows:
