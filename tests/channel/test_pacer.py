@@ -67,7 +67,9 @@ def test_a_refusal_halves_the_rate_once_and_time_raises_it_again() -> None:
     clock.now += 1
     pacer.refused(clock.now)
     assert pacer.rate == 11
+    assert not pacer.is_recovered
     clock.now += 60
+    assert pacer.is_recovered
     assert pacer.delay() == 0
     assert pacer.rate == 50 * STEADY_SHARE
 

@@ -1,27 +1,17 @@
 """Runs hold under the limits of an account: refused for rate is not lost, and an end always arrives."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import anyio
 import pytest
-from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessageChunk
 
 from ably_ai_transport import AgentSession, ClientSession, limit_publish_rate
 from ably_ai_transport.local import LocalServer
 from ably_ai_transport.local.options import Limits, LocalServerOptions
+from tests.session.clients import realtime
 from tests.session.stage import CODEC, NAME, reply, said, texts
-
-
-@asynccontextmanager
-async def realtime(server: LocalServer, client_id: str) -> AsyncGenerator[AblyRealtime]:
-    client = AblyRealtime(**server.python_options(client_id=client_id, disconnected_retry_timeout=100))
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def words(count: int, pause: float) -> AsyncIterator[UIMessageChunk]:

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import anyio
@@ -15,18 +14,10 @@ from ably_ai_transport import AgentSession, ClientSession
 from ably_ai_transport.channel import open_channel
 from ably_ai_transport.local import LocalServer
 from ably_ai_transport.wire import OutboundMessage
+from tests.session.clients import realtime
 from tests.session.stage import CODEC, NAME, reply, said, texts
 
 WORDS = [f"{number} " for number in range(10)]
-
-
-@asynccontextmanager
-async def realtime(server: LocalServer, client_id: str) -> AsyncGenerator[AblyRealtime]:
-    client = AblyRealtime(**server.python_options(client_id=client_id, disconnected_retry_timeout=100))
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def lose_the_connection(server: LocalServer, client: AblyRealtime, client_id: str) -> None:

@@ -1,29 +1,19 @@
 """The metrics of sessions: tokens, appends, repairs, refusals, times and reconnects."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessageChunk
 
 from ably_ai_transport import AgentSession, ClientSession, limit_publish_rate
 from ably_ai_transport.local import LocalServer
 from ably_ai_transport.testing import MemoryHub
+from tests.session.clients import realtime
 from tests.session.stage import CODEC, NAME, agent, client, reply, said, stream, texts
 from tests.telemetry.seen import Seen
 
 WORDS = [f"word{number} " for number in range(40)]
-
-
-@asynccontextmanager
-async def realtime(server: LocalServer, client_id: str) -> AsyncGenerator[AblyRealtime]:
-    client = AblyRealtime(**server.python_options(client_id=client_id, disconnected_retry_timeout=50))
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def test_a_run_in_figures(seen: Seen) -> None:

@@ -120,11 +120,16 @@ class ConnectionGuard:
 
     def _without_appends(self, unanswered: Sequence[Pending]) -> list[Pending]:
         """Give up the appends: the server does not know any more whether it took them."""
-        appends = [one for one in unanswered if isinstance(one, Publication) and one.action == APPEND]
-        for one in appends:
-            one.set_exception(unknown_outcome())
-        self._writer.give_up_appends({one.target for one in appends if one.target is not None})
-        return [one for one in unanswered if one not in appends]
+        others: list[Pending] = []
+        targets: set[str] = set()
+        for one in unanswered:
+            if isinstance(one, Publication) and one.action == APPEND and one.target is not None:
+                one.set_exception(unknown_outcome())
+                targets.add(one.target)
+            else:
+                others.append(one)
+        self._writer.give_up_appends(targets)
+        return others
 
     def _on_transport(self, transport: Transport) -> None:
         self._frames.watch(transport)

@@ -83,6 +83,12 @@ class Pacer:
         """Whether nothing ever has to wait."""
         return self._limit == math.inf
 
+    @property
+    def is_recovered(self) -> bool:
+        """Whether the last refusal is so long ago that the rate is what it was."""
+        self._fill()
+        return self._rate >= self._limit * STEADY_SHARE
+
     def set_limit(self, limit: float) -> None:
         """Change the limit to one that is known; the rate starts from it."""
         if limit != self._limit or self._is_guess:

@@ -225,10 +225,10 @@ class Lane:
 
     def remove_appends(self, target: str) -> list[Publication]:
         """Remove the waiting text of one message and return it."""
-        removed = [one for one in self.data if one.action == APPEND and one.target == target]
-        if removed:
-            self.data = deque(one for one in self.data if one not in removed)
-            self._mergeable.pop(target, None)
+        waiting, self.data, removed = self.data, deque[Publication](), list[Publication]()
+        for one in waiting:
+            (removed if one.action == APPEND and one.target == target else self.data).append(one)
+        self._mergeable.pop(target, None)
         return removed
 
     def clear(self) -> None:

@@ -391,6 +391,8 @@ class Writer:
         if code_of(error) == CHANNEL_RATE_LIMITED:
             pacer = self._channel_pacers.get(publication.channel)
             if pacer is None:
+                pacers = self._channel_pacers
+                self._channel_pacers = {name: one for name, one in pacers.items() if not one.is_recovered}
                 pacer = self._channel_pacers[publication.channel] = Pacer(DEFAULT_LIMIT, self._clock)
         else:
             pacer = self._pacer
