@@ -189,7 +189,7 @@ class Channel(Protocol):
     @property
     def append_interval(self) -> float:
         """Seconds in which the server joins the appends to one message; 0 where it delivers each."""
-        ...
+        return 0.0
 
     @property
     def publish_stats(self) -> PublishStats:

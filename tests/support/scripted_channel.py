@@ -102,10 +102,6 @@ class ScriptedChannel(Channel):
         return self._reason
 
     @property
-    def append_interval(self) -> float:
-        return 0.0
-
-    @property
     def presence(self) -> Presence:
         raise NotImplementedError
 
