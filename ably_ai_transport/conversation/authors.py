@@ -47,7 +47,7 @@ class InputLedger:
     """The inputs of one node, and which of them count.
 
     An input that is published twice, because its ack was lost, counts once: its first copy on the channel.
-    Words count if they come from the author of their message. They count no more once the message is closed:
+    Words count if they come from the author of their message. They stop counting once the message is closed:
     when it is an agent's, or belongs to another node.
     """
 

@@ -537,7 +537,7 @@ class Tree(Generic[InT, OutT, ProjT, MsgT]):
             return None
         self._place(entry, event.serial)
         if entry.start_serial is not None and entry.start_serial < (event.serial or ""):
-            # The earliest start tells where a run belongs, and to whom.
+            # The earliest start fixes the place of a run, and its owner.
             return entry
         # The first output seen may be of a later invocation, with another parent; the start is right.
         if event.parent is not None and node.parent_codec_message_id != event.parent:

@@ -102,7 +102,7 @@ class TrustFilter:
         return (received,) if message.action is MessageAction.APPEND else self._take_up(received)
 
     def flush(self, *, exhausted: bool) -> Sequence[Received]:
-        """Let go of nothing: what waits is let go of with the message that it waits for."""
+        """Do nothing: an entry is freed with the message that it waits for."""
         return ()
 
     def _admit_input(self, received: Received) -> Sequence[Received]:

@@ -105,7 +105,7 @@ class AgentFollower(Generic[InT, OutT, ProjT, MsgT]):
         return self._gone.add(listener)
 
     async def _read(self) -> None:
-        """Take in who is present now."""
+        """Read the members that are present now."""
         try:
             members = await self._core.channel.presence.get()
         except Exception as error:

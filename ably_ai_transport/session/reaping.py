@@ -149,7 +149,7 @@ class Reaper(Generic[InT, OutT, ProjT, MsgT]):
     def _look(self) -> None:
         """Find the runs that may have to be ended. An agent that is back, or another one, saves its run."""
         if self._core.channel.state is not ChannelState.ATTACHED:
-            # Nobody can be seen from here: the grace time begins when the channel is back.
+            # Without the channel no agent is visible: the grace time begins when the channel is back.
             self._watched.clear()
             return
         tree = self._core.conversation.tree

@@ -105,7 +105,7 @@ async def test_whatever_is_refused_for_rate_arrives_in_the_end(
                 assert texts(late.view.messages) == texts(alice.view.messages)
 
 
-async def test_a_lasting_refusal_holds_the_end_of_a_run_back_and_loses_it_not() -> None:
+async def test_a_lasting_refusal_delays_the_end_of_a_run_and_does_not_lose_it() -> None:
     with anyio.fail_after(60):
         async with (
             LocalServer() as server,

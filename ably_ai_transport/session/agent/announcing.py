@@ -80,7 +80,7 @@ class Announcer(Generic[InT, OutT, ProjT, MsgT]):
                 await self._member.announced.wait()
 
     def remove(self, run_id: str) -> None:
-        """Announce a run no more."""
+        """Stop announcing a run."""
         if run_id in self._runs:
             del self._runs[run_id]
             self._changed.set()

@@ -3,7 +3,7 @@
 A run takes its place in line when its start or resume is on the channel. The channel has one order, so every
 process that has read the same messages sees the same line, and exactly one active run is the first of it. A
 run waits only for runs before it, so no two runs wait for each other, and the line moves on when a run
-before ends or is suspended, whoever publishes that.
+before ends or is suspended. It does not matter which client publishes that.
 
 There is no clock, no channel and no task here: nodes of a conversation go in, and a move comes out.
 """

@@ -15,7 +15,7 @@ Parting: TypeAlias = Literal["suspend", "cancel", "detach"]
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A request to let go of a run.
+    """A request to give up a run.
 
     Attributes:
         then: The run's fate.
@@ -30,7 +30,7 @@ class Drainer:
     """Counts the open runs of one session, and asks them to leave.
 
     Attributes:
-        requested: Called when the open runs are to be let go of.
+        requested: Called when the open runs must be given up.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Drainer:
         self._open.add(run)
 
     def leave(self, run: object) -> None:
-        """Count a run no more."""
+        """Stop counting a run."""
         self._open.discard(run)
         self._left.set()
         self._left = anyio.Event()

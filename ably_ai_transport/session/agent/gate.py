@@ -63,7 +63,7 @@ class PolicyGate(Generic[InT, OutT, ProjT, MsgT]):
         return self._decide(received, RunRequest(kind, message, run_id, owner.client_id))
 
     def flush(self, *, exhausted: bool) -> Sequence[Received]:
-        """Decide about what waited for owners who are known now, or whom history does not tell."""
+        """Decide about the inputs whose owners are known now, or are not in history."""
         if not self._held:
             return ()
         tree = self._core.conversation.tree

@@ -99,7 +99,7 @@ class Openings:
         return found
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End all waits."""
         self._closed = True
         self._wake()
 
@@ -185,7 +185,7 @@ class RunOpening(Generic[InT, OutT, ProjT, MsgT]):
         return self._key is not None and self._openings.key_of(serial) == self._key
 
     def _answers(self, node: RunNode[ProjT]) -> bool:
-        """Tell whether a run is this agent's answer to the input, whoever chose its id."""
+        """Tell whether a run is this agent's answer to the input, under any id."""
         facts = self._facts
         return (
             not facts.continues

@@ -443,7 +443,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
             raise self._trigger.interruption
 
     async def _publish_start(self) -> None:
-        # Announced first: whoever sees the run sees its agent.
+        # Announced first: a follower that sees the run sees its agent.
         await self._announce()
         await self._writer.start(self._opening.message_id)
         self._start_published = True
@@ -594,7 +594,7 @@ class AgentRun(BaseRun[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT, MsgT])
         if message.serial in self._cancels_seen:
             return
         if self.policy.cancel != "anyone" and not self._judges_cancels:
-            # The policy needs the owner of the run, whom history may have to tell.
+            # The policy needs the owner of the run, which may have to be read from history.
             self._waiting_cancels.append(message)
             return
         self._cancels_seen.add(message.serial)

@@ -298,12 +298,12 @@ class AgentSession(BaseSession[InT, OutT, ProjT, MsgT], Generic[InT, OutT, ProjT
             await self._announcer.enter()
 
     async def drain(self, timeout: float | None = None, *, then: Parting = "suspend") -> None:  # noqa: ASYNC109
-        """Take no new runs, wait until those under way have ended, and let go of the rest.
+        """Take no new runs, wait until the open ones have ended, and give up the rest.
 
-        Call it when the process is told to stop, and then :meth:`end`. A run that is let go of has its
+        Call it when the process is told to stop, and then :meth:`end`. A run that is given up has its
         ``abort_signal`` set. In :meth:`AgentRun.end` the application then ends it as ``cancelled``, or the
         context of the run does; what is published is what ``then`` says. A run whose application does not end
-        it within the close timeout is let go of all the same.
+        it within the close timeout is given up anyway.
 
         Args:
             timeout: How long runs may go on, in seconds; None waits for all of them.

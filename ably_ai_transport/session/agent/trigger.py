@@ -74,7 +74,7 @@ class RunTrigger(Generic[InT, OutT, ProjT, MsgT]):
         return self._tree.owner_of(self._facts.run_id)
 
     def interrupt(self, error: SessionClosedError) -> None:
-        """Fail whoever waits for the input: the session closes."""
+        """Fail the callers that wait for the input: the session closes."""
         self.interruption = error
         self.located.reject(error)
 

@@ -54,7 +54,7 @@ def read(events: list[Event]) -> list[ApprovedToolCall]:
 
 
 def shown(events: list[Event]) -> list[str]:
-    """List the calls that the messages show as approved, whoever said so."""
+    """List the calls that the messages show as approved, by any client."""
     projection = CODEC.init()
     for event, meta in events:
         projection = CODEC.fold(projection, event, meta)
