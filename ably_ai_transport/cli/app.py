@@ -78,6 +78,12 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Keep everything in this file, over restarts; created if missing."),
     ] = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss", help="Go on with what is left of a damaged --data file; a copy of it is kept."
+        ),
+    ] = False,
     sandbox: Annotated[
         bool,
         typer.Option("--sandbox", help="Provision apps at /apps, for the test suites of Ably's SDKs."),
@@ -92,7 +98,9 @@ def serve(
     logs.log_to_stderr(verbose=verbose)
     with explained(), needs_extra("cli"):
         from ably_ai_transport.cli.serve import ServeOptions, serve_until_stopped
-    options = ServeOptions(host, port, tuple(key or ()), rollup, allow_remote, data, sandbox, inspect, limits)
+    options = ServeOptions(
+        host, port, tuple(key or ()), rollup, allow_remote, data, accept_loss, sandbox, inspect, limits
+    )
     run(lambda: serve_until_stopped(options))
 
 

@@ -36,6 +36,7 @@ class ServeOptions:
         rollup_ms: Time within which appends are merged.
         allow_remote: Whether other machines may reach the server.
         data: File that keeps everything over restarts; None keeps it in memory.
+        accept_loss: Whether to go on with what is left of a damaged file.
         sandbox: Whether test suites may provision apps.
         inspect: Whether to serve the inspector page.
         limits: The limits of the server.
@@ -47,6 +48,7 @@ class ServeOptions:
     rollup_ms: int = 40
     allow_remote: bool = False
     data: Path | None = None
+    accept_loss: bool = False
     sandbox: bool = False
     inspect: bool = False
     limits: LimitsChoice = LimitsChoice.NONE
@@ -143,6 +145,7 @@ def _create_server(options: ServeOptions) -> LocalServer:
                 keys=options.keys,
                 append_rollup_window_ms=options.rollup_ms,
                 data=options.data,
+                accept_loss=options.accept_loss,
                 sandbox=options.sandbox,
                 limits=Limits.ably() if options.limits is LimitsChoice.ABLY else Limits(),
             )

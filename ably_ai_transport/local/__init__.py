@@ -18,6 +18,7 @@ try:
         LogEntry,
         PresenceRecord,
         Storage,
+        StorageDamagedError,
         StorageError,
         StorageUnusableError,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "PresenceRecord",
     "Stats",
     "Storage",
+    "StorageDamagedError",
     "StorageError",
     "StorageUnusableError",
     "SystemClock",

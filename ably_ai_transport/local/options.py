@@ -110,6 +110,8 @@ class LocalServerOptions:
         namespaces: Rules for channels by the first part of their names.
         data: A SQLite file that keeps everything over restarts, a generated key included; None keeps
             everything in memory.
+        accept_loss: Whether to go on with what is left of a damaged `data` file; the damaged file is kept
+            beside it. Otherwise the server does not start on it.
         sandbox: Whether `POST /apps` provisions further apps, for the test suites of Ably's SDKs.
         cors_origins: Origins of browser pages that may call the REST API.
         limits: Its limits.
@@ -127,6 +129,7 @@ class LocalServerOptions:
     mutable_messages: bool = True
     namespaces: tuple[Namespace, ...] = (Namespace(id="immutable", mutable_messages=False),)
     data: Path | None = None
+    accept_loss: bool = False
     sandbox: bool = False
     cors_origins: tuple[str, ...] = ("*",)
     limits: Limits = field(default_factory=Limits)

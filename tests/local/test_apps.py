@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -12,6 +13,12 @@ from ably_ai_transport.local import LocalServer, LocalServerOptions
 from ably_ai_transport.local.protocol.frames import Action, PresenceAction
 from tests.local.apps import provision
 from tests.local.raw_client import raw_client
+from tests.local.reading import full_disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.local.manual_clock import ManualClock
 
 # The shape of `post_apps` in ably-common's test-app-setup.json.
 SPEC: dict[str, Any] = {
@@ -169,3 +176,81 @@ async def test_what_describes_no_app(spec: object) -> None:
         response = await client.post("/apps", json=spec)
     assert response.status_code == 400
     assert response.json()["error"]["code"] in (40000, 40010, 91000)
+
+
+async def test_apps_outlive_a_server_with_a_data_file(tmp_path: Path) -> None:
+    options = LocalServerOptions(sandbox=True, data=tmp_path / "data.sqlite")
+    fixtures = "/channels/persisted%3Apresence_fixtures/presence"
+    async with (
+        LocalServer(options) as server,
+        provision(SPEC, server) as app,
+        provision({}, server) as other,
+        provision({}, server) as gone,
+    ):
+        auth, key = app.keys[0].auth, app.keys[0]
+        async with raw_client(server, credentials=False, key=str(key)) as client:
+            serial = await client.publish("mutable:c", {"data": "a"})
+            await client.append("mutable:c", serial, "b")
+        await other.client.post("/channels/mutable:c/messages", json={"data": "x"}, auth=other.keys[0].auth)
+        await gone.client.post("/channels/c/messages", json={"data": "x"}, auth=gone.keys[0].auth)
+        deleted = await gone.client.delete(f"/apps/{gone.id}", auth=gone.keys[0].auth)
+        assert deleted.status_code == 204
+        members = (await app.client.get(fixtures, auth=auth)).json()
+        past = (await app.client.get(f"{fixtures}/history", auth=auth)).json()
+    for _ in range(2):
+        async with (
+            LocalServer(options) as server,
+            httpx.AsyncClient(base_url=server.url, trust_env=False) as client,
+        ):
+            [message] = (await client.get("/channels/mutable:c/messages", auth=auth)).json()
+            assert (message["serial"], message["data"]) == (serial, "ab")
+            [message] = (await client.get("/channels/mutable:c/messages", auth=other.keys[0].auth)).json()
+            assert message["data"] == "x"
+            assert (await client.get(fixtures, auth=auth)).json() == members
+            assert (await client.get(f"{fixtures}/history", auth=auth)).json() == past
+            refused = await client.get("/channels/c/messages", auth=gone.keys[0].auth)
+            assert refused.status_code in (401, 404)
+            limited = await client.post("/channels/x/messages", json={"data": "x"}, auth=app.keys[1].auth)
+            assert limited.json()["error"]["code"] == 40160
+            async with raw_client(server, credentials=False, key=str(key)) as raw:
+                error = await raw.refused("c", {"action": 5, "serial": serial, "data": "b"})
+                assert error["code"] == 93002
+
+
+async def test_a_deleted_app_leaves_nothing_in_the_file(tmp_path: Path, clock: ManualClock) -> None:
+    data = tmp_path / "data.sqlite"
+    async with LocalServer(LocalServerOptions(sandbox=True, data=data), clock=clock) as server:
+        async with provision({}, server) as app:
+            for text in ("folded", "fresh"):
+                await app.client.post("/channels/c/messages", json={"data": text}, auth=app.keys[0].auth)
+                clock.advance(600_000)
+            await app.client.delete(f"/apps/{app.id}", auth=app.keys[0].auth)
+        for _ in range(2):
+            clock.advance(600_000)
+            async with raw_client(server) as client:
+                await client.publish("kept", {"data": "x"})
+    with sqlite3.connect(data) as db:
+        for table, count in (("apps", 0), ("channels", 1), ("messages", 1), ("steps", 1)):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,), table  # noqa: S608
+    db.close()
+    async with LocalServer(LocalServerOptions(sandbox=True, data=data), clock=clock):
+        pass
+
+
+async def test_an_app_that_cannot_be_stored_is_not_there(tmp_path: Path) -> None:
+    data = tmp_path / "data.sqlite"
+    big = {"namespaces": [{"id": "n" * 20_000}]}
+    async with (
+        LocalServer(LocalServerOptions(sandbox=True, data=data)) as server,
+        httpx.AsyncClient(base_url=server.url, trust_env=False) as client,
+    ):
+        with full_disk(data):
+            response = await client.post("/apps", json=big)
+            assert (response.status_code, response.json()["error"]["code"]) == (500, 50000)
+        async with provision(big, server) as app:
+            pass
+    async with (
+        LocalServer(LocalServerOptions(sandbox=True, data=data)) as server,
+        raw_client(server, credentials=False, key=str(app.keys[0])) as again,
+    ):
+        await again.publish("c", {"data": "x"})

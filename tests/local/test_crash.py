@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from random import Random
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.local.crash import CHANNEL, DataServer, data_server, survive
+from tests.local.crash import CHANNEL, ROOT, DataServer, data_server, survive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +48,14 @@ async def test_a_server_that_is_killed_loses_nothing(tmp_path: Path, format_: Wi
         assert await history(server) == publisher.texts, "what is stored"
         assert list(follower.texts.values()) == publisher.texts, "what was delivered"
         assert follower.lost == 0, "each attach continued"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_at_any_moment_makes_no_loss_and_no_refusal(tmp_path: Path) -> None:
+    """While a file is made, opened, written, compacted or closed."""
+    program = [sys.executable, "-m", "tests.local.kill_storage", str(tmp_path / "data.sqlite")]
+    done = subprocess.run(  # noqa: S603 - our own module
+        [*program, str(KILLS * 20), "2026"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stored"] > KILLS

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageUnusableError
+from ably_ai_transport.local import LocalServer, LocalServerOptions, StorageError, StorageUnusableError
+from ably_ai_transport.local.auth.capability import EVERYTHING
+from ably_ai_transport.local.auth.credentials import Identity
 from ably_ai_transport.local.protocol.frames import Action, Flag, PresenceAction
-from ably_ai_transport.local.storage.sqlite import SqliteStorage
+from ably_ai_transport.local.protocol.messages import parse_submission
+from ably_ai_transport.local.storage.sqlite import SqliteContent
 from tests.local.raw_client import raw_client
+from tests.local.reading import readable, stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.local.manual_clock import ManualClock
+
+COMPACTED_AFTER_MS = 600_000
+MORE_THAN_ONE_COMPACTION = 2100
 
 
 @pytest.fixture
@@ -289,22 +296,6 @@ async def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
             pass
 
 
-async def test_what_cannot_be_stored_is_refused(data: Path) -> None:
-    async with serving(data) as server, raw_client(server) as client, raw_client(server) as watcher:
-        await watcher.attach("c")
-        await client.publish("c", {"data": "a"})
-        storage = server._engine.storage  # type: ignore[reportPrivateUsage] - there is no way to fill a disk
-        storage._db.execute("DROP TABLE steps")  # type: ignore[reportAttributeAccessIssue]
-        for number in range(3):
-            error = await client.refused("c", {"data": str(number)})
-            assert (error["code"], error["statusCode"]) == (50000, 500)
-            assert "unable to store" in error["message"]
-        assert [m["data"] for m in await watcher.messages()] == ["a"]
-        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as rest:
-            response = await rest.post("/channels/c/messages", json={"data": "x"}, params={"key": server.key})
-        assert (response.status_code, response.json()["error"]["code"]) == (500, 50000)
-
-
 async def test_answers_of_connections_that_nobody_resumes_are_not_read(
     data: Path, clock: ManualClock
 ) -> None:
@@ -317,10 +308,91 @@ async def test_answers_of_connections_that_nobody_resumes_are_not_read(
             await here.publish("c", {"data": "y"})
             here_id = here.id
             server.faults.drop()
-    storage = SqliteStorage(data, kept_ms=10**9)
+    storage = SqliteContent(data, kept_ms=10**9).app()
     storage.open()
     try:
         assert storage.results(gone_id) == {}
         assert list(storage.results(here_id)) == [0]
     finally:
         storage.close()
+
+
+@pytest.mark.parametrize("name", ["half \ud83d", "nul \0 and ..", "\udcff:x"])
+async def test_names_of_any_characters(data: Path, name: str) -> None:
+    async with serving(data) as server, raw_client(server) as client:
+        serial = await client.publish(name, {"name": name, "data": name, "extras": {name: name}})
+        await client.append(name, serial, "!")
+    async with serving(data) as server, raw_client(server) as client:
+        await client.attach(name, params={"rewind": "1"})
+        [message] = await client.messages()
+        assert (message["data"], message["extras"]) == (f"{name}!", {name: name})
+
+
+async def test_content_without_a_binary_form_is_refused_alone(data: Path) -> None:
+    """A value that got past all checks fails its own publish, not its group, and not the next start."""
+    huge = {"n": 2**64}
+    async with serving(data) as server, raw_client(server) as client:
+        serial = await client.publish("c", {"data": "a"})
+        engine = server._engine  # type: ignore[reportPrivateUsage] - no client gets such a value in
+        identity = Identity(server.key.partition(":")[0], None, EVERYTHING)
+        for message in (
+            {"data": "x", "extras": huge},
+            {"action": 1, "serial": serial, "data": "x", "extras": huge},
+            {"action": 5, "serial": serial, "data": "x", "version": {"metadata": huge}},
+        ):
+            with pytest.raises(StorageError, match="no binary form"):
+                engine.publish("c", identity, [parse_submission(message)])
+        await client.append("c", serial, "b")
+        before = await readable(server)
+    assert [message["data"] for message in before["c"][0]] == ["ab"]
+    assert await stored(data) == before
+
+
+async def test_metadata_as_deep_as_a_step_can_hold_is_folded(data: Path, clock: ManualClock) -> None:
+    """Past versions nest deeper than steps do: what a step could hold must not stop a compaction."""
+    async with serving(data, clock) as server, raw_client(server) as client:
+        serial = await client.publish("c", {"data": "a"})
+        engine = server._engine  # type: ignore[reportPrivateUsage] - no client gets such a value in
+        identity = Identity(server.key.partition(":")[0], None, EVERYTHING)
+        deepest = 0
+        for depth in range(480, 520):
+            value: Any = 1
+            for _ in range(depth):
+                value = [value]
+            update = {"action": 1, "serial": serial, "version": {"metadata": {"x": value}}}
+            try:
+                engine.publish("c", identity, [parse_submission(update)])
+                deepest = depth
+            except StorageError:
+                break
+        assert deepest
+        for _ in range(2):
+            await client.publish("c", {"action": 1, "serial": serial, "data": "b"})
+            clock.advance(COMPACTED_AFTER_MS)
+        await client.publish("c", {"data": "c"})
+    with sqlite3.connect(data) as db:
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
+    db.close()
+    async with serving(data, clock) as server:
+        assert len(server._engine.storage.channel("c").messages()) == 2  # type: ignore[reportPrivateUsage]
+
+
+async def test_presence_does_not_stop_the_compaction(data: Path, clock: ManualClock) -> None:
+    frame = {"action": Action.PRESENCE, "channel": "c"}
+    async with serving(data, clock) as server, raw_client(server, "alice") as client:
+        while client.next_serial < MORE_THAN_ONE_COMPACTION:
+            event = {"action": PresenceAction.UPDATE, "data": str(client.next_serial)}
+            await client.send({**frame, "presence": [event], "msgSerial": client.next_serial})
+            client.next_serial += 1
+        message = await client.publish("c", {"data": "a"})
+        for _ in range(3):
+            clock.advance(COMPACTED_AFTER_MS)
+            await client.append("c", message, "b")
+    with sqlite3.connect(data) as db:
+        assert db.execute("SELECT count(*) FROM steps WHERE kind < 2").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM presence").fetchone() == (MORE_THAN_ONE_COMPACTION,)
+    db.close()
+    async with serving(data, clock) as server:
+        past = await get(server, "/channels/c/presence/history")
+        updates = [event["data"] for event in past if event["action"] == PresenceAction.UPDATE]
+        assert updates[0] == str(MORE_THAN_ONE_COMPACTION - 1)

@@ -143,7 +143,7 @@ class Stream:
             Identity("app.key", "alice", EVERYTHING),
             options=LocalServerOptions(),
             clock=self.clock,
-            commits=Commits(MemoryStorage()),
+            commits=Commits(MemoryStorage(), self.clock),
             server_id="local",
         )
         self.connection.rollup_ms = WINDOW_MS

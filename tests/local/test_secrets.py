@@ -20,7 +20,7 @@ from ably_ai_transport.local.core.engine import Engine
 from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.protocol.frames import Action
 from ably_ai_transport.local.protocol.messages import parse_submission
-from ably_ai_transport.local.storage.sqlite import SqliteStorage
+from ably_ai_transport.local.storage.sqlite import SqliteContent
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def secretive() -> list[object]:
     keys = keys_of([KEY])
     authority = Authority(keys, SystemClock())
     engine = Engine(options)
-    storage = SqliteStorage(Path("unused"), kept_ms=0)
-    storage.saved_key = KEY
+    content = SqliteContent(Path("unused"), kept_ms=0)
+    content.file.state.key = KEY
     return [
         keys[0],
         options,
@@ -48,7 +48,9 @@ def secretive() -> list[object]:
         TokenDesk(authority, SystemClock()),
         ConnectionRecord("id", (f"id!{SECRET}",), "app.key", None),
         parse_submission({"data": "x", "connectionKey": f"id!{SECRET}"}),
-        storage,
+        content,
+        content.file.state,
+        content.app(),
         engine,
         Apps(engine),
         engine.connections,

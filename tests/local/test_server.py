@@ -234,6 +234,7 @@ def test_the_public_names() -> None:
         "PresenceRecord",
         "Stats",
         "Storage",
+        "StorageDamagedError",
         "StorageError",
         "StorageUnusableError",
         "SystemClock",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ably_ai_transport.local.clock import Clock
     from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
@@ -110,6 +111,10 @@ class Attachment:
             self._seen.update(message.serial for message in entry.messages)
         connection.deliver(delivery, self.label, "full")
 
+    def unsee(self, serial: str) -> None:
+        """Take note that a version was not delivered after all: the next one comes in full."""
+        self._seen.discard(serial)
+
     def _has_seen(self, message: StoredMessage) -> bool:
         if message.serial in self._seen:
             return True
@@ -162,10 +167,17 @@ class Attachments:
     """All attachments of an app, by connection and by channel. Answers ATTACH, DETACH and SYNC."""
 
     def __init__(
-        self, channels: Channels, minter: SerialMinter, *, options: LocalServerOptions, clock: Clock
+        self,
+        channels: Channels,
+        minter: SerialMinter,
+        commits: Commits,
+        *,
+        options: LocalServerOptions,
+        clock: Clock,
     ) -> None:
         self._channels = channels
         self._minter = minter
+        self._commits = commits
         self._options = options
         self._clock = clock
         self._by_connection: dict[Connection, dict[str, Attachment]] = {}
@@ -175,8 +187,13 @@ class Attachments:
 
     def fan_out(self, channel: Channel, delivery: Delivery) -> None:
         """Send a step to every attachment of a channel."""
-        for attachment in self._by_channel.get(channel, ()):
+        attachments = self._by_channel.get(channel)
+        if attachments is None:
+            return
+        for attachment in attachments:
             attachment.deliver(delivery)
+        if delivery.entry.change is not None:
+            self._commits.undo(lambda: self._unsee(channel, delivery))
 
     def on(self, channel: Channel) -> Collection[Attachment]:
         """Return the attachments of a channel."""
@@ -261,6 +278,12 @@ class Attachments:
         delivery = channel.leave(connection_id)
         if delivery is not None:
             self.fan_out(channel, delivery)
+            self._commits.retry(lambda: self.leave(connection_id, channel))
+
+    def _unsee(self, channel: Channel, delivery: Delivery) -> None:
+        for attachment in self._by_channel.get(channel, ()):
+            for message in delivery.entry.messages:
+                attachment.unsee(message.serial)
 
     def _forget(self, attachment: Attachment) -> None:
         others = self._by_channel[attachment.channel]

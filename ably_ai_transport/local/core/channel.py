@@ -18,17 +18,18 @@ from ably_ai_transport.local.protocol.refusals import (
     unknown_serial,
 )
 from ably_ai_transport.local.protocol.serials import MAX_BATCH, message_serial, random_id
-from ably_ai_transport.local.storage.contract import LogEntry
+from ably_ai_transport.local.storage.contract import LogEntry, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ably_ai_transport.local.clock import Clock
+    from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Publisher
     from ably_ai_transport.local.options import LocalServerOptions
-    from ably_ai_transport.local.protocol.frames import Value
+    from ably_ai_transport.local.protocol.frames import Value, WirePresence
     from ably_ai_transport.local.protocol.serials import SerialMinter
     from ably_ai_transport.local.stats import Stats
     from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
@@ -53,6 +54,7 @@ class Channel:
         storage: ChannelStorage,
         minter: SerialMinter,
         quota: Quota,
+        commits: Commits,
         *,
         clock: Clock,
         mutable: bool,
@@ -70,6 +72,7 @@ class Channel:
         self.origin = origin or self.head
         self._minter = minter
         self._quota = quota
+        self._commits = commits
         self.rate = rate
         self._mutable = mutable
         self._retention_ms = retention_ms
@@ -105,7 +108,9 @@ class Channel:
         known = self._publishes.find(ids)
         if known is not None:
             return Outcome(known, None, ids[0])
+        held = self._quota.used
         self._quota.take(submissions, len(self.storage.messages()))
+        held, head = self._quota.used - held, self.head
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         frame_id = publisher.frame_id or random_id(10)
@@ -130,8 +135,18 @@ class Channel:
             msg_serials=publisher.msg_serials,
         )
         stored = tuple(m for m, s in zip(messages, submissions, strict=True) if not s.is_ephemeral)
+        lasting = entry if len(stored) == len(messages) else replace(entry, messages=stored)
+
+        def undo() -> None:
+            self._publishes.forget(messages)
+            self.storage.take_back(lasting)
+            self._quota.used -= held
+            self.head = head
+
         if stored:
-            self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
+            self._record(lasting, undo)
+        else:
+            self._commits.undo(undo)
         self.head = channel_serial
         serials: list[str | None] = [message.serial for message in messages]
         if ids:
@@ -171,7 +186,9 @@ class Channel:
             RefusedError: The mutation breaks a rule.
         """
         message = self.target(publisher, submission)
+        held = self._quota.used
         self._quota.take([submission], 0)
+        held, head, before = self._quota.used - held, self.head, message.snapshot()
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         version: WireVersion = {"serial": f"{channel_serial}:000", "timestamp": timestamp}
@@ -192,7 +209,14 @@ class Channel:
             change=submission,
             msg_serials=publisher.msg_serials,
         )
-        self._record(entry)
+
+        def undo() -> None:
+            message.restore(before, submission)
+            self.storage.take_back(entry)
+            self._quota.used -= held
+            self.head = head
+
+        self._record(entry, undo)
         self.head = channel_serial
         is_append = submission.action == MessageAction.APPEND
         delta = message.delta(submission) if is_append else None
@@ -206,6 +230,7 @@ class Channel:
         Raises:
             RefusedError: The events break a rule.
         """
+        members = self.presence.snapshot()
         channel_serial = self._minter.mint()
         taken = self.presence.apply(publisher, events, self._minter.ms)
         entry = LogEntry(
@@ -216,23 +241,31 @@ class Channel:
             presence=taken,
             msg_serials=publisher.msg_serials,
         )
-        return self._announce(entry)
+        return self._announce(entry, members)
 
     def leave(self, connection_id: str) -> Delivery | None:
         """Remove the presence members of a connection; returns the step for subscribers, if there is one."""
         if not len(self.presence):
             return None
+        members = self.presence.snapshot()
         frame_id = f"leave-{random_id(10)}"
         channel_serial = self._minter.mint()
         events = self.presence.leave(connection_id, frame_id, self._minter.ms)
         if not events:
             return None
         return self._announce(
-            LogEntry(channel_serial, self._minter.ms, frame_id, connection_id, presence=events)
+            LogEntry(channel_serial, self._minter.ms, frame_id, connection_id, presence=events), members
         )
 
-    def _announce(self, entry: LogEntry) -> Delivery:
-        self._record(entry)
+    def _announce(self, entry: LogEntry, members: dict[tuple[str, str], WirePresence]) -> Delivery:
+        head = self.head
+
+        def undo() -> None:
+            self.presence.restore(members)
+            self.storage.take_back(entry)
+            self.head = head
+
+        self._record(entry, undo)
         self.head = entry.channel_serial
         return Delivery(entry)
 
@@ -243,8 +276,14 @@ class Channel:
         self.head = self._minter.mint()
         self.storage.forget_until(self.head)
 
-    def _record(self, entry: LogEntry) -> None:
-        self.storage.append(entry)
+    def _record(self, entry: LogEntry, undo: Callable[[], None]) -> None:
+        """Store a step; it is undone if it cannot be stored, now or with its group."""
+        try:
+            self.storage.append(entry)
+        except StorageError:
+            undo()
+            raise
+        self._commits.undo(undo)
         self.storage.trim(before=entry.timestamp - self._retention_ms)
         self._sweep.note(self.storage)
 
@@ -262,6 +301,7 @@ class Channels:
         storage: Storage,
         minter: SerialMinter,
         quota: Quota,
+        commits: Commits,
         *,
         options: LocalServerOptions,
         clock: Clock,
@@ -271,6 +311,7 @@ class Channels:
         self._storage = storage
         self._minter = minter
         self._quota = quota
+        self._commits = commits
         self._options = options
         self._clock = clock
         self._sweep = sweep
@@ -294,6 +335,7 @@ class Channels:
                 self._storage.channel(name),
                 self._minter,
                 self._quota,
+                self._commits,
                 clock=self._clock,
                 mutable=options.is_mutable(name),
                 retention_ms=options.retention_ms,

@@ -261,10 +261,10 @@ class Connections:
             connection.acks.recall(self._storage.results(record.id))
             self._bid_farewell(connection)
 
-    def leave_unknown(self) -> None:
-        """Remove presence members whose connection an earlier process has forgotten."""
+    def leave_unknown(self, fixtures: Collection[str]) -> None:
+        """Remove presence members whose connection an earlier process has forgotten, except fixtures."""
         for channel in self._channels.all():
-            for connection_id in channel.presence.connections() - self._resumable.keys():
+            for connection_id in channel.presence.connections() - self._resumable.keys() - set(fixtures):
                 self._attachments.leave(connection_id, channel)
 
     def cut_all(self) -> None:

@@ -25,7 +25,7 @@ from ably_ai_transport.local.storage.memory import MemoryStorage
 from ably_ai_transport.local.storage.sweep import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.auth.keys import ApiKey
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.transport import FrameObserver
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.messages import Submission
-    from ably_ai_transport.local.storage.contract import Storage
+    from ably_ai_transport.local.storage.contract import Storage, StorageError
 
 logger = logging.getLogger("ably_ai_transport.local")
 
@@ -63,8 +63,9 @@ class Engine:
         self.observers: list[FrameObserver] = observers if observers is not None else []
         self.authority = Authority(keys if keys is not None else keys_of(options.keys), clock)
         self.tokens = TokenDesk(self.authority, clock)
-        self.commits = Commits(self.storage)
+        self.commits = Commits(self.storage, clock)
         self.rules = FaultRules()
+        self._keeps_key = keys is None and not options.keys
         self._minter = SerialMinter(clock)
         self._quota = Quota(options.limits)
         self._sweep = Sweep(clock, options.retention_ms)
@@ -72,12 +73,15 @@ class Engine:
             self.storage,
             self._minter,
             self._quota,
+            self.commits,
             options=options,
             clock=clock,
             sweep=self._sweep,
             stats=self.stats,
         )
-        self.attachments = Attachments(self.channels, self._minter, options=options, clock=clock)
+        self.attachments = Attachments(
+            self.channels, self._minter, self.commits, options=options, clock=clock
+        )
         self._publishing = Publishing(
             self.channels,
             self.attachments,
@@ -102,11 +106,15 @@ class Engine:
         )
         self.faults = Faults(self.rules, self.connections, self.channels, self.attachments)
 
-    def start(self) -> None:
+    def start(self, fixtures: Collection[str] = ()) -> None:
         """Open the storage and load the data of an earlier process. Needs a running event loop.
+
+        Args:
+            fixtures: Connections that never leave, though no client has them.
 
         Raises:
             StorageUnusableError: The storage cannot be opened.
+            StorageDamagedError: The storage has lost content.
         """
         storage = self.storage
         if not storage.is_durable:
@@ -114,13 +122,13 @@ class Engine:
         storage.open()
         if storage.series is not None:
             self._minter.go_on(*storage.series)
-        if not self.options.keys:
+        if self._keeps_key:
             if storage.saved_key is None:
                 storage.save_key(self.authority.key)
             self.authority.replace(keys_of([storage.saved_key or self.authority.key]))
         self.connections.recall()
         self.channels.reload()
-        self.connections.leave_unknown()
+        self.connections.leave_unknown(fixtures)
         self.commits.flush()
 
     def publish(self, name: str, identity: Identity, submissions: Sequence[Submission]) -> Outcome:
@@ -144,10 +152,23 @@ class Engine:
             raise bad_request("Malformed message; invalid connectionKey", 40006)
         return self._publishing.rest(name, Publisher(identity, connection.id), submissions)
 
+    def commit(self) -> None:
+        """Store every step so far.
+
+        Raises:
+            RefusedError: 50000, they cannot be stored.
+        """
+        failures: list[StorageError] = []
+        self.commits.then(lambda error: failures.append(error) if error is not None else None)
+        self.commits.flush()
+        if failures:
+            raise failures[0]
+
     def close(self) -> None:
         """Cut all websockets, cancel all timers and close the storage."""
         self.commits.flush()
         self.connections.cut_all()
         self._sweep.close()
         self.commits.flush()
+        self.commits.close()
         self.storage.close()

@@ -51,6 +51,11 @@ class KnownPublishes:
         for message in messages:
             self._serials[message.id] = serials
 
+    def forget(self, messages: Sequence[StoredMessage]) -> None:
+        """Forget a publish that was undone: a repeat of it is new."""
+        for message in messages:
+            self._serials.pop(message.id, None)
+
     def recall(self, messages: Sequence[StoredMessage]) -> None:
         """Load the publishes of an earlier process.
 

@@ -84,6 +84,14 @@ class PresenceSet:
                 self._members[key] = wire
         return tuple(announced)
 
+    def snapshot(self) -> dict[tuple[str, str], WirePresence]:
+        """Return the members, for `restore`."""
+        return dict(self._members)
+
+    def restore(self, before: dict[tuple[str, str], WirePresence]) -> None:
+        """Return to earlier members."""
+        self._members = before
+
     def recall(self, events: Iterable[WirePresence]) -> None:
         """Restore the members from past events."""
         for event in events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import MessageAction, Value, WireMessage, WireVersion
@@ -99,6 +99,19 @@ def _text(fields: dict[str, Value], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise bad_request(f"{name} of a message must be a string")
+
+
+class Snapshot(NamedTuple):
+    """The latest version of a message before a mutation."""
+
+    action: int
+    version: WireVersion
+    name: str | None
+    extras: Value
+    encoding: str | None
+    appending: bool
+    versions: int
+    parts: list[Data]
 
 
 class StoredMessage:
@@ -251,6 +264,37 @@ class StoredMessage:
         self.action = _DELETE if submission.action == _DELETE else _UPDATE
         self.version = version
         self._appending = is_append
+
+    def snapshot(self) -> Snapshot:
+        """Return the latest version, for `restore`."""
+        return Snapshot(
+            self.action,
+            self.version,
+            self.name,
+            self.extras,
+            self.encoding,
+            self._appending,
+            len(self.past),
+            self._parts,
+        )
+
+    def restore(self, before: Snapshot, submission: Submission) -> None:
+        """Undo a mutation, the latest one.
+
+        Args:
+            before: The version before it.
+            submission: The mutation.
+        """
+        self.action, self.version, self.name, self.extras, self.encoding, self._appending, count, parts = (
+            before
+        )
+        del self.past[count:]
+        added = submission.data
+        if self._parts is parts and added:
+            # It appended to the same parts, which may have been joined since.
+            data = cast("str | bytes", self.data)
+            parts[:] = [data[: len(data) - len(added)]]
+        self._parts = parts
 
     def wire(self) -> WireMessage:
         """Return the latest version in full; after an append, it is a `message.update`."""

@@ -6,12 +6,12 @@ A back-end implements `Storage`. The one in memory is the reference.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ably_ai_transport.local.protocol.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ably_ai_transport.local.protocol.frames import WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
@@ -26,6 +26,10 @@ class StorageError(RefusedError):
 
 class StorageUnusableError(OSError):
     """The storage cannot be opened: its file is inaccessible, in use, or not a data file of this server."""
+
+
+class StorageDamagedError(StorageUnusableError):
+    """The storage has lost content that was acked, or may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,15 @@ class ChannelStorage(Protocol):
     """The storage of one channel. Calls are synchronous: a publish is one step for all subscribers."""
 
     def append(self, entry: LogEntry) -> None:
-        """Record a step; a message not seen before is new, one seen before has a new version."""
+        """Record a step; a message not seen before is new, one seen before has a new version.
+
+        Raises:
+            StorageError: Its content cannot be stored; nothing was recorded.
+        """
+        ...
+
+    def take_back(self, entry: LogEntry) -> None:
+        """Undo the latest step, if it is this one. Whoever changed a message restores it."""
         ...
 
     def get(self, serial: str) -> StoredMessage | None:
@@ -124,13 +136,19 @@ class Storage(Protocol):
 
     Attributes:
         is_durable: Whether it outlives the process; acks and deliveries then wait for `commit`.
-        series: The series of its serials and the time of the latest one; None when it has none.
-        saved_key: The generated API key that it keeps.
     """
 
     is_durable: bool
-    series: tuple[str, int] | None
-    saved_key: str | None
+
+    @property
+    def series(self) -> tuple[str, int] | None:
+        """The series of its serials and the time of the latest one; None when it has none."""
+        ...
+
+    @property
+    def saved_key(self) -> str | None:
+        """The generated API key that it keeps."""
+        ...
 
     def open(self) -> None:
         """Open the storage and load its content. May be called again after `close`.
@@ -152,19 +170,12 @@ class Storage(Protocol):
         """Return the names of the stored channels."""
         ...
 
-    def check(self) -> None:
-        """Check that the storage works.
-
-        Raises:
-            StorageError: It has failed before.
-        """
-        ...
-
     def commit(self) -> None:
         """Make everything recorded so far durable.
 
         Raises:
-            StorageError: It failed; nothing more will be stored.
+            StorageError: It failed: the steps since the latest commit are not stored and will not be. The
+                next commit tries again to store connections.
         """
         ...
 
@@ -182,6 +193,30 @@ class Storage(Protocol):
 
     def results(self, connection_id: str) -> dict[int, list[str | None]]:
         """Return the results of the publishes of a connection of an earlier process, by msgSerial."""
+        ...
+
+    def apps(self) -> Mapping[str, Any]:
+        """Return the provisioned apps by id, as they were described to `save_app`."""
+        ...
+
+    def app(self, id_: str) -> Storage:
+        """Return the storage of a provisioned app."""
+        ...
+
+    def save_app(self, id_: str, description: object) -> None:
+        """Store a provisioned app at once.
+
+        Raises:
+            StorageError: It failed.
+        """
+        ...
+
+    def forget_app(self, id_: str) -> None:
+        """Delete a provisioned app and its channels at once.
+
+        Raises:
+            StorageError: It failed.
+        """
         ...
 
     def close(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ably_ai_transport.local.storage.contract import PresenceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.storage.contract import ChannelStorage, ConnectionRecord, LogEntry
@@ -42,6 +42,18 @@ class MemoryChannelStorage:
         if len(self._presence) > 2 * _MAX_PRESENCE:
             del self._presence[:_MAX_PRESENCE]
         self._log.append(entry)
+
+    def take_back(self, entry: LogEntry) -> None:
+        """Undo the latest step, if it is this one. Whoever changed a message restores it."""
+        log = self._log
+        if self._start == len(log) or log[-1] is not entry:
+            return
+        log.pop()
+        if entry.change is None:
+            for message in entry.messages:
+                del self._by_serial[message.serial]
+            del self._messages[len(self._messages) - len(entry.messages) :]
+        del self._presence[len(self._presence) - len(entry.presence) :]
 
     def get(self, serial: str) -> StoredMessage | None:
         """Return the message with this serial."""
@@ -111,9 +123,6 @@ class MemoryStorage:
         """Return the names of the stored channels."""
         return self._channels
 
-    def check(self) -> None:
-        """Do nothing: memory does not fail."""
-
     def commit(self) -> None:
         """Do nothing: memory is not durable."""
 
@@ -130,6 +139,20 @@ class MemoryStorage:
     def results(self, connection_id: str) -> dict[int, list[str | None]]:
         """Return none: there was no earlier process."""
         return {}
+
+    def apps(self) -> Mapping[str, Any]:
+        """Return none: there was no earlier process."""
+        return {}
+
+    def app(self, id_: str) -> MemoryStorage:
+        """Return the storage of a provisioned app, a new one."""
+        return MemoryStorage()
+
+    def save_app(self, id_: str, description: object) -> None:
+        """Do nothing: apps live as long as the process."""
+
+    def forget_app(self, id_: str) -> None:
+        """Do nothing: the app's storage goes with the app."""
 
     def close(self) -> None:
         """Drop all channels."""

@@ -7,179 +7,361 @@ well; the file is read once, at the start.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from typing import TYPE_CHECKING, Any, Final, cast
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
-
-from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
-from ably_ai_transport.local.protocol.serials import random_id, time_of
+from ably_ai_transport.local.storage.compaction import compact
 from ably_ai_transport.local.storage.contract import (
     ChannelStorage,
     ConnectionRecord,
-    LogEntry,
+    StorageDamagedError,
     StorageError,
-    StorageUnusableError,
 )
-from ably_ai_transport.local.storage.memory import MemoryChannelStorage
+from ably_ai_transport.local.storage.data_file import DataFile
+from ably_ai_transport.local.storage.rows import DamagedRowError
+from ably_ai_transport.local.storage.salvage import salvage
+from ably_ai_transport.local.storage.stored_channel import SqliteChannelStorage, Unstored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ably_ai_transport.local.protocol.frames import WirePresence, WireVersion
+    from ably_ai_transport.local.storage.contract import LogEntry
 
-SCHEMA_VERSION: Final = 1
-"""The version of the tables and their content. A file of a later version is refused."""
+logger = logging.getLogger("ably_ai_transport.local")
 
-_APPLICATION_ID: Final = 0x41_42_4C_59
-_TABLES: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE channels (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, trimmed_to TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE messages (
-    channel INTEGER NOT NULL, serial TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, serial)
-) WITHOUT ROWID;
-CREATE TABLE steps (
-    id INTEGER PRIMARY KEY, channel INTEGER NOT NULL, serial TEXT NOT NULL, timestamp INTEGER NOT NULL,
-    kind INTEGER NOT NULL, body BLOB NOT NULL
-);
-CREATE TABLE connections (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-"""
-_CREATE: Final = 0
-_CHANGE: Final = 1
-_PRESENCE: Final = 2
-
-_CHECKPOINT_PAGES: Final = 4096
 _COMPACT_EVERY_MS: Final = 30_000
-_COMPACT_STEPS: Final = 2000
-_PRESENCE_KEPT_MS: Final = 24 * 3_600_000
-
-_pack = cast("Any", msgpack).Packer(unicode_errors="surrogatepass").pack
+_DEFAULT_APP: Final = ""
 
 
-def _unpack(body: bytes) -> Any:  # noqa: ANN401 - rows are of several shapes
-    return cast("Any", msgpack).unpackb(body, raw=False, unicode_errors="surrogatepass", strict_map_key=False)
+class SqliteContent:
+    """The content of one data file.
 
-
-class SqliteStorage:
-    """All channels of an app in one file.
-
-    Once `commit` has returned, steps are in the write-ahead log and survive any end of the process. They
-    survive a crash of the machine a little later.
+    Attributes:
+        file: The file.
+        apps: The descriptions of the provisioned apps by id.
+        connections: The connections of an earlier process: app, keys, key name and clientId by id.
     """
 
-    is_durable = True
-
-    def __init__(self, path: Path, *, kept_ms: int) -> None:
-        """Prepare a storage; `open` opens the file.
+    def __init__(self, path: Path, *, kept_ms: int, accept_loss: bool = False) -> None:
+        """Prepare the content of a file; `open` reads it.
 
         Args:
             path: The file, made when missing.
             kept_ms: How far back steps can be resumed from.
+            accept_loss: Whether to go on with what is left of a damaged file.
         """
-        self._path = path
+        self.file = DataFile(path)
+        self.apps: dict[str, Any] = {}
+        self.connections: dict[str, list[Any]] = {}
+        self._last_channel_id = 0
         self._kept_ms = kept_ms
-        self._db: sqlite3.Connection | None = None
-        self._failure: StorageError | None = None
-        self._channels: dict[str, SqliteChannelStorage] = {}
-        self._results: dict[str, dict[int, list[str | None]]] = {}
-        self._steps: list[tuple[int, str, int, int, bytes]] = []
+        self._accept_loss = accept_loss
+        self._storages: dict[str, SqliteStorage] = {}
+        self._channels: dict[int, SqliteChannelStorage] = {}
+        self._gone: set[int] = set()
         self._compacted = 0
-        self._latest = 0
-        self.series: tuple[str, int] | None = None
-        self.saved_key: str | None = None
+
+    @property
+    def series(self) -> tuple[str, int] | None:
+        """The series of serials and the time of the latest one; None while the file is closed."""
+        return (self.file.state.series, self.file.tip.time) if self.file.is_open else None
+
+    def app(self, id_: str = _DEFAULT_APP) -> SqliteStorage:
+        """Return the storage of an app; that of the default app without an id."""
+        found = self._storages.get(id_)
+        if found is None:
+            found = self._storages[id_] = SqliteStorage(self, id_)
+        return found
 
     # Opening
+
+    def open(self) -> None:
+        """Open the file and read it.
+
+        Raises:
+            StorageUnusableError: It cannot be opened, is in use, or is not a data file of this server.
+            StorageDamagedError: Content is missing or damaged, and the loss is not accepted.
+        """
+        file = self.file
+        if file.is_open:
+            return
+        try:
+            file.open()
+            self._load()
+        except StorageDamagedError:
+            if not self._accept_loss:
+                raise
+            self._clear()
+        except BaseException:
+            file.abandon()
+            raise
+        if file.losses:
+            if not self._accept_loss:
+                file.abandon()
+                raise file.damaged()
+            salvage(file, self.apps, self._channels)
+            file.open()
+            self._load()
+        file.start()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.apps.clear()
+        self.connections.clear()
+        self._channels.clear()
+        self._gone.clear()
+        self._last_channel_id = self._compacted = 0
+        for storage in self._storages.values():
+            storage.channels.clear()
+            storage.publishes.clear()
+            storage.unstored.clear()
+        # The engine of the default app keeps its storage over a restart.
+        self._storages = {id_: one for id_, one in self._storages.items() if id_ == _DEFAULT_APP}
+
+    def _load(self) -> None:
+        file = self.file
+        self._clear()
+        file.read_state()
+        self.apps.update(file.apps())
+        for row in file.channels():
+            self._last_channel_id = max(self._last_channel_id, row.id)
+            if row.app in self.apps or row.app == _DEFAULT_APP:
+                storage = self.app(row.app)
+                storage.channels[row.name] = self._channels[row.id] = SqliteChannelStorage(
+                    row.app, row.name, storage.unstored, row.trimmed_to, row.id
+                )
+            else:
+                self._gone.add(row.id)
+        for id_, fields in file.messages():
+            if (channel := self._find(id_)) is not None:
+                channel.load_message(fields)
+        for id_, records in file.presence():
+            if (channel := self._find(id_)) is not None:
+                channel.load_presence(records)
+        self.connections.update(file.connections())
+        for step, content in file.steps():
+            if (channel := self._find(step.channel)) is None:
+                continue
+            try:
+                self.app(channel.app_id).recall(channel.load_step(step, content))
+            except KeyError:
+                file.lose("the beginning of a message that was changed later")
+        file.check()
+        for storage in self._storages.values():
+            # Only a connection that can be resumed retries its publishes.
+            for id_ in storage.publishes.keys() - self.connections.keys():
+                del storage.publishes[id_]
+
+    def _find(self, id_: int) -> SqliteChannelStorage | None:
+        """Return a channel by its number; None for one of a deleted app."""
+        channel = self._channels.get(id_)
+        if channel is None and id_ not in self._gone:
+            self.file.lose("the name of a channel")
+            self._gone.add(id_)
+        return channel
+
+    # Apps
+
+    def save_app(self, id_: str, description: object) -> None:
+        """Store a provisioned app.
+
+        Raises:
+            StorageError: It failed.
+        """
+        with self.file.transaction():
+            self.file.put_app(id_, description)
+        self.apps[id_] = description
+
+    def forget_app(self, id_: str) -> None:
+        """Delete a provisioned app and its channels.
+
+        Raises:
+            StorageError: It failed.
+        """
+        storage = self.app(id_)
+        channels = {channel.id for channel in storage.channels.values() if channel.id is not None}
+        with self.file.transaction():
+            self.file.forget_app(id_, channels)
+        del self._storages[id_]
+        self.apps.pop(id_, None)
+        self._gone |= channels
+        for channel in channels:
+            del self._channels[channel]
+
+    # For its apps
+
+    def number(self, channels: Iterable[SqliteChannelStorage]) -> dict[SqliteChannelStorage, int]:
+        """Return numbers for those channels that have none yet."""
+        new = dict.fromkeys(channel for channel in channels if channel.id is None)
+        return {channel: number for number, channel in enumerate(new, self._last_channel_id + 1)}
+
+    def add_channels(self, new: Mapping[SqliteChannelStorage, int]) -> None:
+        """Take note that channels were stored under these numbers."""
+        for channel, id_ in new.items():
+            channel.id = id_
+            self._channels[id_] = channel
+            self._last_channel_id = id_
+
+    def compact_in_time(self) -> None:
+        """Fold steps that are too old to resume from into their messages, some at a time."""
+        latest = self.file.tip.time
+        if latest - self._compacted <= _COMPACT_EVERY_MS:
+            return
+        if any(storage.unstored.steps for storage in self._storages.values()):
+            return  # messages in memory are ahead of the file
+        self._compacted = latest
+        try:
+            if compact(self.file, self._channels, self._gone, latest=latest, kept_ms=self._kept_ms):
+                self._compacted = 0  # continue at the next commit
+        except (StorageError, DamagedRowError) as error:
+            # What was committed stays so; the steps stay as they are.
+            logger.warning("unable to compact the data file; %s", error)
+
+
+class SqliteStorage:
+    """The channels of one app in a data file that several apps may share.
+
+    Once `commit` has returned, steps are in the write-ahead log and survive any end of the process. They
+    survive a crash of the machine a little later.
+
+    Args:
+        content: The data file.
+        app_id: The id of a provisioned app; empty for the default app.
+    """
+
+    is_durable = True
+
+    def __init__(self, content: SqliteContent, app_id: str = "") -> None:
+        self.app_id = app_id
+        self.channels: dict[str, SqliteChannelStorage] = {}
+        self.publishes: dict[str, dict[int, list[str | None]]] = {}
+        self.unstored = Unstored()
+        self._content = content
+
+    @property
+    def series(self) -> tuple[str, int] | None:
+        """The series of its serials and the time of the latest one."""
+        return self._content.series
+
+    @property
+    def saved_key(self) -> str | None:
+        """The generated API key that the file keeps for the default app."""
+        return None if self.app_id else self._content.file.state.key
 
     def open(self) -> None:
         """Open the file and load its content.
 
         Raises:
             StorageUnusableError: It cannot be opened, is in use, or is not a data file of this server.
+            StorageDamagedError: Content that was acked is missing or damaged.
         """
-        if self._db is not None:
+        self._content.open()
+
+    def save_key(self, key: str) -> None:
+        """Keep the generated API key: clients use it again after a restart."""
+        self._content.file.save_key(key)
+
+    def channel(self, name: str) -> ChannelStorage:
+        """Return the storage of one channel, made when missing."""
+        found = self.channels.get(name)
+        if found is None:
+            found = self.channels[name] = SqliteChannelStorage(self.app_id, name, self.unstored)
+        return found
+
+    def names(self) -> Iterable[str]:
+        """Return the names of the stored channels."""
+        return list(self.channels)
+
+    def commit(self) -> None:
+        """Write everything recorded so far in one transaction.
+
+        Raises:
+            StorageError: The write failed: the steps are given up.
+        """
+        unstored, content = self.unstored, self._content
+        if not unstored:
             return
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from error
-        try:
-            # Only this process may use the file; the locks end with the process.
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            is_new = self._is_new(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            db.execute("BEGIN EXCLUSIVE")
-            if is_new:
-                self._make(db)
-            self._load(db)
-            db.execute("COMMIT")
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-            db.close()
-            raise self._unusable(error) from error
-        except BaseException:  # an interrupt must not leave the file locked
-            db.close()
-            raise
-        self._failure = None
-        self._db = db
+        steps, unstored.steps = unstored.steps, []
+        file = content.file
+        with file.transaction():
+            new = content.number(step.channel for step in steps)
+            for channel, id_ in new.items():
+                file.put_channel(channel.row(id_))
+            file.add_steps(step.row(step.channel.id or new[step.channel]) for step in steps)
+            for channel in unstored.moved:
+                if channel.id is not None:
+                    file.put_channel(channel.row(channel.id))
+            for id_, fields in unstored.connections.items():
+                if fields is None:
+                    file.forget_connection(id_)
+                else:
+                    file.put_connection(id_, fields)
+        unstored.clear()
+        content.add_channels(new)
+        content.compact_in_time()
 
-    def _unusable(self, error: Exception) -> StorageUnusableError:
-        return StorageUnusableError(f"unable to open the data file {self._path}; {_reason(error)}")
+    def save_connection(self, record: ConnectionRecord) -> None:
+        """Store a connection, or its changes."""
+        fields: list[object] = [self.app_id, record.keys, record.key_name, record.client_id]
+        self.unstored.connections[record.id] = fields
 
-    def _is_new(self, db: sqlite3.Connection) -> bool:
-        """Tell whether the file is empty; a file with content must be ours."""
-        [(version,)] = db.execute("PRAGMA user_version")
-        [(application,)] = db.execute("PRAGMA application_id")
-        [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master")
-        if not tables and not version:
-            return True
-        if application != _APPLICATION_ID:
-            raise ValueError("it is another program's")
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"its schema is version {version}; this server knows version {SCHEMA_VERSION}")
-        return False
+    def forget_connection(self, id_: str) -> None:
+        """Delete a connection: it can no longer be resumed."""
+        self.unstored.connections[id_] = None
 
-    def _make(self, db: sqlite3.Connection) -> None:
-        for statement in _TABLES.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("INSERT INTO meta VALUES ('series', ?)", (random_id(10),))
+    def connections(self) -> Sequence[ConnectionRecord]:
+        """Return the connections of an earlier process that can be resumed."""
+        return [
+            ConnectionRecord(id_, tuple(keys), key_name, client_id)
+            for id_, (app_id, keys, key_name, client_id) in self._content.connections.items()
+            if app_id == self.app_id
+        ]
 
-    def _load(self, db: sqlite3.Connection) -> None:
-        meta: dict[str, str] = dict(db.execute("SELECT name, value FROM meta"))
-        self.saved_key = meta.get("key")
-        self._channels.clear()
-        self._results.clear()
-        by_id: dict[int, SqliteChannelStorage] = {}
-        for id_, name, trimmed_to in db.execute("SELECT id, name, trimmed_to FROM channels"):
-            by_id[id_] = self._channels[name] = SqliteChannelStorage(self, name, trimmed_to, id_)
-        for channel, body in db.execute("SELECT channel, body FROM messages ORDER BY channel, serial"):
-            by_id[channel].load_message(StoredMessage.load(_unpack(body)))
-        rows = "SELECT channel, serial, timestamp, kind, body FROM steps ORDER BY id"
-        for channel, serial, timestamp, kind, body in db.execute(rows):
-            entry = by_id[channel].load_step(serial, timestamp, kind, _unpack(body))
-            self._recall(entry)
-        # Only a connection that can be resumed retries its publishes.
-        resumable = {id_ for (id_,) in db.execute("SELECT id FROM connections")}
-        for id_ in self._results.keys() - resumable:
-            del self._results[id_]
-        latest = 0
-        for channel_storage in by_id.values():
-            latest = max(latest, time_of(channel_storage.latest))
-        self._latest = latest
-        self.series = (meta["series"], latest)
+    def results(self, connection_id: str) -> dict[int, list[str | None]]:
+        """Return the results of the publishes of a connection of an earlier process, by msgSerial."""
+        return self.publishes.pop(connection_id, {})
 
-    def _recall(self, entry: LogEntry) -> None:
+    def apps(self) -> Mapping[str, Any]:
+        """Return the provisioned apps by id, as they were described to `save_app`."""
+        return self._content.apps
+
+    def app(self, id_: str) -> SqliteStorage:
+        """Return the storage of a provisioned app."""
+        return self._content.app(id_)
+
+    def save_app(self, id_: str, description: object) -> None:
+        """Store a provisioned app at once.
+
+        Raises:
+            StorageError: It failed.
+        """
+        self._content.save_app(id_, description)
+
+    def forget_app(self, id_: str) -> None:
+        """Delete a provisioned app and its channels at once.
+
+        Raises:
+            StorageError: It failed.
+        """
+        self._content.forget_app(id_)
+
+    def close(self) -> None:
+        """Close the file, with the default app."""
+        if not self.app_id:
+            self._content.close()
+
+    # Loading
+
+    def recall(self, entry: LogEntry) -> None:
         """Restore the results of the publishes in a step, for retries."""
         if entry.connection_id is None or not entry.msg_serials:
             return
-        results = self._results.setdefault(entry.connection_id, {})
+        results = self.publishes.setdefault(entry.connection_id, {})
         for msg_serial in entry.msg_serials:
             results[msg_serial] = [None]
         if entry.presence:
@@ -189,252 +371,3 @@ class SqliteStorage:
         else:
             answer = [message.serial for message in entry.messages]
         results[entry.msg_serials[-1]] = answer
-
-    # The contract
-
-    def save_key(self, key: str) -> None:
-        """Keep the generated API key: clients use it again after a restart."""
-        self._run("INSERT OR REPLACE INTO meta VALUES ('key', ?)", (key,))
-        self.saved_key = key
-
-    def channel(self, name: str) -> ChannelStorage:
-        """Return the storage of one channel, made when missing."""
-        found = self._channels.get(name)
-        if found is None:
-            found = self._channels[name] = SqliteChannelStorage(self, name)
-        return found
-
-    def names(self) -> Iterable[str]:
-        """Return the names of the stored channels."""
-        return list(self._channels)
-
-    def check(self) -> None:
-        """Check that the storage works.
-
-        Raises:
-            StorageError: A write has failed before.
-        """
-        if self._failure is not None:
-            raise self._failure
-
-    def commit(self) -> None:
-        """Write everything recorded so far in one transaction.
-
-        Raises:
-            StorageError: The write failed; nothing more will be stored.
-        """
-        db = self._db
-        if db is None or not (self._steps or db.in_transaction):
-            return
-        self.check()
-        steps, self._steps = self._steps, []
-        try:
-            if not db.in_transaction:
-                db.execute("BEGIN")
-            db.executemany(
-                "INSERT INTO steps (channel, serial, timestamp, kind, body) VALUES (?, ?, ?, ?, ?)", steps
-            )
-            db.execute("COMMIT")
-            if self._latest - self._compacted > _COMPACT_EVERY_MS:
-                self._compact(db)
-        except sqlite3.Error as error:
-            self._fail(error)
-
-    def save_connection(self, record: ConnectionRecord) -> None:
-        """Store a connection, or its changes."""
-        body = _pack([record.keys, record.key_name, record.client_id])
-        self._run("INSERT OR REPLACE INTO connections VALUES (?, ?)", (record.id, body))
-
-    def forget_connection(self, id_: str) -> None:
-        """Delete a connection: it can no longer be resumed."""
-        self._run("DELETE FROM connections WHERE id = ?", (id_,))
-
-    def connections(self) -> Sequence[ConnectionRecord]:
-        """Return the connections of an earlier process that can be resumed."""
-        if self._db is None:
-            return ()
-        records: list[ConnectionRecord] = []
-        for id_, body in self._db.execute("SELECT id, body FROM connections"):
-            keys, key_name, client_id = _unpack(body)
-            records.append(ConnectionRecord(id_, tuple(keys), key_name, client_id))
-        return records
-
-    def results(self, connection_id: str) -> dict[int, list[str | None]]:
-        """Return the results of the publishes of a connection of an earlier process, by msgSerial."""
-        return self._results.pop(connection_id, {})
-
-    def close(self) -> None:
-        """Close the file."""
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
-
-    # For its channels
-
-    def record(self, channel: SqliteChannelStorage, entry: LogEntry) -> None:
-        """Queue a step for the next commit."""
-        if channel.id is None:
-            cursor = self._run("INSERT INTO channels (name) VALUES (?)", (channel.name,))
-            channel.id = cursor.lastrowid if cursor is not None else None
-        if channel.id is None:
-            return  # the commit reports the failure
-        kind, body = _dump_step(entry)
-        self._latest = entry.timestamp
-        self._steps.append((channel.id, entry.channel_serial, entry.timestamp, kind, _pack(body)))
-
-    def trimmed(self, channel: SqliteChannelStorage, channel_serial: str) -> None:
-        """Store the serial before which a channel cannot be resumed."""
-        if channel.id is not None:
-            self._run("UPDATE channels SET trimmed_to = ? WHERE id = ?", (channel_serial, channel.id))
-
-    def _run(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor | None:
-        """Execute a statement in the transaction that the next commit ends."""
-        db = self._db
-        if db is None or self._failure is not None:
-            return None
-        try:
-            if not db.in_transaction:
-                db.execute("BEGIN")
-            return db.execute(statement, values)
-        except sqlite3.Error as error:
-            self._failure = StorageError(_reason(error))
-            return None
-
-    def _fail(self, error: sqlite3.Error) -> None:
-        self._failure = StorageError(_reason(error))
-        raise self._failure from error
-
-    # Compaction
-
-    def _compact(self, db: sqlite3.Connection) -> None:
-        """Fold steps that are too old to resume from into their messages, some at a time."""
-        self._compacted = self._latest
-        before = self._latest - self._kept_ms
-        rows = db.execute(
-            "SELECT id, channel, serial, kind, timestamp, body FROM steps WHERE timestamp < ?"
-            " ORDER BY id LIMIT ?",
-            (before, _COMPACT_STEPS),
-        ).fetchall()
-        if not rows:
-            return
-        if len(rows) == _COMPACT_STEPS:
-            self._compacted = 0  # continue at the next commit
-        by_id = {channel.id: channel for channel in self._channels.values()}
-        messages: dict[tuple[int, str], StoredMessage] = {}
-        trimmed: dict[int, str] = {}
-        gone: list[tuple[int]] = []
-        for id_, channel, serial, kind, timestamp, body in rows:
-            if kind == _PRESENCE:
-                if timestamp < self._latest - _PRESENCE_KEPT_MS:
-                    gone.append((id_,))
-                continue
-            gone.append((id_,))
-            trimmed[channel] = serial
-            for message in _touched(kind, _unpack(body)):
-                stored = by_id[channel].get(message)
-                if stored is not None:
-                    messages[channel, message] = stored
-        db.execute("BEGIN")
-        db.executemany(
-            "INSERT OR REPLACE INTO messages VALUES (?, ?, ?)",
-            [(channel, serial, _pack(message.dump())) for (channel, serial), message in messages.items()],
-        )
-        db.executemany(
-            "UPDATE channels SET trimmed_to = ? WHERE id = ? AND trimmed_to < ?",
-            [(serial, channel, serial) for channel, serial in trimmed.items()],
-        )
-        db.executemany("DELETE FROM steps WHERE id = ?", gone)
-        db.execute("COMMIT")
-
-
-class SqliteChannelStorage(MemoryChannelStorage):
-    """One channel, in memory and in the rows of the file."""
-
-    def __init__(
-        self, storage: SqliteStorage, name: str, trimmed_to: str = "", id_: int | None = None
-    ) -> None:
-        super().__init__()
-        self._storage = storage
-        self._trimmed_to = trimmed_to
-        self.id = id_
-        self.name = name
-        self.latest = trimmed_to
-
-    def append(self, entry: LogEntry) -> None:
-        """Record a step; a message not seen before is new, one seen before has a new version."""
-        super().append(entry)
-        self._storage.record(self, entry)
-
-    def forget_until(self, channel_serial: str) -> None:
-        """Forget all steps up to this serial: no earlier one can be resumed from."""
-        super().forget_until(channel_serial)
-        self._storage.trimmed(self, channel_serial)
-
-    def load_message(self, message: StoredMessage) -> None:
-        """Load a message as of the latest compaction."""
-        self._by_serial[message.serial] = message
-        self._messages.append(message)
-        self.latest = max(self.latest, message.version.get("serial", ""))
-
-    def load_step(self, serial: str, timestamp: int, kind: int, body: Any) -> LogEntry:  # noqa: ANN401
-        """Load a step after the compaction, or one that the compaction already includes."""
-        frame_id, connection_id, msg_serials, content = body
-        messages: list[StoredMessage] = []
-        presence: tuple[WirePresence, ...] = ()
-        change: Submission | None = None
-        if kind == _CREATE:
-            for fields in content:
-                message = StoredMessage.load(fields)
-                messages.append(self._by_serial.get(message.serial, message))
-        elif kind == _CHANGE:
-            target, fields, version = content
-            change = Submission(*fields)
-            message = self._by_serial[target]
-            if cast("dict[str, str]", version)["serial"] > message.version.get("serial", ""):
-                message.apply(change, cast("WireVersion", version))
-            messages.append(message)
-        else:
-            presence = tuple(content)
-        entry = LogEntry(
-            serial, timestamp, frame_id, connection_id, tuple(messages), presence, change, tuple(msg_serials)
-        )
-        super().append(entry)
-        self.latest = max(self.latest, serial)
-        return entry
-
-
-def _dump_step(entry: LogEntry) -> tuple[int, list[object]]:
-    head: list[object] = [entry.frame_id, entry.connection_id, entry.msg_serials]
-    change = entry.change
-    if change is not None:
-        fields = (
-            change.action,
-            change.serial,
-            change.id,
-            change.name,
-            change.client_id,
-            change.data,
-            change.encoding,
-            change.extras,
-            change.description,
-            change.metadata,
-        )
-        message = entry.messages[0]
-        return _CHANGE, [*head, (message.serial, fields, message.version)]
-    if entry.presence:
-        return _PRESENCE, [*head, entry.presence]
-    return _CREATE, [*head, [message.dump() for message in entry.messages]]
-
-
-def _touched(kind: int, body: Any) -> list[str]:  # noqa: ANN401
-    """Return the serials of the messages that a step created or changed."""
-    content = body[3]
-    return [content[0]] if kind == _CHANGE else [StoredMessage.load(fields).serial for fields in content]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-        return "another server has it open"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)

@@ -12,7 +12,7 @@ from ably_ai_transport.local.auth.credentials import DEFAULT_TTL_MS
 from ably_ai_transport.local.core.apps import Apps
 from ably_ai_transport.local.core.engine import Engine
 from ably_ai_transport.local.options import LocalServerOptions
-from ably_ai_transport.local.storage.sqlite import SqliteStorage
+from ably_ai_transport.local.storage.sqlite import SqliteContent
 from ably_ai_transport.local.web.app import create_app
 from ably_ai_transport.local.web.listener import WebListener
 from ably_ai_transport.local.web.websocket import SocketProtocol
@@ -199,7 +199,7 @@ class LocalServer:
             ws_max_size=_READ_AHEAD * self.options.limits.max_frame_size,
         )
         try:
-            self._engine.start()
+            self._apps.start()
         except BaseException:  # an interrupt must not leave the port taken
             web.close()
             self._apps.close()
@@ -236,4 +236,4 @@ def _storage(options: LocalServerOptions) -> Storage | None:
     if options.data is None:
         return None
     kept_ms = options.retention_ms + options.connection_state_ttl_ms
-    return SqliteStorage(options.data, kept_ms=kept_ms)
+    return SqliteContent(options.data, kept_ms=kept_ms, accept_loss=options.accept_loss).app()
