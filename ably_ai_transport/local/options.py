@@ -17,6 +17,9 @@ class Limits:
 
     Attributes:
         max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
+        max_accumulated_size: Bytes that the data of one message may take in a JSON frame after appends
+            (40009). A message is delivered as a whole to clients that join later, and the Python SDK reads
+            frames of at most 1 MiB. Ably documents no such limit.
         max_frame_size: Bytes of one websocket frame (the connection fails with 40009) or REST body.
         connection_rate: Messages of one connection in any second (42911), which CONNECTED announces as
             `maxInboundRate`; None for no limit. Presence events count, and each message of a batch.
@@ -39,6 +42,7 @@ class Limits:
     """
 
     max_message_size: int = 65536
+    max_accumulated_size: int = 2**20 - 2**16
     max_frame_size: int = 524288
     connection_rate: int | None = None
     channel_rate: int | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ably_ai_transport.local.core.steps import entry_frame
 from ably_ai_transport.local.protocol.channels import KNOWN_PARAMS, modes_of, rewind_of, split_name
+from ably_ai_transport.local.protocol.formats import json_size
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.channels import Rewind
-    from ably_ai_transport.local.protocol.frames import WireMessage
+    from ably_ai_transport.local.protocol.frames import WireMessage, WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.protocol.serials import SerialMinter
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -37,6 +38,9 @@ _SUBSCRIBE: Final = Flag.SUBSCRIBE
 _PRESENCE_SUBSCRIBE: Final = Flag.PRESENCE_SUBSCRIBE
 _MAX_REWIND: Final = 100
 _SYNC_PAGE: Final = 100
+_FRAME_SIZE: Final = 2**19
+_ITEM_SIZE: Final = 1000
+_Item = TypeVar("_Item", "WireMessage", "WirePresence")
 
 
 class Attachment:
@@ -139,8 +143,8 @@ class Attachment:
                 if message.serial not in sent:
                     sent.add(message.serial)
                     fresh.append(message.wire())
-            if fresh:
-                self.connection.send(entry_frame(entry, self.label, fresh))
+            for messages in _by_frame(fresh):
+                self.connection.send(entry_frame(entry, self.label, messages))
         self._seen |= sent
 
     def rewind(self, messages: Sequence[StoredMessage]) -> None:
@@ -378,20 +382,40 @@ class Attachments:
         return recent
 
     def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
-        members = channel.presence.members()
         sequence = random_id(12)
-        for first in range(0, max(len(members), 1), _SYNC_PAGE):
+        pages = _by_frame(channel.presence.members(), _SYNC_PAGE) or [[]]
+        sent = 0
+        for members in pages:
+            sent += len(members)
             # The last page has no cursor: that ends the sync (specification RTP18b).
-            rest = first + _SYNC_PAGE
             connection.send(
                 {
                     "action": int(Action.SYNC),
                     "channel": label,
-                    "channelSerial": f"{sequence}:{rest if rest < len(members) else ''}",
+                    "channelSerial": f"{sequence}:{sent if members is not pages[-1] else ''}",
                     "timestamp": self._clock.now(),
-                    "presence": members[first:rest],
+                    "presence": members,
                 }
             )
+
+
+def _by_frame(items: Sequence[_Item], most: int | None = None) -> list[list[_Item]]:
+    """Split messages or presence members into frames that are not too large for a client to read.
+
+    Args:
+        items: The items; each fits a frame.
+        most: The most items in one frame.
+    """
+    frames: list[list[_Item]] = []
+    size = 0
+    for item in items:
+        more = json_size(item.get("data")) + _ITEM_SIZE
+        size += more
+        if not frames or size > _FRAME_SIZE or len(frames[-1]) == most:
+            frames.append([])
+            size = more
+        frames[-1].append(item)
+    return frames
 
 
 def _label(frame: Frame) -> str:

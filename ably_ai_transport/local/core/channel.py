@@ -60,6 +60,7 @@ class Channel:
         mutable: bool,
         retention_ms: int,
         max_members: int,
+        max_accumulated: int,
         sweep: Sweep,
         rate: RollingRate | None = None,
         origin: str | None = None,
@@ -75,6 +76,7 @@ class Channel:
         self._commits = commits
         self.rate = rate
         self._mutable = mutable
+        self._max_accumulated = max_accumulated
         self._retention_ms = retention_ms
         self._sweep = sweep
         self._publishes = KnownPublishes(clock)
@@ -186,6 +188,7 @@ class Channel:
             RefusedError: The mutation breaks a rule.
         """
         message = self.target(publisher, submission)
+        message.check_growth(submission, self._max_accumulated)
         held = self._quota.used
         self._quota.take([submission], 0)
         held, head, before = self._quota.used - held, self.head, message.snapshot()
@@ -340,6 +343,7 @@ class Channels:
                 mutable=options.is_mutable(name),
                 retention_ms=options.retention_ms,
                 max_members=limits.max_members,
+                max_accumulated=limits.max_accumulated_size,
                 sweep=self._sweep,
                 rate=channel_rate(limits.channel_rate, self._clock),
                 # Every step of a channel in a durable storage came after the origin of its series.

@@ -148,6 +148,18 @@ def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, st
     raise bad_request("invalid message data: must be a string, binary or an object", 40013)
 
 
+def json_size(data: str | bytes | None) -> int:
+    """Return how many bytes message data takes in a JSON frame, escaped or in base64, without the quotes."""
+    if data is None:
+        return 0
+    if isinstance(data, bytes):
+        return 4 * ((len(data) + 2) // 3)
+    try:
+        return len(_encode_json(data).encode()) - 2
+    except UnicodeEncodeError:
+        return len(_encode_ascii(data)) - 2
+
+
 def transcode(value: object, format_: Format) -> object:
     """Return a REST body for `format_`: in JSON, binary message data becomes base64."""
     if format_ == "msgpack":

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from ably_ai_transport.local.protocol.formats import canonical_data
+from ably_ai_transport.local.protocol.formats import canonical_data, json_size
 from ably_ai_transport.local.protocol.frames import MessageAction, Value, WireMessage, WireVersion
-from ably_ai_transport.local.protocol.refusals import bad_request
+from ably_ai_transport.local.protocol.refusals import bad_request, too_large_to_deliver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +111,7 @@ class Snapshot(NamedTuple):
     encoding: str | None
     appending: bool
     versions: int
+    delivered_size: int
     parts: list[Data]
 
 
@@ -123,6 +124,8 @@ class StoredMessage:
 
     __slots__ = (
         "_appending",
+        "_delivered_size",
+        "_is_full",
         "_parts",
         "action",
         "channel_serial",
@@ -165,6 +168,8 @@ class StoredMessage:
         self.past: list[WireMessage] = []
         self._parts: list[Data] = [submission.data]
         self._appending = False
+        self._delivered_size = json_size(submission.data)
+        self._is_full = False
 
     @property
     def data(self) -> Data:
@@ -246,6 +251,24 @@ class StoredMessage:
         if data is not None and base is not None and type(data) is not type(base):
             raise bad_request("data appended to a message must be of the same type as the data it has")
 
+    def check_growth(self, submission: Submission, limit: int) -> None:
+        """Check that the message can still be delivered as a whole after an append.
+
+        Args:
+            submission: The mutation.
+            limit: Bytes that the data may take in a JSON frame.
+
+        Raises:
+            RefusedError: 40009, it would be too large. Later appends of data are refused as well, even
+                smaller ones: the text would have a gap.
+        """
+        if submission.action != _APPEND or not submission.data:
+            return
+        size = self._delivered_size + json_size(submission.data)
+        if size > limit or self._is_full:
+            self._is_full = True
+            raise too_large_to_deliver(size, limit)
+
     def apply(self, submission: Submission, version: WireVersion) -> None:
         """Make the next version; fields that the mutation leaves out stay as they are."""
         is_append = submission.action == _APPEND
@@ -258,7 +281,10 @@ class StoredMessage:
         if submission.data is not None:
             if is_append and self._parts[0] is not None:
                 self._parts.append(submission.data)
+                self._delivered_size += json_size(submission.data)
             else:
+                self._delivered_size = json_size(submission.data)
+                self._is_full = False
                 self._parts = [submission.data]
                 self.encoding = submission.encoding
         self.action = _DELETE if submission.action == _DELETE else _UPDATE
@@ -275,6 +301,7 @@ class StoredMessage:
             self.encoding,
             self._appending,
             len(self.past),
+            self._delivered_size,
             self._parts,
         )
 
@@ -285,10 +312,11 @@ class StoredMessage:
             before: The version before it.
             submission: The mutation.
         """
-        self.action, self.version, self.name, self.extras, self.encoding, self._appending, count, parts = (
-            before
-        )
-        del self.past[count:]
+        self.action, self.version, self.name = before.action, before.version, before.name
+        self.extras, self.encoding = before.extras, before.encoding
+        self._appending, self._delivered_size = before.appending, before.delivered_size
+        del self.past[before.versions :]
+        parts = before.parts
         added = submission.data
         if self._parts is parts and added:
             # It appended to the same parts, which may have been joined since.

@@ -59,6 +59,12 @@ def too_large(size: int, limit: int) -> RefusedError:
     )
 
 
+def too_large_to_deliver(size: int, limit: int) -> RefusedError:
+    """An append would make its message too large for the frame that carries it as a whole."""
+    text = f"the message would take {size} bytes as a whole, limit is {limit} bytes"
+    return RefusedError(40009, 413, f"Maximum message length exceeded by appends; {text}")
+
+
 def full(what: str, limit: int) -> RefusedError:
     """The app holds as much as it may."""
     return RefusedError(40112, 401, f"Message limit of the local server exceeded: {what} (limit {limit})")
