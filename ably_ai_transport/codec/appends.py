@@ -23,6 +23,7 @@ from ably_ai_transport.wire import (
     error_of,
     names,
 )
+from ably_ai_transport.wire.errors import MESSAGE_TOO_LARGE
 from ably_ai_transport.wire.messages import ai_extras
 
 T = TypeVar("T")
@@ -95,7 +96,8 @@ def split_text(text: str, limit: int) -> list[str]:
 class StreamPhase(Enum):
     """The phase of an outgoing stream. :data:`TRANSITIONS` has the steps between phases.
 
-    Text is sent in OPEN only. In STARTING, DAMAGED and REPAIRING it waits in the buffer.
+    Text is sent in OPEN only. In STARTING, DAMAGED and REPAIRING it waits in the buffer. FULL takes no text:
+    the message would become too large. It can be closed as cancelled.
     """
 
     STARTING = auto()
@@ -103,6 +105,7 @@ class StreamPhase(Enum):
     DAMAGED = auto()
     REPAIRING = auto()
     ENDING = auto()
+    FULL = auto()
     CLOSED = auto()
     DEAD = auto()
 
@@ -118,6 +121,7 @@ StreamTrigger: TypeAlias = Literal[
     "given up",
     "end sent",
     "end accepted",
+    "too large",
 ]
 
 TRANSITIONS: Final[Mapping[tuple[StreamPhase, StreamTrigger], StreamPhase]] = MappingProxyType(
@@ -128,6 +132,8 @@ TRANSITIONS: Final[Mapping[tuple[StreamPhase, StreamTrigger], StreamPhase]] = Ma
         (StreamPhase.OPEN, "end sent"): StreamPhase.ENDING,
         (StreamPhase.DAMAGED, "append refused"): StreamPhase.DAMAGED,
         (StreamPhase.DAMAGED, "all answered"): StreamPhase.REPAIRING,
+        (StreamPhase.DAMAGED, "too large"): StreamPhase.FULL,
+        (StreamPhase.FULL, "end sent"): StreamPhase.ENDING,
         (StreamPhase.REPAIRING, "repair refused"): StreamPhase.REPAIRING,
         (StreamPhase.REPAIRING, "repaired"): StreamPhase.OPEN,
         (StreamPhase.REPAIRING, "repaired with its end"): StreamPhase.CLOSED,
@@ -168,6 +174,8 @@ class OutgoingStream:
         stream_id: The stream's id, in the codec's terms.
         transport: Transport headers that every append repeats.
         codec: Codec headers that every append repeats.
+        size: Bytes of all text written to it, in UTF-8.
+        is_full: Whether the channel refused text because the message would become too large.
         sent: All text handed to the channel, accepted or not. A repair needs the whole text.
         phase: Its phase.
         serial: Serial of the message; empty until the start is acked.
@@ -190,6 +198,8 @@ class OutgoingStream:
     transport: dict[str, str]
     codec: dict[str, str]
     sent: list[str]
+    size: int = 0
+    is_full: bool = False
     phase: StreamPhase = StreamPhase.STARTING
     serial: str = ""
     extras: dict[str, object] = field(default_factory=dict[str, object])
@@ -225,6 +235,11 @@ class OutgoingStream:
         return self.phase is StreamPhase.CLOSED or self.phase is StreamPhase.DEAD
 
     @property
+    def failed(self) -> bool:
+        """Whether text of the stream was lost: it takes no more."""
+        return self.is_full or self.phase is StreamPhase.DEAD
+
+    @property
     def has_text(self) -> bool:
         """Whether any text was written to it."""
         return bool(self.buffer) or any(self.sent)
@@ -234,6 +249,8 @@ class OutgoingStream:
         """Whether none of its text is unacked or buffered."""
         if self.phase is StreamPhase.OPEN:
             return not (self.in_flight or self.buffer or self.ending)
+        if self.phase is StreamPhase.FULL:
+            return True
         return self.over
 
     def take_buffer(self) -> str:
@@ -242,6 +259,10 @@ class OutgoingStream:
         self.buffer.clear()
         self.buffered = 0
         return text
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    return isinstance(error, AITransportError) and error.code == MESSAGE_TOO_LARGE
 
 
 def failure_of(ack: Ack[T], action: str) -> BaseException | None:
@@ -351,6 +372,10 @@ class AppendPipeline:
         Followers ignore text after the end of a stream. So the closing append waits for the acks of the
         appends before it, and for the repair of refused ones.
         """
+        if stream.phase is StreamPhase.FULL:
+            stream.ending = ending
+            self._send_end(stream, ending)
+            return
         *pieces, last = split_text(ending.data, self._max_size)
         for piece in pieces:
             self._hold(stream, piece)
@@ -507,6 +532,8 @@ class AppendPipeline:
         if stream.in_flight:
             return
         match stream.phase:
+            case StreamPhase.DAMAGED if _is_too_large(stream.error) and not stream.is_full:
+                self._fill(stream)
             case StreamPhase.DAMAGED:
                 stream.move("all answered")
                 self._repair(stream)
@@ -517,6 +544,20 @@ class AppendPipeline:
                 self.forget(stream)
             case _:
                 pass
+
+    def _fill(self, stream: OutgoingStream) -> None:
+        """Give up text that would make the message too large; an update with all of it is larger still."""
+        logger.warning(
+            "stream %r takes no more text: %s", stream.stream_id, stream.error, extra=stream.log_keys
+        )
+        stream.move("too large")
+        stream.is_full = True
+        stream.take_buffer()
+        ending = stream.ending
+        if ending is not None:
+            transport = {**ending.transport, names.STATUS: "cancelled"}
+            stream.ending = Ending("cancelled", "", transport, ending.codec)
+            self._send_end(stream, stream.ending)
 
     def _send_end(self, stream: OutgoingStream, ending: Ending) -> None:
         stream.move("end sent")
@@ -595,6 +636,14 @@ class AppendPipeline:
         for stream in streams:
             stream.reported = True
         ids = ", ".join(repr(stream.stream_id) for stream in streams)
+        if streams[0].is_full:
+            reason = str(streams[0].error)
+            return error_of(
+                f"unable to {action}; the channel takes no more text for {ids}: {reason}",
+                MESSAGE_TOO_LARGE,
+                413,
+                streams[0].error,
+            )
         return error_of(
             f"unable to {action}; refused text could not be sent again for {ids}",
             ErrorCode.ENCODER_RECOVERY_FAILED,

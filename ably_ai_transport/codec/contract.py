@@ -181,6 +181,9 @@ class EncoderOptions:
         merge_appends: Whether text written while the window is full is merged into the next append. Otherwise
             the writer waits for room.
         max_append_size: Largest text of one append, in bytes of UTF-8; at least 4. Longer text is split.
+        max_stream_size: Largest text of one stream, in bytes of UTF-8. A stream is one message, and clients
+            that join later get it as a whole, in one frame. Ably announces 512 KiB as the size of a frame,
+            and the Ably SDK for Python reads at most 1 MiB. More text is refused (40009).
         append_interval: Seconds between two appends of one stream; 0 for no pause. Text in between is merged.
             The first text leaves at once, and so does what waits when the stream ends.
         scheduler: Tells the time and calls back; needed where there is an interval.
@@ -193,6 +196,7 @@ class EncoderOptions:
     append_window: int = 32
     merge_appends: bool = True
     max_append_size: int = 32 * 1024
+    max_stream_size: int = 512 * 1024
     append_interval: float = 0.0
     scheduler: Scheduler | None = None
     payloads: PayloadExchange | None = None

@@ -13,10 +13,10 @@ from ably_ai_transport.codec.appends import (
     Ending,
     EndStatus,
     OutgoingStream,
-    StreamPhase,
     check_text,
     failure_of,
     logger,
+    utf8_size,
 )
 from ably_ai_transport.codec.contract import (
     Ack,
@@ -136,7 +136,7 @@ class EncoderCore:
         self._check_open()
         earlier = self._streams.get(stream_id)
         if earlier is not None:
-            if earlier.phase is not StreamPhase.DEAD:
+            if not earlier.failed:
                 raise InvalidArgumentError(f"unable to start stream; stream '{stream_id}' is open")
             if not earlier.reported:
                 raise self._pipeline.failure([earlier], "start stream")
@@ -150,6 +150,7 @@ class EncoderCore:
         message = OutboundMessage(payload.name, text, _extras(transport, codec))
         self._pipeline.hook(message)
         stream = OutgoingStream(stream_id, transport, codec, [text])
+        self._checked(stream, text, "start stream")
         ack = self._enqueue([message])
         self._pipeline.add(stream)
         ack.add_done_callback(partial(self._started, stream))
@@ -167,6 +168,8 @@ class EncoderCore:
         Raises:
             InvalidArgumentError: There is no such stream, or the text is not a string (40003).
             SessionClosedError: The encoder is closed (104004).
+            AITransportError: The stream has as much text as one message may have; the text was not written
+                (40009).
             ChannelRefusedError: An earlier refused append could not be repaired (104000).
         """
         full = self.write_stream(stream_id, text)
@@ -187,7 +190,8 @@ class EncoderCore:
             AITransportError: As :meth:`append_stream`.
         """
         stream = self._open_stream(stream_id, "append")
-        return None if self._pipeline.write(stream, check_text(text, "append")) else stream
+        text = self._checked(stream, text, "append")
+        return None if self._pipeline.write(stream, text) else stream
 
     async def wait_for_room(self, stream: OutgoingStream) -> None:
         """Wait until a stream takes more text.
@@ -200,7 +204,7 @@ class EncoderCore:
         """
         pipeline = self._pipeline
         await pipeline.until(lambda: pipeline.has_room(stream))
-        if stream.phase is StreamPhase.DEAD:
+        if stream.failed:
             raise pipeline.failure([stream], "append")
 
     def has_text(self, stream_id: str) -> bool | None:
@@ -221,10 +225,10 @@ class EncoderCore:
             ChannelRefusedError: A refused append could not be repaired (104000).
         """
         stream = self._open_stream(stream_id, "close stream")
-        text = check_text(payload.data, "close stream")
+        text = self._checked(stream, payload.data, "close stream")
         self._pipeline.end(stream, self._ending(stream, "complete", payload, _DEFAULTS, text))
         await self._pipeline.until(lambda: stream.over)
-        if stream.phase is StreamPhase.DEAD:
+        if stream.failed:
             raise self._pipeline.failure([stream], "close stream")
 
     async def cancel_all_streams(self, options: WriteOptions | None = None) -> None:
@@ -265,7 +269,7 @@ class EncoderCore:
 
     async def _flush(self, action: str) -> None:
         await self._pipeline.until(self._is_idle)
-        lost = [s for s in self._streams.values() if s.phase is StreamPhase.DEAD and not s.reported]
+        lost = [s for s in self._streams.values() if s.failed and not s.reported]
         if lost:
             raise self._pipeline.failure(lost, action)
 
@@ -350,11 +354,25 @@ class EncoderCore:
         if self._is_closed:
             self._check_open()
         stream = self._streams.get(stream_id)
-        if stream is not None and stream.phase is StreamPhase.DEAD:
+        if stream is not None and stream.failed:
             raise self._pipeline.failure([stream], action)
         if stream is None or stream.ending is not None:
             raise InvalidArgumentError(f"unable to {action}; no active stream '{stream_id}'")
         return stream
+
+    def _checked(self, stream: OutgoingStream, text: object, action: str) -> str:
+        """Return text that a stream can carry, and count it."""
+        checked = check_text(text, action)
+        size = stream.size + utf8_size(checked)
+        if size > self._options.max_stream_size:
+            raise AITransportError(
+                f"unable to {action}; stream '{stream.stream_id}' would have {size} bytes, and the most is"
+                f" {self._options.max_stream_size} (start another stream for the rest)",
+                MESSAGE_TOO_LARGE,
+                413,
+            )
+        stream.size = size
+        return checked
 
     def _transport(self, payload: Payload, options: WriteOptions) -> dict[str, str]:
         headers = {**self._options.headers, **options.headers, **payload.transport_headers}

@@ -21,7 +21,7 @@ from ably_ai_transport.wire.messages import Headers
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Outcome = Literal["ok", "refuse", "lose"]
+Outcome = Literal["ok", "refuse", "too large", "lose"]
 """``lose``: the channel takes the message in, and its answer says that it did not."""
 OK: Outcome = "ok"
 Event = tuple[str, str]
@@ -104,7 +104,8 @@ class FakeChannel:
     def append(self, message: OutboundMessage) -> asyncio.Future[str | None]:
         outcome = next(self._appends)
         self.sent.append(("append", message))
-        version = None if outcome == "refuse" else self._taken(self._log.append(message, _PUBLISHER))
+        refused = outcome in ("refuse", "too large")
+        version = None if refused else self._taken(self._log.append(message, _PUBLISHER))
         return self._reply(outcome, version, message.data)
 
     def update(self, message: OutboundMessage) -> asyncio.Future[str | None]:
@@ -171,7 +172,8 @@ class FakeChannel:
             if outcome == "ok":
                 future.set_result(result)
             else:
-                future.set_exception(AITransportError(f"refused by the script: {what}", 40160))
+                code = 40009 if outcome == "too large" else 40160
+                future.set_exception(AITransportError(f"refused by the script: {what}", code))
 
         if self.manual:
             self.unanswered.append(give)

@@ -12,6 +12,7 @@ from ably_ai_transport.channel.ably.guard import ConnectionGuard
 from ably_ai_transport.channel.ably.heartbeat import Heartbeat
 from ably_ai_transport.channel.ably.history import RestHistory
 from ably_ai_transport.channel.ably.modes import resolve_channel_modes
+from ably_ai_transport.channel.ably.reconnects import Reconnects
 from ably_ai_transport.channel.ably.sdk import sdk
 from ably_ai_transport.channel.ably.shared import SharedChannel
 from ably_ai_transport.channel.ably.user_agent import agent_string, identify, merged
@@ -45,7 +46,7 @@ class AblyClient:
         self._writer = Writer(manager, limit if isinstance(limit, int) else MAX_FRAME_SIZE)
         self._heartbeat = Heartbeat(manager)
         frames = FrameGuard(client, self._writer, self._shared, self._heartbeat)
-        ConnectionGuard(client, self._writer, frames)
+        ConnectionGuard(client, self._writer, frames, Reconnects(manager, self._shared))
         # The SDK's idle timer does not see the websocket's own pings; protocol heartbeats it sees.
         client.options.transport_params.setdefault("heartbeats", "true")
         renew_token_strings(client)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from ably_ai_transport.channel.ably.frames import FrameGuard
+    from ably_ai_transport.channel.ably.reconnects import Reconnects
     from ably_ai_transport.channel.ably.sdk import Pending, Realtime, StateChange, Transport
     from ably_ai_transport.channel.ably.writer import Writer
 
@@ -43,13 +44,15 @@ class ConnectionGuard:
         client: The SDK's client.
         writer: Sends publishes.
         frames: Sees the frames of each websocket before the SDK does.
+        reconnects: Paces the reconnects.
     """
 
-    def __init__(self, client: Realtime, writer: Writer, frames: FrameGuard) -> None:
+    def __init__(self, client: Realtime, writer: Writer, frames: FrameGuard, reconnects: Reconnects) -> None:
         manager = client.connection.connection_manager
         self._manager = manager
         self._writer = writer
         self._frames = frames
+        self._reconnects = reconnects
         options = client.options
         self._has_key = options.key_name is not None and not (options.auth_callback or options.auth_url)
         self._connection_id: str | None = manager.connection_id
@@ -68,10 +71,22 @@ class ConnectionGuard:
     def _notify(
         self, state: object, reason: Exception | None = None, retry_immediately: bool | None = None
     ) -> None:
-        """Fail the connection where the key is refused: the SDK would retry with it for ever."""
+        """Fail the connection where the key is refused, and pause before a reconnect that follows others.
+
+        The SDK would retry for ever: with the key as it is, and without a pause.
+        """
+        manager = self._manager
         if self._has_key and _refuses_key(reason):
-            state, reason = failed(self._manager), _key_refused(reason)
-        self._notify_state(state, reason, retry_immediately)
+            state, reason = failed(manager), _key_refused(reason)
+        pause = 0.0
+        if state == "disconnected" and manager.state == "connected":
+            pause = self._reconnects.pause(reason)
+        if not pause:
+            self._notify_state(state, reason, retry_immediately)
+            return
+        self._notify_state(state, reason, retry_immediately=False)
+        manager.cancel_retry_timer()
+        manager.start_retry_timer(round(pause * 1000))
 
     def _on_unauthorized(self, error: Exception) -> None:
         """Fail the connection where the key gets no token: the SDK would retry, and forget the reason."""

@@ -131,10 +131,17 @@ class PendingQueue(Protocol):
     def count(self) -> int: ...
 
 
+class WebSocketProtocol(Protocol):
+    """The state of a websocket."""
+
+    max_size: int | None
+
+
 class WebSocket(Protocol):
     """The client's end of a websocket."""
 
     close_timeout: float | None
+    protocol: WebSocketProtocol
 
     @property
     def transport(self) -> asyncio.WriteTransport: ...
@@ -203,6 +210,8 @@ class ConnectionManager(Protocol):
     on_error_from_authorize: Callable[[Exception], None]
 
     def get_state_error(self) -> Exception: ...
+    def start_retry_timer(self, interval: int, /) -> None: ...
+    def cancel_retry_timer(self) -> None: ...
 
 
 class Connection(Protocol):
@@ -287,6 +296,9 @@ class Options(Protocol):
     queue_messages: bool
     transport_params: dict[str, str]
     realtime_request_timeout: int
+
+    @property
+    def disconnected_retry_timeout(self) -> int: ...
 
     def get_host(self) -> str: ...
 

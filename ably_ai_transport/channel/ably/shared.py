@@ -212,6 +212,11 @@ class SharedChannel:
         """Take note of a DETACHED before the SDK sees it, which keeps the reason to itself."""
         self._told = error
 
+    def interrupt(self, error: AITransportError) -> None:
+        """Tell the sessions that messages cannot be received, though the channel stays attached."""
+        self._reason = error
+        self.states.emit(ChannelStateChange(self.state, ChannelState.SUSPENDED, reason=error))
+
     # Life
 
     def _move(self, event: Event) -> Awaitable[object] | None:
