@@ -46,7 +46,7 @@ def compact(
     presence: list[tuple[int, int, int, list[tuple[str, int, WirePresence]]]] = []
     count = number = 0
     chain = b""
-    with file.transaction() as db:
+    with file.transaction(changes_state=True) as db:
         for id_, channel_id, serial, timestamp, kind, blob in db.execute(_STEPS, (_MOST_STEPS,)):
             if timestamp >= latest - kept_ms:
                 break

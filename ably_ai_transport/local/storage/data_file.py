@@ -214,8 +214,8 @@ class DataFile:
             # A file that says it has a mark must have one, wherever a kill interrupts this.
             if self.state.is_clean:
                 self._mark.create(self.state.file, self.tip)
-                self.state.is_clean = False
-                with self.transaction():
+                with self.transaction(changes_state=True):
+                    self.state.is_clean = False
                     self.save_state()
                 # The file itself must say so; its write-ahead log can get lost.
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -231,7 +231,7 @@ class DataFile:
             return
         is_clean = False
         try:
-            with self.transaction():
+            with self.transaction(changes_state=True):
                 self.state.is_clean = True
                 self.save_state()
             is_clean = True
@@ -465,13 +465,18 @@ class DataFile:
     # Writing
 
     @contextlib.contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
+    def transaction(self, *, changes_state: bool = False) -> Generator[sqlite3.Connection]:
         """Write as one transaction, all or nothing.
+
+        Args:
+            changes_state: Whether more is written than steps, channels and connections.
 
         Raises:
             StorageError: It failed; the file is as it was.
         """
-        db, tip, state = self.db, self.tip, replace(self.state)
+        db, tip, state = self.db, self.tip, self.state
+        if changes_state:
+            self.state = replace(state)
         try:
             if self._is_mark_due:
                 self._write_mark()
@@ -566,7 +571,7 @@ class DataFile:
         Raises:
             StorageError: It failed.
         """
-        with self.transaction():
+        with self.transaction(changes_state=True):
             self.state.key = key
             self.save_state()
         with contextlib.suppress(sqlite3.Error):

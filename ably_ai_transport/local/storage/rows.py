@@ -55,10 +55,7 @@ def digest(before: bytes, columns: object, body: bytes) -> bytes:
         columns: Its other columns.
         body: Its body.
     """
-    state = blake2b(before, digest_size=DIGEST_SIZE)
-    state.update(_pack(columns))
-    state.update(body)
-    return state.digest()
+    return blake2b(b"".join((before, _pack(columns), body)), digest_size=DIGEST_SIZE).digest()
 
 
 def sealed(columns: object, body: bytes) -> bytes:

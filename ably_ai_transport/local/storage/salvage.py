@@ -36,7 +36,7 @@ def salvage(file: DataFile, apps: Mapping[str, Any], channels: Mapping[int, Sqli
         for suffix in ("", "-wal", "-mark"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         draft.open()
-        with draft.transaction():
+        with draft.transaction(changes_state=True):
             draft.state.key = file.state.key
             draft.state.base, draft.state.time = file.tip.number, file.tip.time
             for id_, description in apps.items():

@@ -173,7 +173,7 @@ class SqliteContent:
         Raises:
             StorageError: It failed.
         """
-        with self.file.transaction():
+        with self.file.transaction(changes_state=True):
             self.file.put_app(id_, description)
         self.apps[id_] = description
 
@@ -185,7 +185,7 @@ class SqliteContent:
         """
         storage = self.app(id_)
         channels = {channel.id for channel in storage.channels.values() if channel.id is not None}
-        with self.file.transaction():
+        with self.file.transaction(changes_state=True):
             self.file.forget_app(id_, channels)
         del self._storages[id_]
         self.apps.pop(id_, None)
