@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from ably_ai_transport.codec.contract import EncoderOptions, Payload
 from ably_ai_transport.codec.encoder import EncoderCore
 from ably_ai_transport.wire import AITransportError
-from tests.codec.fake_channel import FakeChannel, Reader, timed
+from tests.codec.fake_channel import FakeChannel, Outcome, Reader, timed
 
 START = Payload("ai-output", "", {"kind": "text"})
 END = Payload("ai-output", "", {})
@@ -16,8 +18,7 @@ SMALL = EncoderOptions(max_stream_size=10)
 
 def status_of(channel: FakeChannel) -> str:
     extras = channel.history[-1].extras
-    assert isinstance(extras, dict)
-    return extras["ai"]["transport"]["status"]
+    return cast("Any", extras)["ai"]["transport"]["status"]
 
 
 @timed
@@ -87,7 +88,8 @@ async def test_a_stream_that_is_full_when_it_is_closed_ends_as_cancelled() -> No
 
 @timed
 async def test_a_channel_that_does_not_even_take_the_end() -> None:
-    channel = FakeChannel(["too large"] * 5, ["refuse"] * 5)
+    refusals: list[Outcome] = ["too large"] * 5
+    channel = FakeChannel(refusals, refusals)
     encoder = EncoderCore(channel)
     await encoder.start_stream("t1", START)
     await encoder.append_stream("t1", "a")

@@ -169,7 +169,7 @@ async def test_a_loss_that_is_accepted(
         assert not resumed["flags"] & Flag.RESUMED
         assert await client.publish("c", {"data": "new"}) > max(before.keys() - {"c", "other"})
         key = server.key
-    for suffix in ("", "-mark"):
+    for suffix in SUFFIXES:
         assert beside(crash, f".damaged{suffix}").read_bytes() == damaged[suffix]
     assert "it is kept as" in caplog.text.lower()
     async with LocalServer(LocalServerOptions(data=crash), clock=clock) as server:

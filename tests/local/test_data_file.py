@@ -335,11 +335,12 @@ async def test_content_without_a_binary_form_is_refused_alone(data: Path) -> Non
         serial = await client.publish("c", {"data": "a"})
         engine = server._engine  # type: ignore[reportPrivateUsage] - no client gets such a value in
         identity = Identity(server.key.partition(":")[0], None, EVERYTHING)
-        for message in (
+        messages: list[Any] = [
             {"data": "x", "extras": huge},
             {"action": 1, "serial": serial, "data": "x", "extras": huge},
             {"action": 5, "serial": serial, "data": "x", "version": {"metadata": huge}},
-        ):
+        ]
+        for message in messages:
             with pytest.raises(StorageError, match="no binary form"):
                 engine.publish("c", identity, [parse_submission(message)])
         await client.append("c", serial, "b")
@@ -359,7 +360,7 @@ async def test_metadata_as_deep_as_a_step_can_hold_is_folded(data: Path, clock: 
             value: Any = 1
             for _ in range(depth):
                 value = [value]
-            update = {"action": 1, "serial": serial, "version": {"metadata": {"x": value}}}
+            update: Any = {"action": 1, "serial": serial, "version": {"metadata": {"x": value}}}
             try:
                 engine.publish("c", identity, [parse_submission(update)])
                 deepest = depth

@@ -260,11 +260,11 @@ class DataFile:
         Raises:
             OSError: Files cannot be moved.
         """
-        self.abandon()
         kept = _free(_beside(self.path, ".damaged"))
         for suffix in ("", "-wal", "-mark"):
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(_beside(self.path, suffix), _beside(kept, suffix))
+        self.abandon()
         # A log must never meet a file that it was not written for. The draft has another id than the mark.
         self._wal.unlink(missing_ok=True)
         draft.replace(self.path)
@@ -379,20 +379,21 @@ class DataFile:
         tip = self.tip
         is_sound = True
         last = tip
-        for number, *columns, blob in self._select("steps", "id, channel, serial, timestamp, kind"):
-            last = Tip(number, b"", columns[2])
+        columns = "id, channel, serial, timestamp, kind"
+        for number, channel, serial, timestamp, kind, blob in self._select("steps", columns):
+            last = Tip(number, b"", timestamp)
             if not is_sound:
                 continue
             try:
                 if number != tip.number + 1:
                     raise DamagedRowError("a step is missing")
-                body = unsealed((number, *columns), blob, tip.chain)
+                body = unsealed((number, channel, serial, timestamp, kind), blob, tip.chain)
                 content = unpack(body)
             except DamagedRowError:
                 is_sound = False
                 continue
-            tip = self.tip = Tip(number, blob[:DIGEST_SIZE], max(tip.time, columns[2]))
-            yield StepRow(*columns, body), content
+            tip = self.tip = Tip(number, blob[:DIGEST_SIZE], max(tip.time, timestamp))
+            yield StepRow(channel, serial, timestamp, kind, body), content
         self._latest = max(last, tip)
 
     def lose(self, what: str) -> None:
