@@ -56,7 +56,7 @@ class ResponseEvents(DictEvents[OpenAIOutput]):
         """Return the event as plain JSON, with the fields that the model sent."""
         if _is_json(event):
             return cast("Values", event)
-        return cast("ResponseStreamEvent", event).model_dump(mode="json", exclude_unset=True)
+        return cast("ResponseStreamEvent", event).model_dump(mode="json", exclude_unset=True, warnings=False)
 
 
 def _is_json(event: object) -> bool:
