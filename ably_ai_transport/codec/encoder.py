@@ -26,6 +26,7 @@ from ably_ai_transport.codec.contract import (
     Payload,
     WriteOptions,
 )
+from ably_ai_transport.codec.text import carried, carried_headers, well_formed
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -144,12 +145,14 @@ class EncoderCore:
         transport = self._transport(payload, options or _DEFAULTS)
         transport[names.STREAM] = "true"
         transport[names.STATUS] = "streaming"
-        transport[names.STREAM_ID] = stream_id
-        codec = dict(payload.codec_headers)
+        transport[names.STREAM_ID] = well_formed(stream_id)
+        codec = carried_headers(payload.codec_headers)
         # Appends repeat these very objects: headers that a hook stamps on the start stay on the message.
+        stream = OutgoingStream(stream_id, transport, codec, [])
+        text = stream.take(text)
+        stream.sent.append(text)
         message = OutboundMessage(payload.name, text, _extras(transport, codec))
         self._pipeline.hook(message)
-        stream = OutgoingStream(stream_id, transport, codec, [text])
         ack = self._enqueue([message])
         self._pipeline.add(stream)
         ack.add_done_callback(partial(self._started, stream))
@@ -176,6 +179,8 @@ class EncoderCore:
     def write_stream(self, stream_id: str, text: str) -> OutgoingStream | None:
         """Append text to a stream without waiting for room.
 
+        Half a character at the end of the text is sent with the next text.
+
         Args:
             stream_id: An open stream.
             text: The text.
@@ -187,7 +192,10 @@ class EncoderCore:
             AITransportError: As :meth:`append_stream`.
         """
         stream = self._open_stream(stream_id, "append")
-        return None if self._pipeline.write(stream, check_text(text, "append")) else stream
+        text = stream.take(check_text(text, "append"))
+        if not text and stream.half:
+            return None
+        return None if self._pipeline.write(stream, text) else stream
 
     async def wait_for_room(self, stream: OutgoingStream) -> None:
         """Wait until a stream takes more text.
@@ -360,17 +368,17 @@ class EncoderCore:
         headers = {**self._options.headers, **options.headers, **payload.transport_headers}
         if options.message_id is not None:
             headers[names.CODEC_MESSAGE_ID] = options.message_id
-        return headers
+        return carried_headers(headers)
 
     def _discrete(self, payload: Payload, options: WriteOptions, *, part: bool = False) -> OutboundMessage:
         transport = self._transport(payload, options)
         transport[names.STREAM] = "false"
         if part:
             transport[names.DISCRETE] = "true"
-        extras = _extras(transport, dict(payload.codec_headers))
+        extras = _extras(transport, carried_headers(payload.codec_headers))
         if payload.ephemeral:
             extras["ephemeral"] = True
-        return OutboundMessage(payload.name, payload.data, extras)
+        return OutboundMessage(payload.name, carried(payload.data), extras)
 
     def _ending(
         self, stream: OutgoingStream, status: EndStatus, payload: Payload, options: WriteOptions, text: str
@@ -382,7 +390,9 @@ class EncoderCore:
             **payload.transport_headers,
             names.STATUS: status,
         }
-        return Ending(status, text, transport, {**stream.codec, **payload.codec_headers})
+        text = stream.take(text, last=True)
+        codec = carried_headers({**stream.codec, **payload.codec_headers})
+        return Ending(status, text, carried_headers(transport), codec)
 
 
 def _extras(transport: dict[str, str], codec: dict[str, str]) -> dict[str, object]:
