@@ -68,6 +68,7 @@ class EncoderCore:
         self._options = options
         self._pipeline = AppendPipeline(writer, options)
         self._streams = self._pipeline.streams
+        self._ended: set[str] = set()
         self._publishing = 0
         self._is_closed = False
 
@@ -155,6 +156,7 @@ class EncoderCore:
         self._pipeline.hook(message)
         ack = self._enqueue([message])
         self._pipeline.add(stream)
+        self._ended.discard(stream_id)
         ack.add_done_callback(partial(self._started, stream))
         await self._answer(ack)
         if stream.error is not None:
@@ -216,6 +218,10 @@ class EncoderCore:
         stream = self._streams.get(stream_id)
         return None if stream is None or stream.ending is not None else stream.has_text
 
+    def has_ended(self, stream_id: str) -> bool:
+        """Whether the newest stream with this id was closed as complete."""
+        return stream_id in self._ended
+
     async def close_stream(self, stream_id: str, payload: Payload) -> None:
         """Close a stream as complete, and wait for its acks and repairs.
 
@@ -231,6 +237,7 @@ class EncoderCore:
         stream = self._open_stream(stream_id, "close stream")
         text = check_text(payload.data, "close stream")
         self._pipeline.end(stream, self._ending(stream, "complete", payload, _DEFAULTS, text))
+        self._ended.add(stream_id)
         await self._pipeline.until(lambda: stream.over)
         if stream.phase is StreamPhase.DEAD:
             raise self._pipeline.failure([stream], "close stream")

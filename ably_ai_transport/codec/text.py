@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
+from ably_ai_transport.wire import InvalidArgumentError
+
 _write: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 
@@ -27,7 +29,7 @@ def well_formed(text: str) -> str:
         >>> well_formed("\ud83d\ude00 \ud83d")
         '😀 �'
     """
-    if text.isascii() or _HALVES.search(text) is None:
+    if _is_plain(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
@@ -54,25 +56,38 @@ def carried(data: object) -> object:
         data: Any value.
 
     Returns:
-        The same object if it can be sent as it is, or not at all.
+        The payload; the same object if it can be sent as it is.
+
+    Raises:
+        InvalidArgumentError: It has no JSON form (40003).
     """
     if isinstance(data, str):
         return well_formed(data)
-    if not isinstance(data, float | Mapping | list | tuple):
+    if data is None or isinstance(data, bool | bytes | bytearray):
         return data
-    value = cast("object", data)
     try:
-        text = _write(value)
-    except (ValueError, RecursionError):  # NaN, say
-        text = None
-    except TypeError:
-        return value
-    if text is not None and (text.isascii() or _HALVES.search(text) is None):
-        return value
+        if _is_plain(_write(data)):
+            return data
+    except ValueError:  # NaN, say
+        pass
+    except (TypeError, RecursionError) as error:
+        raise _has_no_form(error) from error
     try:
-        return _carried(value)
-    except RecursionError:
-        return value
+        mended = _carried(data)
+        _write(mended)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _has_no_form(error) from error
+    return mended
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() or _HALVES.search(text) is None
+
+
+def _has_no_form(error: Exception) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"unable to publish; the payload has no JSON form: {type(error).__name__}", cause=error
+    )
 
 
 def _carried(data: object) -> object:
@@ -89,10 +104,16 @@ def _carried(data: object) -> object:
 
 
 def carried_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Copy headers. Half a character in a value is U+FFFD."""
+    """Copy headers. Half a character in a value is U+FFFD.
+
+    Raises:
+        InvalidArgumentError: A value is not text (40003).
+    """
     try:
-        if "".join(headers.values()).isascii():
-            return dict(headers)
-    except TypeError:  # the channel refuses it
+        is_ascii = "".join(headers.values()).isascii()
+    except TypeError as error:
+        wrong = next(name for name, value in headers.items() if not isinstance(value, str))  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(f"unable to publish; header '{wrong}' is not text", cause=error) from error
+    if is_ascii:
         return dict(headers)
     return {name: well_formed(value) for name, value in headers.items()}

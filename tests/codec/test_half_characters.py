@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from ably_ai_transport.codec import EncoderCore, EncoderOptions, Payload
 from ably_ai_transport.codec.text import carried, carried_headers, well_formed
-from ably_ai_transport.wire import InboundMessage, MessageAction, names
+from ably_ai_transport.wire import InboundMessage, InvalidArgumentError, MessageAction, names
 from tests.codec.fake_channel import FakeChannel, Reader, timed
+from tests.support.any_json import Deep
 
 FACE = "😀"
 HIGH, LOW = "\ud83d", "\ude00"
@@ -150,9 +151,22 @@ def test_values_without_halves_are_not_copied() -> None:
     assert carried(value) is value
     assert carried(b"bytes") == b"bytes"
     assert carried(math.nan) is None
-    endless: list[object] = []
-    endless.append(endless)
-    strange = [object(), math.nan]
-    assert carried(endless) is endless
-    assert carried(strange) is strange  # the channel refuses it
-    assert carried_headers({"a": 7}) == {"a": 7}  # pyright: ignore[reportArgumentType]
+    assert carried(None) is None
+    with pytest.raises(InvalidArgumentError, match="header 'a' is not text"):
+        carried_headers({"a": 7})  # pyright: ignore[reportArgumentType]
+
+
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+
+STRANGE = [ENDLESS, Deep(), [math.nan, Deep()], object(), [object()], 10**5000]
+
+
+@pytest.mark.parametrize("data", STRANGE, ids=type)
+@timed
+async def test_what_has_no_json_form_is_refused(data: object) -> None:
+    channel = FakeChannel()
+    with pytest.raises(InvalidArgumentError, match="the payload has no JSON form"):
+        await EncoderCore(channel).publish_discrete(Payload(names.AI_OUTPUT, data))
+    assert channel.sent == []
