@@ -11,6 +11,7 @@ from ably_ai_transport.codec import (
     ToolApprovalResponse,
     ToolResult,
     ToolResultError,
+    as_text,
 )
 from ably_ai_transport_openai.events import (
     FunctionCall,
@@ -40,7 +41,7 @@ def resolved_call_ids(messages: Iterable[OpenAIMessage]) -> set[str]:
         set()
     """
     return {
-        item["call_id"]
+        as_text(item.get("call_id"))
         for message in messages
         for item in message["items"]
         if item["type"] == "function_call_output"
@@ -166,5 +167,9 @@ def _open_calls(messages: Sequence[OpenAIMessage]) -> Iterator[tuple[FunctionCal
     for message in messages:
         states = message.get("toolCallStates", {})
         for item in message["items"]:
-            if item["type"] == "function_call" and item["call_id"] not in resolved:
-                yield item, states.get(item["call_id"], {})
+            if item["type"] != "function_call":
+                continue
+            # A peer's call may lack its id; nothing can answer it.
+            call_id = as_text(item.get("call_id"))
+            if call_id and call_id not in resolved:
+                yield item, states.get(call_id, {})

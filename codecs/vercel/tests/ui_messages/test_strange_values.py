@@ -116,14 +116,16 @@ def test_folding(events: list[dict[str, Any]]) -> None:
         if "role" not in event and "type" in event:
             CODEC.fold(projection, OutputEvent(event), FoldMeta("1", "m1"))  # pyright: ignore[reportArgumentType]
             continue
-        for build in (
-            lambda: CODEC.create_user_message(event),  # pyright: ignore[reportArgumentType] # noqa: B023
-            lambda: CODEC.create_tool_result("m1", event),  # pyright: ignore[reportArgumentType] # noqa: B023
-            lambda: CODEC.create_tool_result_error("m1", event),  # pyright: ignore[reportArgumentType] # noqa: B023
-            lambda: CODEC.create_tool_approval_response("m1", event),  # pyright: ignore[reportArgumentType] # noqa: B023
+        given_value: Any = event
+        for create in (
+            CODEC.create_tool_result,
+            CODEC.create_tool_result_error,
+            CODEC.create_tool_approval_response,
         ):
             with suppress(InvalidArgumentError):
-                CODEC.fold(projection, InputEvent(build()), FoldMeta("1", "m1"))
+                CODEC.fold(projection, InputEvent(create("m1", given_value)), FoldMeta("1", "m1"))
+        with suppress(InvalidArgumentError):
+            CODEC.fold(projection, InputEvent(CODEC.create_user_message(given_value)), FoldMeta("1", "m1"))
     show(projection)
 
 
