@@ -1,7 +1,7 @@
 """A target of the fuzzer: a parser, the inputs to try, and the refusals that it may answer with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis.strategies import SearchStrategy
@@ -32,6 +32,6 @@ class Target:
     """
 
     name: str
-    inputs: SearchStrategy[Any]
-    run: Callable[[Any], object]
+    inputs: SearchStrategy[Any] = field(repr=False)
+    run: Callable[[Any], object] = field(repr=False)
     allowed: tuple[type[Exception], ...] = ()

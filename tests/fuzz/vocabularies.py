@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ably_ai_transport_haip import HaipEventType, HaipMessage
-from ably_ai_transport_haip.codec import HaipCodec, haip_user_message
+from ably_ai_transport_haip.codec import HaipCodec, HaipEntry, HaipText
 from ably_ai_transport_openai import ResponsesCodec, user_message
 from ably_ai_transport_vercel import UIMessageCodec, text_message
 
@@ -191,7 +191,7 @@ INPUTS: Final[Mapping[str, tuple[tuple[str, tuple[Any, ...]], ...]]] = {
         ("tool_approval_response", ({"call_id": "c", "approved": False, "reason": "why"},)),
     ),
     "haip": (
-        ("user_message", (haip_user_message("hi"),)),
+        ("user_message", ({"role": "user", "texts": [{"message_id": _UUID, "text": "hi", "author": "a"}]},)),
         ("tool_result", ({"call_id": _UUID, "result": {"a": 1}},)),
         ("tool_result_error", ({"call_id": _UUID, "message": "bad"},)),
     ),
@@ -279,7 +279,21 @@ async def _published(name: str) -> list[InboundMessage]:
 
 def input_of(codec: AnyCodec, kind: str, sample: object) -> Any:  # noqa: ANN401 - any codec's
     create = cast("Callable[..., Any]", getattr(codec, f"create_{kind}"))
+    match sample:
+        case {"role": role, "texts": texts} if codec is CODECS["haip"]:
+            listed = cast("list[object]", texts if isinstance(texts, list) else [texts])
+            sample = HaipEntry(cast("Any", role), tuple(map(_haip_text, listed)))
+        case _:
+            pass
     return create(sample) if kind == "user_message" else create("a", sample)
+
+
+def _haip_text(value: object) -> Any:  # noqa: ANN401 - what an application takes for a text
+    match value:
+        case {"message_id": message_id, "text": text, "author": author}:
+            return HaipText(cast("str", message_id), cast("str", text), cast("str", author))
+        case _:
+            return value
 
 
 _HAIP_TYPES: Final = [event.value for event in HaipEventType]
