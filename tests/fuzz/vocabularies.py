@@ -277,18 +277,18 @@ async def _published(name: str) -> list[InboundMessage]:
     return [*(frame.change for frame in channel.frames), *(frame.whole for frame in channel.frames)]
 
 
-def input_of(codec: AnyCodec, kind: str, sample: object) -> Any:  # noqa: ANN401 - any codec's
+def input_of(codec: AnyCodec, kind: str, sample: Any) -> Any:  # noqa: ANN401 - any codec's
     create = cast("Callable[..., Any]", getattr(codec, f"create_{kind}"))
     match sample:
         case {"role": role, "texts": texts} if codec is CODECS["haip"]:
             listed = cast("list[object]", texts if isinstance(texts, list) else [texts])
-            sample = HaipEntry(cast("Any", role), tuple(map(_haip_text, listed)))
+            sample = HaipEntry(role, tuple(map(_haip_text, listed)))
         case _:
             pass
     return create(sample) if kind == "user_message" else create("a", sample)
 
 
-def _haip_text(value: object) -> Any:  # noqa: ANN401 - what an application takes for a text
+def _haip_text(value: Any) -> Any:  # noqa: ANN401 - what an application takes for a text
     match value:
         case {"message_id": message_id, "text": text, "author": author}:
             return HaipText(cast("str", message_id), cast("str", text), cast("str", author))

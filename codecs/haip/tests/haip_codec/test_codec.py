@@ -177,9 +177,9 @@ async def test_haip_clients_of_a_gateway_talk_with_an_agent_that_speaks_haip() -
         (lambda: CODEC.create_user_message(HaipEntry("user")), "it has no text"),
         (lambda: CODEC.create_user_message(HaipEntry("user", ("Hello",))), "str is no HaipText"),  # type: ignore[arg-type]
         (
-            lambda: CODEC.create_user_message(HaipEntry("user", (HaipText(TEXT, 5),))),
+            lambda: CODEC.create_user_message(HaipEntry("user", (HaipText(TEXT, 5),))),  # type: ignore[arg-type]
             "text of a HaipText is int",
-        ),  # type: ignore[arg-type]
+        ),
         (
             lambda: CODEC.create_user_message(HaipEntry("user", (HaipText(TEXT, "a", b"b"),))),  # type: ignore[arg-type]
             "author of a HaipText is bytes",
