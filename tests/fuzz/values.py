@@ -46,7 +46,8 @@ scalars: Final = st.one_of(
 )
 _LIKELY: Final[tuple[Any, ...]] = (
     None, -1, 0, 2**64, -(2**70), 1e20, float("nan"), float("inf"), "", "\ud800", "<5000 digits>",
-    "<depth 960>", True, [], {}, [[]], {"a": {}}, {"a": 2**64}, {"a": float("nan")}, {"\ud800": 1}, b"\xff",
+    "<depth 960>", "<depth 9000>", True, [], {}, [[]], {"a": {}}, {"a": 2**64}, {"a": float("nan")},
+    {"\ud800": 1}, b"\xff",
 )  # fmt: skip
 """The values that break the most parsers."""
 
