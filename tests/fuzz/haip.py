@@ -1,6 +1,5 @@
 """Targets: what strangers send over HAIP."""
 
-import base64
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from ably_ai_transport_haip.server import (
     Principal,
     ServerTool,
 )
-from ably_ai_transport_haip.utils import decode_base64, parse_jwt, validate_message
+from ably_ai_transport_haip.utils import parse_jwt, validate_message
 from hypothesis import strategies as st
 
 from tests.fuzz.asgi import request, settle, websocket
@@ -257,12 +256,6 @@ TARGETS: Final = (
         "haip.parse_jwt",
         changed_bytes(_TOKENS).map(lambda data: data.decode("latin-1")) | texts,
         _take_jwt,
-        _refused,
-    ),
-    Target(
-        "haip.decode_base64",
-        texts | st.binary(max_size=6).map(lambda data: base64.b64encode(data).decode()),
-        decode_base64,
         _refused,
     ),
 )
