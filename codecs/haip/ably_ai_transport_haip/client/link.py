@@ -19,10 +19,13 @@ from ably_ai_transport_haip.protocol import (
     HaipConnectionError,
     HaipError,
     HaipErrorCode,
+    HaipEventType,
+    HaipMessage,
     HaipPeer,
     HaipProtocolError,
     Handshaken,
     PeerEvent,
+    Received,
     Violated,
 )
 
@@ -335,6 +338,9 @@ class Link:
             self._work.set()
 
     def _take_error(self, error: Exception) -> None:
+        if self._lost.is_set():
+            # The reason is known already.
+            return
         if isinstance(error, HaipAuthenticationError | HaipProtocolError):
             # Another attempt would fail in the same way.
             self._failure = error
@@ -366,6 +372,9 @@ class Link:
         for event in events:
             if isinstance(event, Handshaken):
                 self._move(Trigger.HANDSHAKE)
+            if isinstance(event, Received) and _is_expiry(event.message):
+                # A token function returns a fresh token for the next attempt.
+                self._lose("the token has expired")
             if isinstance(event, Violated) and event.fatal:
                 self._failure = event.error
                 self._lose(str(event.error))
@@ -381,6 +390,10 @@ class Link:
             bytes_received=old.bytes_received + _size(received),
             last_updated=time.time(),
         )
+
+
+def _is_expiry(message: HaipMessage) -> bool:
+    return message.type is HaipEventType.ERROR and message.payload.get("code") == HaipErrorCode.TOKEN_EXPIRED
 
 
 def _size(data: str | bytes) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ably_ai_transport_haip.protocol.credits import CreditAccount, FlowControlConfig
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError, HaipProtocolError
 from ably_ai_transport_haip.protocol.events import Frame
-from ably_ai_transport_haip.protocol.messages import HaipMessage, check_envelope, new_id, write_text
+from ably_ai_transport_haip.protocol.messages import HaipMessage, check_message, new_id, write_text
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType
 from ably_ai_transport_haip.protocol.payloads import check_payload
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
@@ -36,6 +36,8 @@ class Outbox:
         credits: The credits of this side.
         dialect: The dialect of the other side.
         accepted: The events that the other side accepts; None before its handshake.
+        marks: Whether messages carry their own number as ack. The reference client counts in its own way, so
+            acks of its messages mean nothing to it, and it returns the last one as its ``last_rx_seq``.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Outbox:
         self.credits = CreditAccount(config)
         self.dialect: Dialect = "text"
         self.accepted: frozenset[HaipEventType] | None = None
+        self.marks = False
         self._session_id = session_id
         self._config = config
         self._clock = clock
@@ -125,7 +128,7 @@ class Outbox:
                 f"unable to send message; type '{message.type}' is no HaipEventType",
                 HaipErrorCode.INVALID_MESSAGE,
             )
-        check_envelope(message.envelope)
+        check_message(message)
         check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
             raise HaipProtocolError(
@@ -183,13 +186,19 @@ class Outbox:
             channel=channel_of(message),
             timestamp=str(int(now * 1000)),
             sequence=str(number),
-            ack=self._order.ack,
+            ack=self._ack(message, number),
         )
         finished = replace(message, id=message.id or new_id(), envelope=envelope)
         if message.binary is not None:
             finished = replace(finished, bin_len=len(message.binary))
         text = write_text(finished, self.dialect)
         return _Prepared(finished, SentFrame(number, text, message.binary, now))
+
+    def _ack(self, message: HaipMessage, number: int) -> str | None:
+        if not self.marks:
+            return self._order.ack
+        # A handshake precedes the messages that it resumes.
+        return message.envelope.ack if message.type is HaipEventType.HAI else str(number)
 
     def _commit(self, prepared: _Prepared) -> HaipMessage:
         self._log.next_number()

@@ -1,7 +1,6 @@
 """Peer: one side of a HAIP session, sans-IO. Frames go in, events come out."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,8 @@ from ably_ai_transport_haip.protocol.events import (
     Received,
     Violated,
 )
+from ably_ai_transport_haip.protocol.halves import TextHalves
+from ably_ai_transport_haip.protocol.handshake import read_handshake
 from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text
 from ably_ai_transport_haip.protocol.names import (
     PROTOCOL_MAJOR,
@@ -41,13 +42,17 @@ from ably_ai_transport_haip.protocol.payloads import (
     ChannelControl,
     FlowUpdate,
     Hai,
+    Ping,
     ReplayRequest,
     read_payload,
 )
-from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, digits, number_of
+from ably_ai_transport_haip.protocol.sequence import OrderLostError, ReceiveOrder, digits, number_of
+from ably_ai_transport_haip.protocol.system_credits import FIRST_BYTES, FIRST_MESSAGES, SystemCredits
 
 LENIENT_PATIENCE_SECONDS: Final = 1.0
 """The time in which a lenient peer has to answer a request for credits."""
+_LONGEST_ERROR: Final = 1000
+_FRAGMENTS: Final = frozenset({HaipEventType.MESSAGE_START, HaipEventType.MESSAGE_PART})
 _AT_ONCE: Final = frozenset(
     {
         HaipEventType.PING,
@@ -111,6 +116,8 @@ class HaipPeer:
         self._order = ReceiveOrder()
         self._outbox = Outbox(self.session_id, config.flow_control, config.clock, self._order)
         self._bodies = BinaryBodies()
+        self._halves = TextHalves()
+        self._system = SystemCredits(config.receive_credits, config.receive_credit_bytes)
         self._handshaken = False
         self._greeted = False
         self._goes_on = False
@@ -135,6 +142,11 @@ class HaipPeer:
         return self._order.lenient
 
     @property
+    def sent(self) -> int:
+        """The sequence number of the newest message of this side."""
+        return self._outbox.last
+
+    @property
     def received(self) -> str:
         """The newest sequence number up to which every message arrived."""
         return str(self._order.delivered)
@@ -155,8 +167,12 @@ class HaipPeer:
             frames.append(frame)
         return frames
 
-    def greet(self) -> None:
-        """Queue the handshake of this side, once per connection."""
+    def greet(self, resumes_after: str | None = None) -> None:
+        """Queue the handshake of this side, once per connection.
+
+        Args:
+            resumes_after: The newest sequence number that the other side has received.
+        """
         if self._greeted:
             return
         self._greeted = True
@@ -175,11 +191,14 @@ class HaipPeer:
                 "max_concurrent_runs": config.max_concurrent_runs,
             },
             "binary_frames": config.binary_frames,
-            "max_concurrent_runs": config.max_concurrent_runs,
         }
+        if config.max_concurrent_runs:
+            # The schema knows no zero.
+            payload["max_concurrent_runs"] = config.max_concurrent_runs
         if self._goes_on and not self._order.lenient:
             payload["last_rx_seq"] = self.received
-        self._outbox.write(HaipMessage(HaipEventType.HAI, payload, HaipEnvelope(channel=HaipChannel.SYSTEM)))
+        envelope = HaipEnvelope(channel=HaipChannel.SYSTEM, ack=resumes_after if self._outbox.marks else None)
+        self._outbox.write(HaipMessage(HaipEventType.HAI, payload, envelope))
 
     def send(self, message: HaipMessage, *, queue: bool = False) -> HaipMessage | None:
         """Send a message.
@@ -246,6 +265,10 @@ class HaipPeer:
         """Send a binary frame without a message."""
         self._outbox.write_binary(data)
 
+    def accepts(self, event: HaipEventType) -> bool:
+        """Tell whether the other side accepts an event."""
+        return self._outbox.accepts(event)
+
     def ping(self, nonce: str | None = None) -> None:
         """Send a ``PING``, if the other side accepts it.
 
@@ -257,11 +280,11 @@ class HaipPeer:
 
     def send_error(self, error: HaipError, related_id: str | None = None) -> None:
         """Queue an ``ERROR`` for the other side."""
-        payload: dict[str, object] = {"code": error.code, "message": error.message}
+        payload: dict[str, object] = {"code": error.code, "message": error.message[:_LONGEST_ERROR]}
         if related_id is not None:
             payload["related_id"] = related_id
         if error.details:
-            payload["detail"] = json.loads(json.dumps(dict(error.details), default=str))
+            payload["detail"] = _plain(error.details)
         message = HaipMessage(HaipEventType.ERROR, payload, HaipEnvelope(channel=HaipChannel.SYSTEM))
         try:
             self._outbox.check_one(message)
@@ -369,7 +392,14 @@ class HaipPeer:
         return min((at for at in (self._order.due, *asked) if at is not None), default=None)
 
     def _take(self, message: HaipMessage, size: int) -> list[PeerEvent]:
-        if message.envelope.ack is not None:
+        try:
+            return self._handle(message, size)
+        finally:
+            if self.config.role == "server" and channel_of(message) == HaipChannel.SYSTEM:
+                self._grant(HaipChannel.SYSTEM, *self._system.spend(size))
+
+    def _handle(self, message: HaipMessage, size: int) -> list[PeerEvent]:
+        if digits(message.envelope.ack) is not None:
             self.acked = message.envelope.ack
         if message.type is HaipEventType.HAI:
             return self._shake_hands(message)
@@ -407,10 +437,13 @@ class HaipPeer:
     def _open(self, message: HaipMessage) -> Iterable[PeerEvent]:
         """Handle a message that is next in order."""
         try:
+            message, rest = self._joined(message)
             payload = read_payload(message.type, message.payload)
         except HaipError as error:
             yield self._refuse(error, message.id)
             return
+        if rest is not None:
+            yield Received(rest)
         match payload:
             case FlowUpdate():
                 yield from self._take_grant(payload)
@@ -424,14 +457,10 @@ class HaipPeer:
             case ReplayRequest():
                 last = None if payload.to_seq is None else int(payload.to_seq)
                 self._replay(int(payload.from_seq), last)
-            case _ if message.type is HaipEventType.PING:
-                self._outbox.write(
-                    HaipMessage(
-                        HaipEventType.PONG,
-                        dict(message.payload),
-                        HaipEnvelope(channel=HaipChannel.SYSTEM),
-                    )
-                )
+            case Ping() if message.type is HaipEventType.PING:
+                pong: dict[str, object] = {} if payload.nonce is None else {"nonce": payload.nonce}
+                envelope = HaipEnvelope(channel=HaipChannel.SYSTEM)
+                self._outbox.write(HaipMessage(HaipEventType.PONG, pong, envelope))
             case AudioChunk() if message.binary is None and payload.data is None and message.bin_len is None:
                 error = HaipProtocolError(
                     "unable to read AUDIO_CHUNK; it has neither data nor a binary frame",
@@ -442,7 +471,7 @@ class HaipPeer:
             case AudioChunk() if payload.data is not None:
                 try:
                     message = replace(message, binary=base64.b64decode(payload.data, validate=True))
-                except binascii.Error:
+                except ValueError:
                     error = HaipProtocolError(
                         "unable to read AUDIO_CHUNK; its data is no base64", HaipErrorCode.INVALID_MESSAGE
                     )
@@ -455,6 +484,26 @@ class HaipPeer:
         yield Received(message)
         if not self.config.refills_on_read:
             self._refill(message.envelope.channel)
+
+    def _joined(self, message: HaipMessage) -> tuple[HaipMessage, HaipMessage | None]:
+        """Join the halves of characters of a text; see :class:`TextHalves`.
+
+        Returns:
+            The message with whole characters, and a part with the rest of a text that ended in a half.
+        """
+        payload = message.payload
+        message_id = payload.get("message_id")
+        if not isinstance(message_id, str):
+            return message, None
+        if message.type is HaipEventType.MESSAGE_END:
+            rest = self._halves.end(message_id)
+            part = {"message_id": message_id, "text": rest}
+            return message, replace(message, type=HaipEventType.MESSAGE_PART, payload=part) if rest else None
+        text = payload.get("text")
+        if message.type not in _FRAGMENTS or not isinstance(text, str):
+            return message, None
+        joined = self._halves.join(message_id, text)
+        return (message if joined is text else replace(message, payload={**payload, "text": joined})), None
 
     def _hear_of_error(self, message: HaipMessage) -> Iterable[PeerEvent]:
         if message.payload.get("code") != HaipErrorCode.REPLAY_TOO_OLD:
@@ -502,21 +551,57 @@ class HaipPeer:
 
     # The handshake
 
-    def _shake_hands(self, message: HaipMessage) -> list[PeerEvent]:
-        hai = read_payload(HaipEventType.HAI, message.payload)
-        if not isinstance(hai, Hai):
-            return []
+    def enter(
+        self, handshake: HaipMessage, size: int, *, last_received: int | None = None
+    ) -> list[PeerEvent]:
+        """Start a new connection with the handshake of the other side.
+
+        Args:
+            handshake: The handshake.
+            size: Its size in bytes.
+            last_received: The newest sequence number that the other side has received; by default the one of
+                the handshake.
+
+        Returns:
+            The events, in order.
+
+        Raises:
+            HaipProtocolError: The handshake is refused. Nothing has changed.
+        """
+        self.check_handshake(handshake)
+        self.reconnect()
+        if self.remote is None and handshake.payload.get("last_rx_seq") is not None:
+            self.refuse_resume()
+        events = self._shake_hands(handshake, last_received)
+        self._grant(HaipChannel.SYSTEM, *self._system.spend(size))
+        return events
+
+    def check_handshake(self, handshake: HaipMessage) -> None:
+        """Check a handshake before it changes anything.
+
+        Args:
+            handshake: The handshake.
+
+        Raises:
+            HaipProtocolError: The handshake is refused.
+        """
+        hai = read_handshake(handshake)
+        if (self.remote is None) is (digits(hai.last_rx_seq) is None):
+            # The numbers go on, or begin.
+            self._order.check(handshake)
+
+    def _shake_hands(self, message: HaipMessage, last_received: int | None = None) -> list[PeerEvent]:
         if self._handshaken:
+            read_payload(HaipEventType.HAI, message.payload)
             ready = self._order.note(message, self.config.clock()) or []
             return [event for one in ready for event in self._open(one)]
-        if PROTOCOL_MAJOR not in hai.accept_major:
-            error = HaipProtocolError(
-                f"unable to agree on a version; {PROTOCOL_MAJOR} is supported here, {hai.accept_major} there",
-                HaipErrorCode.VERSION_INCOMPATIBLE,
-            )
+        try:
+            hai = read_handshake(message)
+        except HaipProtocolError as error:
             self.send_error(error, message.id)
-            return [Violated(error, fatal=True)]
-        last_received = digits(hai.last_rx_seq)
+            return [Violated(error, fatal=error.code == HaipErrorCode.VERSION_INCOMPATIBLE)]
+        if last_received is None:
+            last_received = digits(hai.last_rx_seq)
         resumed = self._goes_on = self.remote is not None and last_received is not None
         if not resumed and (self.remote is not None or last_received is not None):
             # One side no longer knows the session, so it starts over.
@@ -526,13 +611,18 @@ class HaipPeer:
         self._outbox.dialect = dialect_of(hai.accept_events)
         named = (event_named(name) for name in hai.accept_events)
         self._outbox.accepted = frozenset(event for event in named if event is not None)
+        self._outbox.marks = self.config.role == "server" and self._order.lenient
         if not resumed:
+            self._halves.clear()
             flow = _mapping(_mapping(hai.capabilities).get("flow_control"))
             self.credits.begin(
                 _count(flow.get("initial_credit_messages")), _count(flow.get("initial_credit_bytes"))
             )
             self._ledger = CreditLedger(self.config.receive_credits, self.config.receive_credit_bytes)
-        self.greet()
+        self.greet(None if last_received is None else str(last_received))
+        if self._outbox.marks and not resumed:
+            # The reference client starts with few credits, whatever the handshake of the server says.
+            self._grant(HaipChannel.SYSTEM, FIRST_MESSAGES, FIRST_BYTES)
         if resumed:
             self._replay((last_received or 0) + 1, self._last_before)
         return [Handshaken(hai, resumed), *(event for one in ready for event in self._open(one))]
@@ -555,7 +645,15 @@ class HaipPeer:
 
     def _refuse(self, error: HaipError, related_id: str | None) -> Violated:
         self.send_error(error, related_id)
-        return Violated(error, fatal=error.code == HaipErrorCode.SEQ_VIOLATION)
+        return Violated(error, fatal=isinstance(error, OrderLostError))
+
+
+def _plain(details: Mapping[str, object]) -> object:
+    """Return details as JSON that every peer can read."""
+    try:
+        return json.loads(json.dumps(dict(details), default=str, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return {key: str(value)[:_LONGEST_ERROR] for key, value in details.items()}
 
 
 def _mapping(value: object) -> Mapping[str, object]:
