@@ -143,7 +143,11 @@ class Connection:
             session = self._registry.enter(self._principal, message.envelope.session_id or "")
             before = session.enter(self._outlet, message, len(text))
         except HaipError as error:
-            await self._refuse(error)
+            if error.code == HaipErrorCode.INVALID_MESSAGE:
+                # The client may send a valid one in time.
+                await self._tell(error)
+            else:
+                await self._refuse(error)
             return
         self.session = session
         self._found.set()
@@ -168,12 +172,16 @@ class Connection:
         if self.session is not None:
             self.session.refuse(error)
             return
+        await self._tell(error)
+        await self._outlet.close(error.message, "refused")
+        self._found.set()
+
+    async def _tell(self, error: HaipError) -> None:
+        """Send an error before the handshake."""
         peer = HaipPeer(PeerConfig("server", time.time))
         peer.send_error(error)
         for frame in peer.take_outgoing():
             await self._outlet.write(frame)
-        await self._outlet.close(error.message, "refused")
-        self._found.set()
 
 
 def _no_handshake() -> HaipProtocolError:
