@@ -262,6 +262,21 @@ def check_envelope(envelope: HaipEnvelope) -> None:
         raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters", "send")
 
 
+def check_references(envelope: HaipEnvelope) -> None:
+    """Check the run and the thread of a received message.
+
+    Args:
+        envelope: The envelope.
+
+    Raises:
+        HaipProtocolError: The schema refuses one of them (INVALID_MESSAGE); the error names it.
+    """
+    if envelope.run_id is not None and not UUID_FORM.fullmatch(envelope.run_id):
+        raise _invalid("run_id", "a UUID")
+    if envelope.thread_id is not None and len(envelope.thread_id) > _LONGEST_THREAD:
+        raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters")
+
+
 def check_message(message: HaipMessage) -> None:
     """Check a message before it is sent, without its payload. Empty fields pass; the sender fills them in.
 

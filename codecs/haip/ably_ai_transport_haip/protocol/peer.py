@@ -26,7 +26,13 @@ from ably_ai_transport_haip.protocol.events import (
 )
 from ably_ai_transport_haip.protocol.halves import TextHalves
 from ably_ai_transport_haip.protocol.handshake import read_handshake
-from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text
+from ably_ai_transport_haip.protocol.messages import (
+    HaipEnvelope,
+    HaipMessage,
+    check_references,
+    new_id,
+    read_text,
+)
 from ably_ai_transport_haip.protocol.names import (
     PROTOCOL_MAJOR,
     PROTOCOL_VERSION,
@@ -46,6 +52,7 @@ from ably_ai_transport_haip.protocol.payloads import (
     ReplayRequest,
     read_payload,
 )
+from ably_ai_transport_haip.protocol.reading import sequence_in
 from ably_ai_transport_haip.protocol.sequence import OrderLostError, ReceiveOrder, digits, number_of
 from ably_ai_transport_haip.protocol.system_credits import FIRST_BYTES, FIRST_MESSAGES, SystemCredits
 
@@ -328,11 +335,11 @@ class HaipPeer:
         try:
             message = read_text(text)
         except HaipError as error:
-            return [self._refuse(error, None)]
+            return [self._refuse(error, None), *self._pass_over(sequence_in(text))]
         try:
             return self._take(message, len(text.encode()) if isinstance(text, str) else len(text))
         except HaipError as error:
-            return [self._refuse(error, message.id)]
+            return [self._refuse(error, message.id), *self._pass_over(message.envelope.sequence)]
 
     def receive_binary(self, data: bytes) -> list[PeerEvent]:
         """Receive a binary frame: the body of a message, or a part of it.
@@ -345,11 +352,20 @@ class HaipPeer:
         """
         if not self._bodies.is_awaited:
             return [BinaryReceived(data)]
+        awaited = self._bodies.oldest
         try:
             message = self._bodies.take(data)
         except HaipProtocolError as error:
-            return [self._refuse(error, None)]
+            return [self._refuse(error, awaited.id), *self._pass_over(awaited.envelope.sequence)]
         return [] if message is None else self._deliver(message)
+
+    def _pass_over(self, sequence: str | None) -> list[PeerEvent]:
+        """Count a message that was refused as received: it would be refused again if it were replayed."""
+        if not self._handshaken or digits(sequence) is None:
+            return []
+        refused = HaipMessage(HaipEventType.ERROR, {}, HaipEnvelope(sequence=sequence))
+        ready = self._order.note(refused, self.config.clock()) or []
+        return [event for one in ready for event in self._open(one)]
 
     def tick(self) -> list[PeerEvent]:
         """Do the work that is due: request a missing message, and lift credits that are never granted.
@@ -437,6 +453,9 @@ class HaipPeer:
     def _open(self, message: HaipMessage) -> Iterable[PeerEvent]:
         """Handle a message that is next in order."""
         try:
+            if self.config.role == "server":
+                # Replies carry them, too.
+                check_references(message.envelope)
             message, rest = self._joined(message)
             payload = read_payload(message.type, message.payload)
         except HaipError as error:

@@ -10,6 +10,7 @@ from ably_ai_transport_haip.protocol.halves import has_halves, whole
 MAX_DEPTH: Final = 100
 """The largest depth of nested values in a frame."""
 _ESCAPED_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SEQUENCE: Final = re.compile(r'"seq"\s*:\s*"(?P<digits>[0-9]{1,20})"')
 _FRAGMENTS: Final = frozenset(
     {"TEXT_MESSAGE_START", "TEXT_MESSAGE_PART", "MESSAGE_START", "MESSAGE_PART"},
 )
@@ -46,6 +47,20 @@ def read_json(frame: str | bytes) -> object:
     if "\\u" in text and _ESCAPED_HALF.search(text) is not None:
         return _repair(value)
     return value
+
+
+def sequence_in(frame: str | bytes) -> str | None:
+    """Return the sequence number in a frame that cannot be read.
+
+    Args:
+        frame: The frame.
+
+    Returns:
+        The number as decimal digits; None if there is none.
+    """
+    text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+    found = _SEQUENCE.search(text)
+    return None if found is None else found["digits"]
 
 
 def _refuse_constant(name: str) -> object:

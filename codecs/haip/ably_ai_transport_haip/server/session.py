@@ -51,6 +51,7 @@ _OF_THE_PROTOCOL: Final = frozenset(
         HaipEventType.REPLAY_REQUEST,
     }
 )
+_OF_AN_END: Final = ("status", "summary", "code", "message")
 _ABOUT_RUNS: Final = frozenset(
     {
         HaipEventType.RUN_STARTED,
@@ -550,7 +551,11 @@ class HaipServerSession(HaipEndpoint):
 
 
 def _about_run(message: HaipMessage, run_id: str) -> HaipMessage:
+    """Build the announcement of a run, or of its end, from a message of the client."""
     envelope = HaipEnvelope(
         channel=message.envelope.channel, run_id=run_id, thread_id=message.envelope.thread_id
     )
-    return HaipMessage(message.type, {**message.payload, "run_id": run_id}, envelope)
+    payload = dict(message.payload)
+    if message.type is not HaipEventType.RUN_STARTED:
+        payload = {key: value for key in _OF_AN_END if (value := payload.get(key)) is not None}
+    return HaipMessage(message.type, {**payload, "run_id": run_id}, envelope)
