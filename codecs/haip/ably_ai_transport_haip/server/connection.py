@@ -9,6 +9,7 @@ from typing import Any, cast
 import anyio
 
 from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, HaipPeer, HaipProtocolError, PeerConfig
+from ably_ai_transport_haip.protocol.messages import size_of
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.registry import SessionRegistry
@@ -51,10 +52,11 @@ class Connection:
     async def take_text(self, text: str) -> None:
         """Receive a text frame."""
         self._heard = time.monotonic()
-        if len(text) > self._options.max_frame_size:
+        # No character takes more than four bytes.
+        if 4 * len(text) > self._options.max_frame_size and size_of(text) > self._options.max_frame_size:
             await self._refuse(
                 HaipProtocolError(
-                    f"unable to read message; it has {len(text)} characters, more than"
+                    f"unable to read message; it has {size_of(text)} bytes, more than"
                     f" {self._options.max_frame_size}",
                     HaipErrorCode.PROTOCOL_VIOLATION,
                 )
@@ -64,6 +66,7 @@ class Connection:
             return
         if self.session is not None:
             self.session.take_text(text)
+            await self.session.room()
 
     async def take_binary(self, data: bytes) -> None:
         """Receive a binary frame."""
@@ -72,6 +75,7 @@ class Connection:
             await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
+            await self.session.room()
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
         """Serve the connection until it is lost or closed.
@@ -132,8 +136,9 @@ class Connection:
         while True:
             await asyncio.sleep(self._heartbeat)
             if time.monotonic() - self._heard > MISSED_HEARTBEATS * self._heartbeat:
-                await self._outlet.close("the client does not answer")
+                # Detached first: to close a connection that does not answer takes a while.
                 session.detach(self._outlet)
+                await self._outlet.close("the client does not answer")
                 return
             session.ping()
 

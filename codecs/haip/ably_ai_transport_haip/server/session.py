@@ -16,6 +16,7 @@ from ably_ai_transport_haip.protocol import (
     CreditsChanged,
     FinishStatus,
     Frame,
+    HaipConnectionError,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
@@ -31,12 +32,13 @@ from ably_ai_transport_haip.protocol import (
     Violated,
 )
 from ably_ai_transport_haip.server.auth import Principal
+from ably_ai_transport_haip.server.inbox import Inbox
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.tools import ServerTool, ToolDesk
 
 logger = logging.getLogger("ably_ai_transport_haip.server")
 
-MOST_UNWRITTEN: Final = 1000
+MOST_UNWRITTEN: Final = 100
 """The number of unwritten frames from which senders have to wait."""
 _OF_THE_PROTOCOL: Final = frozenset(
     {
@@ -144,6 +146,9 @@ class HaipServerSession(HaipEndpoint):
                     receive_credit_bytes=options.receive_credit_bytes,
                     max_concurrent_runs=options.max_concurrent_runs,
                     refills_on_read=True,
+                    replay_bytes=options.max_replay_bytes,
+                    held_bytes=options.max_held_bytes,
+                    binary_bytes=options.max_binary_size,
                 ),
                 session_id,
             )
@@ -161,9 +166,8 @@ class HaipServerSession(HaipEndpoint):
         self._violations: Counter[str] = Counter()
         self._known = {"haip_session": session_id}
         self._others: set[str] = set()
-        self._inbox, self._unread = anyio.create_memory_object_stream[HaipMessage | bytes](
-            options.max_waiting
-        )
+        self._inbox = Inbox(options.max_waiting, options.max_waiting_bytes)
+        self._left_at = 0
 
     def __repr__(self) -> str:
         return f"<HaipServerSession {self.session_id} of {self.principal.id} {self.state}>"
@@ -191,7 +195,7 @@ class HaipServerSession(HaipEndpoint):
         Yields:
             Each message (:class:`HaipMessage`) and each binary frame (``bytes``), in order.
         """
-        async for frame in self._unread:
+        while (frame := await self._inbox.take()) is not None:
             if isinstance(frame, HaipMessage):
                 self._note_read(frame)
             yield frame
@@ -266,7 +270,8 @@ class HaipServerSession(HaipEndpoint):
             self._move(Trigger.DETACH)
             self._outlet = None
             self.last_seen = self._clock()
-            self._peer.take_outgoing()
+            self._left_at = self._peer.sent
+            self._peer.disconnect()
             self._written.set()
 
     def expect_fresh(self) -> None:
@@ -288,6 +293,8 @@ class HaipServerSession(HaipEndpoint):
             self._work.clear()
             while self._outlet is outlet and (frame := self._peer.next_outgoing()) is not None:
                 await outlet.write(frame)
+                if self._peer.backlog < MOST_UNWRITTEN:
+                    self._written.set()
             self._written.set()
             if self._outlet is outlet and self.state is SessionState.REFUSED:
                 await outlet.close(self._refusal, "refused")
@@ -311,9 +318,15 @@ class HaipServerSession(HaipEndpoint):
             await outlet.close(reason, ending)
         self._wake()
 
+    async def room(self) -> None:
+        """Wait until few frames wait to be written. For readers: each frame of a client may cause another."""
+        while self._has_backlog:
+            self._written.clear()
+            await self._written.wait()
+
     def stop(self) -> None:
         """Drop the unread messages and cancel the tool calls. For sessions whose handler has ended."""
-        self._unread.close()
+        self._inbox.drop()
         self._desk.cancel()
 
     async def end(self) -> None:
@@ -321,6 +334,8 @@ class HaipServerSession(HaipEndpoint):
         await self._desk.join()
         await self.close("the session has ended")
         self._move(Trigger.END)
+        self._peer.end()
+        self._wake()
 
     def fail(self, error: HaipError) -> None:
         """Send the client an error."""
@@ -335,17 +350,42 @@ class HaipServerSession(HaipEndpoint):
     # Inside
 
     async def _ready(self) -> None:
-        """Return at once: messages that are sent without a connection are kept for the next one."""
+        """Return if messages can be sent. Those that are sent without a connection are kept for the next one.
+
+        Raises:
+            HaipConnectionError: The session has ended, or no more messages can be kept.
+        """
+        if self._outlet is not None:
+            return
+        if self.state is SessionState.ENDED:
+            raise HaipConnectionError("unable to send; the session has ended")
+        if self._peer.keeps_no_more(self._left_at):
+            raise HaipConnectionError(
+                "unable to send; the client has left, and no more messages can be kept for it than the last"
+                f" {self._peer.sent - self._left_at}"
+            )
+        # A loop of sends never waits for a connection, so it must let others run.
+        await asyncio.sleep(0)
+
+    async def _still_open(self) -> None:
+        if self._inbox.is_closed and self._outlet is None:
+            raise HaipConnectionError("unable to send; the session is closed, and there are no credits left")
+        await self._ready()
 
     async def _flush(self) -> None:
         if self._outlet is None:
             # The frames stay available for a replay.
-            self._peer.take_outgoing()
+            self._peer.drop_outgoing()
             return
         self._work.set()
-        while self.is_connected and self._peer.backlog > MOST_UNWRITTEN:
-            self._written.clear()
-            await self._written.wait()
+        await self.room()
+
+    @property
+    def _has_backlog(self) -> bool:
+        peer = self._peer
+        if self._outlet is None:
+            return False
+        return peer.backlog > MOST_UNWRITTEN or peer.backlog_bytes > self._options.max_unwritten_bytes
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._options.close_timeout):
@@ -356,7 +396,7 @@ class HaipServerSession(HaipEndpoint):
 
     def _answer(self, message: HaipMessage) -> None:
         """Queue a reply. The reader must not wait for credits, because it also receives the grants."""
-        if self._peer.send(message, queue=True) is None:
+        if not self._peer.send(message, queue=True):
             self._peer.ask_for_credits(message.envelope.channel or "SYSTEM")
         self._work.set()
 
@@ -404,16 +444,15 @@ class HaipServerSession(HaipEndpoint):
             self._answer_cancel(message)
 
     def _deliver(self, frame: HaipMessage | bytes) -> None:
-        try:
-            self._inbox.send_nowait(frame)
-        except anyio.WouldBlock:
+        if self._inbox.is_closed:
+            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
+        elif not self._inbox.add(frame):
             error = HaipError(
-                f"unable to accept more messages; {self._options.max_waiting} wait for the application",
+                f"unable to accept more messages; {len(self._inbox)} of {self._inbox.size} bytes wait for the"
+                " application",
                 HaipErrorCode.FLOW_CONTROL_VIOLATION,
             )
             self.refuse(error)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
 
     def _note_read(self, message: HaipMessage) -> None:
         self._peer.note_read(message)
