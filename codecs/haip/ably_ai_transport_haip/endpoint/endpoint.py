@@ -14,6 +14,7 @@ import anyio
 from ably_ai_transport_haip.endpoint.options import HaipMessageOptions
 from ably_ai_transport_haip.endpoint.tools import HaipTool
 from ably_ai_transport_haip.protocol import (
+    Checked,
     CreditsChanged,
     FinishStatus,
     HaipChannel,
@@ -471,30 +472,40 @@ class HaipEndpoint:
     async def _send_all(self, messages: Sequence[HaipMessage]) -> None:
         await self._ready()
         self._log("Sending", messages)
-        channel = messages[0].envelope.channel or HaipChannel.SYSTEM
         match self._peer.config.flow_control.on_exhausted:
             case "wait":
-                await self._send_in_turn(channel, messages)
+                await self._send_in_turn(self._peer.check(messages))
             case "queue":
                 if not self._peer.send_all(messages, queue=True):
-                    self._peer.ask_for_credits(channel)
+                    self._peer.ask_for_credits(messages[0].envelope.channel or HaipChannel.SYSTEM)
             case _:
                 self._peer.send_all(messages)
         await self._flush()
 
-    async def _send_in_turn(self, channel: str, messages: Sequence[HaipMessage]) -> None:
-        for message in messages:
-            self._peer.check([message])
+    async def _send_in_turn(self, checked: Sequence[Checked]) -> None:
+        """Send messages in order, each as soon as there are credits for it."""
+        channel = checked[0].channel
         async with self._turns[channel]:
-            for message in messages:
-                while not self._peer.can_send([message]):
+            for one in checked:
+                await self._still_open()
+                while not self._peer.try_send(one):
                     changed = self._changed[channel]
                     changed.clear()
-                    self._peer.ask_for_credits(channel)
+                    self._peer.ask_for_credits(channel, one)
+                    if self._peer.try_send(one):
+                        break
                     await self._flush()
+                    await self._still_open()
                     await changed.wait()
-                    await self._ready()
-                self._peer.send(message)
+                    await self._still_open()
+
+    async def _still_open(self) -> None:
+        """Return if a sender may go on waiting.
+
+        Raises:
+            HaipConnectionError: The session has ended.
+        """
+        await self._ready()
 
     def _log_received(self, message: HaipMessage) -> None:
         self._log("Received", [message])
@@ -514,7 +525,9 @@ class HaipEndpoint:
 
     def _take_grant(self, event: CreditsChanged) -> None:
         """Wake the senders that wait for credits."""
-        self._changed[event.channel].set()
+        changed = self._changed.get(event.channel)
+        if changed is not None:
+            changed.set()
         if self._peer.waiting(event.channel):
             self._peer.ask_for_credits(event.channel)
 

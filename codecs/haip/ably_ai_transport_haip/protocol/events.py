@@ -14,10 +14,12 @@ class Frame:
     Attributes:
         text: The text frame; None for a binary frame without a message.
         binary: The binary frame that follows it.
+        size: The bytes of both.
     """
 
     text: str | None
     binary: bytes | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _LONGEST_THREAD: Final = 128
 _MOST_MAJOR: Final = 255
 _SHORT: Final = 40
+_AS_IS: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _KNOWN: Final = frozenset(
     {
         "id", "session", "seq", "ack", "ts", "channel", "type", "payload", "pv", "crit", "bin_len",
@@ -65,6 +66,7 @@ class HaipMessage:
         bin_len: The size of the binary body in bytes.
         bin_mime: The media type of the binary body.
         binary: The binary body, once it has arrived.
+        size: The bytes of its frames as they arrived; 0 for a message that was not received.
 
     Example:
         >>> HaipMessage(HaipEventType.PING, {"nonce": "1"}).type.value
@@ -80,6 +82,7 @@ class HaipMessage:
     bin_len: int | None = None
     bin_mime: str | None = None
     binary: bytes | None = None
+    size: int = field(default=0, compare=False, repr=False)
 
     def to_wire(self, dialect: Dialect = "text") -> dict[str, object]:
         """Return the flat object for the wire.
@@ -109,11 +112,12 @@ class HaipMessage:
         return {key: value for key, value in flat.items() if value is not None}
 
     @classmethod
-    def from_wire(cls, flat: object) -> "HaipMessage":
+    def from_wire(cls, flat: object, size: int = 0) -> "HaipMessage":
         """Read a flat object from the wire. The payload is not checked.
 
         Args:
             flat: The object, any JSON value.
+            size: The bytes of its text frame.
 
         Returns:
             The message.
@@ -165,6 +169,7 @@ class HaipMessage:
             crit=crit if isinstance(crit, bool) else None,
             bin_len=_number(said, "bin_len"),
             bin_mime=_text(said, "bin_mime"),
+            size=size,
         )
 
 
@@ -181,7 +186,7 @@ def read_text(text: str | bytes) -> HaipMessage:
         HaipProtocolError: The frame is no JSON, or it is nested too deeply (INVALID_MESSAGE), or it is no
             message; see :meth:`HaipMessage.from_wire`.
     """
-    return HaipMessage.from_wire(read_json(text))
+    return HaipMessage.from_wire(read_json(text), size_of(text))
 
 
 def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
@@ -197,15 +202,37 @@ def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
     Raises:
         HaipProtocolError: The payload is no JSON (INVALID_MESSAGE).
     """
-    flat = message.to_wire(dialect)
+    return write_flat(message.to_wire(dialect), message.type)
+
+
+def write_flat(flat: Mapping[str, object], event: HaipEventType) -> str:
+    """Write a text frame from its flat object.
+
+    Args:
+        flat: The object, as :meth:`HaipMessage.to_wire` returns it.
+        event: The type of the message, for errors.
+
+    Returns:
+        The frame; it can always be encoded as UTF-8.
+
+    Raises:
+        HaipProtocolError: The payload is no JSON (INVALID_MESSAGE).
+    """
     try:
-        text = json.dumps(flat, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _AS_IS.encode(flat)
     except (TypeError, ValueError, RecursionError) as error:
         raise HaipProtocolError(
-            f"unable to write {message.type}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
+            f"unable to write {event}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
         ) from error
     # JSON could escape half of a character, but not every peer can read that.
     return whole(text)
+
+
+def size_of(text: str | bytes) -> int:
+    """Return the bytes of a text as UTF-8. Half a surrogate pair counts as three."""
+    if isinstance(text, bytes) or text.isascii():
+        return len(text)
+    return len(text.encode(errors="surrogatepass"))
 
 
 def new_id() -> str:

@@ -18,6 +18,7 @@ from ably_ai_transport_haip.protocol import (
     read_handshake,
     read_text,
 )
+from ably_ai_transport_haip.protocol.messages import size_of
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.outlet import Outlet
@@ -62,10 +63,11 @@ class Connection:
     async def take_text(self, text: str) -> None:
         """Receive a text frame."""
         self._heard = time.monotonic()
-        if len(text) > self._options.max_frame_size:
+        # No character takes more than four bytes.
+        if 4 * len(text) > self._options.max_frame_size and size_of(text) > self._options.max_frame_size:
             await self._refuse(
                 HaipProtocolError(
-                    f"unable to read message; it has {len(text)} characters, more than"
+                    f"unable to read message; it has {size_of(text)} bytes, more than"
                     f" {self._options.max_frame_size}",
                     HaipErrorCode.PROTOCOL_VIOLATION,
                 )
@@ -75,6 +77,7 @@ class Connection:
             await self._enter(text)
         else:
             self.session.take_text(text)
+            await self.session.room()
 
     async def take_binary(self, data: bytes) -> None:
         """Receive a binary frame."""
@@ -83,6 +86,7 @@ class Connection:
             await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
+            await self.session.room()
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
         """Serve the connection until it is lost or closed.
@@ -141,7 +145,7 @@ class Connection:
             read_handshake(message)
             # Nothing is opened or taken over before the handshake was checked.
             session = self._registry.enter(self._principal, message.envelope.session_id or "")
-            before = session.enter(self._outlet, message, len(text))
+            before = session.enter(self._outlet, message)
         except HaipError as error:
             if error.code == HaipErrorCode.INVALID_MESSAGE:
                 # The client may send a valid one in time.
@@ -162,8 +166,9 @@ class Connection:
                 self._heard = time.monotonic()
                 continue
             if time.monotonic() - self._heard > MISSED_HEARTBEATS * self._heartbeat:
-                await self._outlet.close("the client does not answer")
+                # Detached first: to close a connection that does not answer takes a while.
                 session.detach(self._outlet)
+                await self._outlet.close("the client does not answer")
                 return
             session.ping()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from ably_ai_transport_haip.endpoint.hooks import call
-from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, new_id
+from ably_ai_transport_haip.protocol import HaipConnectionError, HaipError, HaipErrorCode, new_id
 from ably_ai_transport_haip.protocol.messages import UUID_FORM
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.options import HaipServerOptions
@@ -127,6 +127,9 @@ class SessionRegistry:
         known = {"haip_session": session.session_id}
         try:
             await call(self._handler, session)
+        except HaipConnectionError as error:
+            # The client has left, or the session was closed: its handler could not know.
+            logger.info("The handler of session %s ends: %s", session.session_id, error, extra=known)
         except Exception:  # a user's code
             logger.exception("The handler of session %s failed", session.session_id, extra=known)
             session.fail(HaipError("the server failed to serve this session", HaipErrorCode.SERVER_ERROR))

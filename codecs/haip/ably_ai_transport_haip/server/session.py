@@ -15,6 +15,7 @@ from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
     FinishStatus,
+    HaipConnectionError,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
@@ -31,6 +32,7 @@ from ably_ai_transport_haip.protocol import (
     new_id,
 )
 from ably_ai_transport_haip.server.auth import Principal
+from ably_ai_transport_haip.server.inbox import Inbox
 from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.outlet import Ending, Outlet
 from ably_ai_transport_haip.server.standby import HANDOVER_SECONDS, Handover, Standby
@@ -38,7 +40,7 @@ from ably_ai_transport_haip.server.tools import ServerTool, ToolDesk
 
 logger = logging.getLogger("ably_ai_transport_haip.server")
 
-MOST_UNWRITTEN: Final = 1000
+MOST_UNWRITTEN: Final = 100
 """The number of unwritten frames from which senders have to wait."""
 _OF_THE_PROTOCOL: Final = frozenset(
     {
@@ -131,6 +133,9 @@ class HaipServerSession(HaipEndpoint):
                     receive_credit_bytes=options.receive_credit_bytes,
                     max_concurrent_runs=options.max_concurrent_runs,
                     refills_on_read=True,
+                    replay_bytes=options.max_replay_bytes,
+                    held_bytes=options.max_held_bytes,
+                    binary_bytes=options.max_binary_size,
                 ),
                 session_id,
             )
@@ -149,9 +154,8 @@ class HaipServerSession(HaipEndpoint):
         self._violations: Counter[str] = Counter()
         self._known = {"haip_session": session_id}
         self._others: set[str] = set()
-        self._inbox, self._unread = anyio.create_memory_object_stream[HaipMessage | bytes](
-            options.max_waiting
-        )
+        self._inbox = Inbox(options.max_waiting, options.max_waiting_bytes)
+        self._left_at = 0
 
     def __repr__(self) -> str:
         return f"<HaipServerSession {self.session_id} of {self.principal.id} {self.state}>"
@@ -179,7 +183,7 @@ class HaipServerSession(HaipEndpoint):
         Yields:
             Each message (:class:`HaipMessage`) and each binary frame (``bytes``), in order.
         """
-        async for frame in self._unread:
+        while (frame := await self._inbox.take()) is not None:
             if isinstance(frame, HaipMessage):
                 self._note_read(frame)
             yield frame
@@ -231,13 +235,12 @@ class HaipServerSession(HaipEndpoint):
 
     # For the server
 
-    def enter(self, outlet: Outlet, handshake: HaipMessage, size: int) -> Outlet | None:
+    def enter(self, outlet: Outlet, handshake: HaipMessage) -> Outlet | None:
         """Use a connection from now on, or as soon as the one before it has delivered its frames.
 
         Args:
             outlet: The connection.
             handshake: The handshake of the client.
-            size: The size of the handshake in bytes.
 
         Returns:
             A connection to close; None if there is none.
@@ -258,24 +261,22 @@ class HaipServerSession(HaipEndpoint):
             nonce = new_id()
             self._peer.ping(nonce)
             deadline = anyio.current_time() + HANDOVER_SECONDS
-            waiting = Handover(outlet, handshake, size, nonce, self._peer.sent, self._peer.backlog, deadline)
+            waiting = Handover(outlet, handshake, nonce, self._peer.sent, self._peer.backlog, deadline)
             self._standby.begin(waiting)
             self._work.set()
             return None
-        self._take_over(outlet, handshake, size)
+        self._take_over(outlet, handshake)
         return before
 
     def uses(self, outlet: Outlet) -> bool:
         """Tell whether the session sends on a connection."""
         return self._outlet is outlet
 
-    def _take_over(
-        self, outlet: Outlet, handshake: HaipMessage, size: int, last_received: int | None = None
-    ) -> None:
+    def _take_over(self, outlet: Outlet, handshake: HaipMessage, last_received: int | None = None) -> None:
         self._move(Trigger.ATTACH)
         self._outlet = outlet
         self._standby.notify()
-        self._take(self._peer.enter(handshake, size, last_received=last_received))
+        self._take(self._peer.enter(handshake, last_received=last_received))
 
     def _hand_over(self, *, is_delivered: bool) -> None:
         """Use the connection that waits.
@@ -286,9 +287,7 @@ class HaipServerSession(HaipEndpoint):
         handover, before = self._standby.finish(), self._outlet
         if handover is None:
             return
-        self._take_over(
-            handover.outlet, handover.handshake, handover.size, handover.number if is_delivered else None
-        )
+        self._take_over(handover.outlet, handover.handshake, handover.number if is_delivered else None)
         if before is not None:
             self._standby.retire(before)
 
@@ -299,7 +298,8 @@ class HaipServerSession(HaipEndpoint):
             self._move(Trigger.DETACH)
             self._outlet = None
             self.last_seen = self._clock()
-            self._peer.take_outgoing()
+            self._left_at = self._peer.sent
+            self._peer.disconnect()
             self._written.set()
 
     def take_text(self, text: str) -> None:
@@ -329,6 +329,8 @@ class HaipServerSession(HaipEndpoint):
                 and (frame := self._peer.next_outgoing()) is not None
             ):
                 await outlet.write(frame)
+                if self._peer.backlog < MOST_UNWRITTEN:
+                    self._written.set()
             self._written.set()
             if self._outlet is outlet and self.state is SessionState.REFUSED:
                 for other in self._standby.clear():
@@ -356,9 +358,20 @@ class HaipServerSession(HaipEndpoint):
             await outlet.close(reason, ending)
         self._wake()
 
+    async def room(self) -> None:
+        """Wait until few frames wait to be written. For readers: each frame of a client may cause another."""
+        if self._standby.handover is None:
+            # The reply that ends a handover has to be read.
+            await self._written_enough()
+
+    async def _written_enough(self) -> None:
+        while self._has_backlog:
+            self._written.clear()
+            await self._written.wait()
+
     def stop(self) -> None:
         """Drop the unread messages and cancel the tool calls. For sessions whose handler has ended."""
-        self._unread.close()
+        self._inbox.drop()
         self._desk.cancel()
 
     async def end(self) -> None:
@@ -366,6 +379,8 @@ class HaipServerSession(HaipEndpoint):
         await self._desk.join()
         await self.close("the session has ended")
         self._move(Trigger.END)
+        self._peer.end()
+        self._wake()
 
     def fail(self, error: HaipError) -> None:
         """Send the client an error."""
@@ -380,17 +395,42 @@ class HaipServerSession(HaipEndpoint):
     # Inside
 
     async def _ready(self) -> None:
-        """Return at once: messages that are sent without a connection are kept for the next one."""
+        """Return if messages can be sent. Those that are sent without a connection are kept for the next one.
+
+        Raises:
+            HaipConnectionError: The session has ended, or no more messages can be kept.
+        """
+        if self._outlet is not None:
+            return
+        if self.state is SessionState.ENDED:
+            raise HaipConnectionError("unable to send; the session has ended")
+        if self._peer.keeps_no_more(self._left_at):
+            raise HaipConnectionError(
+                "unable to send; the client has left, and no more messages can be kept for it than the last"
+                f" {self._peer.sent - self._left_at}"
+            )
+        # A loop of sends never waits for a connection, so it must let others run.
+        await asyncio.sleep(0)
+
+    async def _still_open(self) -> None:
+        if self._inbox.is_closed and self._outlet is None:
+            raise HaipConnectionError("unable to send; the session is closed, and there are no credits left")
+        await self._ready()
 
     async def _flush(self) -> None:
         if self._outlet is None:
             # The frames stay available for a replay.
-            self._peer.take_outgoing()
+            self._peer.drop_outgoing()
             return
         self._work.set()
-        while self.is_connected and self._peer.backlog > MOST_UNWRITTEN:
-            self._written.clear()
-            await self._written.wait()
+        await self._written_enough()
+
+    @property
+    def _has_backlog(self) -> bool:
+        peer = self._peer
+        if self._outlet is None:
+            return False
+        return peer.backlog > MOST_UNWRITTEN or peer.backlog_bytes > self._options.max_unwritten_bytes
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._options.close_timeout):
@@ -401,7 +441,7 @@ class HaipServerSession(HaipEndpoint):
 
     def _answer(self, message: HaipMessage) -> None:
         """Queue a reply. The reader must not wait for credits, because it also receives the grants."""
-        if self._peer.send(message, queue=True) is None:
+        if not self._peer.send(message, queue=True):
             self._peer.ask_for_credits(message.envelope.channel or "SYSTEM")
         self._work.set()
 
@@ -454,16 +494,15 @@ class HaipServerSession(HaipEndpoint):
             self._answer_cancel(message)
 
     def _deliver(self, frame: HaipMessage | bytes) -> None:
-        try:
-            self._inbox.send_nowait(frame)
-        except anyio.WouldBlock:
+        if self._inbox.is_closed:
+            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
+        elif not self._inbox.add(frame):
             error = HaipError(
-                f"unable to accept more messages; {self._options.max_waiting} wait for the application",
+                f"unable to accept more messages; {len(self._inbox)} of {self._inbox.size} bytes wait for the"
+                " application",
                 HaipErrorCode.FLOW_CONTROL_VIOLATION,
             )
             self.refuse(error)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
 
     def _note_read(self, message: HaipMessage) -> None:
         self._peer.note_read(message)

@@ -28,7 +28,6 @@ class Handover:
     Attributes:
         outlet: The connection.
         handshake: Its handshake.
-        size: The size of the handshake in bytes.
         nonce: The nonce of the ping that is the last frame on the connection before it.
         number: The sequence number of the ping.
         left: The number of frames that are still to be written on the connection before it.
@@ -37,7 +36,6 @@ class Handover:
 
     outlet: Outlet
     handshake: HaipMessage
-    size: int
     nonce: str
     number: int
     left: int

@@ -96,6 +96,7 @@ class Streams:
         if session is None or not session.is_connected:
             return JSONResponse({"error": "the session is unknown or not connected"}, 404)
         session.take_text(text)
+        await session.room()
         return JSONResponse({"status": "ok"})
 
     async def _take_binary(self, request: Request, principal: Principal, token: str, body: bytes) -> Response:

@@ -269,7 +269,7 @@ def test_halves_are_never_sent(server: Side) -> None:
 def test_a_refused_handshake_changes_nothing(server: Side, text: str, code: str) -> None:
     server.peer.send(part("one"))
     with pytest.raises(HaipProtocolError, match=code):
-        server.peer.enter(read_text(text), len(text))
+        server.peer.enter(read_text(text))
     assert server.peer.is_handshaken
     assert [message["payload"].get("text") for message in sent_by(server)] == ["one"]
 
@@ -277,14 +277,14 @@ def test_a_refused_handshake_changes_nothing(server: Side, text: str, code: str)
 def test_a_lenient_peer_resumes_after_the_last_ack_that_it_received() -> None:
     wire = Wire()
     server = wire.server.peer
-    server.enter(read_text(hai("1795000000000")), 500)
+    server.enter(read_text(hai("1795000000000")))
     for text in ("one", "two", "three"):
         server.send(part(text))
     frames = [json.loads(sent.text or "") for sent in server.take_outgoing()]
     said = {message["payload"]["text"]: message for message in frames if "text" in message["payload"]}
     assert all(message["ack"] == message["seq"] for message in frames if message["type"] != "HAI")
     again = hai("1795000000001", last_rx_seq=said["one"]["ack"])
-    events = server.enter(read_text(again), 500)
+    events = server.enter(read_text(again))
     assert [event.resumed for event in events if isinstance(event, Handshaken)] == [True]
     hello, *repeated = [json.loads(sent.text or "") for sent in server.take_outgoing()]
     # The handshake itself counts as the last message only once those before it have arrived.

@@ -83,12 +83,12 @@ async def test_a_session_that_has_ended_accepts_no_connection() -> None:
     said = {"haip_version": "1.1.2", "accept_major": [1], "accept_events": ["PING"]}
     envelope = HaipEnvelope(session_id=session.session_id, channel="SYSTEM", sequence="1")
     handshake = HaipMessage(HaipEventType.HAI, said, envelope)
-    assert session.enter(first, handshake, 100) is None
-    assert session.enter(second, handshake, 100) is first
+    assert session.enter(first, handshake) is None
+    assert session.enter(second, handshake) is first
     session.stop()
     await session.end()
     assert second.closed == [("the session has ended", "over")]
     with pytest.raises(HaipError, match="just ended"):
-        session.enter(third, handshake, 100)
+        session.enter(third, handshake)
     assert not session.is_connected
     assert "ended" in repr(session)
