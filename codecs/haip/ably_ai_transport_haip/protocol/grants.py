@@ -58,8 +58,8 @@ class Grants:
         """Start a session with a peer that counts like the reference peers.
 
         The reference client starts with ten credits, whatever the handshake says. It charges itself on
-        ``SYSTEM``, too, and never requests credits: the first message that is read brings it a large grant. The reference
-        server refuses grants, so it gets none.
+        ``SYSTEM``, too, and never requests credits, so the first message that is read brings a large grant.
+        The reference server refuses grants, so it gets none.
 
         Args:
             is_server: Whether the other side is the server.
