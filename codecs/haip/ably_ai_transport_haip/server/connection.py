@@ -66,7 +66,8 @@ class Connection:
             return
         if self.session is not None:
             self.session.take_text(text)
-            await self.session.room()
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def take_binary(self, data: bytes) -> None:
         """Receive a binary frame."""
@@ -75,7 +76,8 @@ class Connection:
             await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
-            await self.session.room()
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
         """Serve the connection until it is lost or closed.
