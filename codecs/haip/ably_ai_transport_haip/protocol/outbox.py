@@ -15,7 +15,7 @@ from ably_ai_transport_haip.protocol.messages import (
     write_flat,
 )
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType, wire_name
-from ably_ai_transport_haip.protocol.payloads import check_payload
+from ably_ai_transport_haip.protocol.payloads import check_payload, is_plain_part
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
 from ably_ai_transport_haip.protocol.tariff import Tariff, content_bytes, is_free, message_credits
 
@@ -147,7 +147,8 @@ class Outbox:
                 HaipErrorCode.INVALID_MESSAGE,
             )
         check_envelope(message.envelope)
-        check_payload(message.type, message.payload)
+        if not is_plain_part(message.type, message.payload):
+            check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
             raise HaipProtocolError(
                 f"unable to send {message.type}; the other side does not accept it",
@@ -238,7 +239,7 @@ class Outbox:
         if not self.credits.covers(checked.channel, checked.cost, size):
             return False
         frames = frames or self._built((checked,))
-        self.credits.take(checked.channel, checked.cost, size)
+        self.credits.spend(checked.channel, checked.cost, size)
         self._commit(frames)
         return True
 

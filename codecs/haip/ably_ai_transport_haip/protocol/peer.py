@@ -43,6 +43,7 @@ from ably_ai_transport_haip.protocol.payloads import (
     FlowUpdate,
     Hai,
     ReplayRequest,
+    is_plain_part,
     read_payload,
 )
 from ably_ai_transport_haip.protocol.sequence import (
@@ -494,7 +495,8 @@ class HaipPeer:
             self._note_channel(channel_of(message))
             if not self._grants.charge(message):
                 yield self._refuse(_excess(message), message.id)
-            payload = read_payload(message.type, message.payload)
+            is_part = is_plain_part(message.type, message.payload)
+            payload = None if is_part else read_payload(message.type, message.payload)
             if isinstance(payload, FlowUpdate | ChannelControl):
                 self._note_channel(payload.channel)
         except HaipError as error:
@@ -502,6 +504,8 @@ class HaipPeer:
             yield self._refuse(error, message.id)
             return
         match payload:
+            case None:
+                pass
             case FlowUpdate():
                 yield from self._take_grant(payload)
             case ChannelControl():
