@@ -20,10 +20,13 @@ from ably_ai_transport_haip.protocol import (
     HaipConnectionError,
     HaipError,
     HaipErrorCode,
+    HaipEventType,
+    HaipMessage,
     HaipPeer,
     HaipProtocolError,
     Handshaken,
     PeerEvent,
+    Received,
     Violated,
 )
 from ably_ai_transport_haip.protocol.messages import size_of
@@ -360,6 +363,9 @@ class Link:
             self._work.set()
 
     def _take_error(self, error: Exception) -> None:
+        if self._lost.is_set():
+            # The reason is known already.
+            return
         if isinstance(error, HaipAuthenticationError | HaipProtocolError):
             # Another attempt would fail in the same way.
             self._failure = error
@@ -393,6 +399,9 @@ class Link:
             if isinstance(event, Handshaken):
                 self._move(Trigger.HANDSHAKE)
                 self._work.set()
+            if isinstance(event, Received) and _is_expiry(event.message):
+                # A token function returns a fresh token for the next attempt.
+                self._lose("the token has expired")
             if isinstance(event, Violated) and event.fatal:
                 self._failure = event.error
                 self._lose(str(event.error))
@@ -433,3 +442,7 @@ class Traffic:
             connection_time,
             self._updated,
         )
+
+
+def _is_expiry(message: HaipMessage) -> bool:
+    return message.type is HaipEventType.ERROR and message.payload.get("code") == HaipErrorCode.TOKEN_EXPIRED

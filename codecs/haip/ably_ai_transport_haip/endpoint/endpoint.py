@@ -6,6 +6,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias, cast
 
 import anyio
@@ -89,11 +90,16 @@ class HaipEndpoint:
             payload["thread_id"] = thread_id
         if metadata is not None:
             payload["metadata"] = dict(metadata)
-        message = _message(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
+        # The message has the id of the run: an ERROR about the message then names the run.
+        message = replace(_message(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id), id=run_id)
         # Checked first: a run that cannot be announced does not count as open.
         self._peer.check([message])
         self._runs.start(run_id, self._peer.config.clock(), thread_id=thread_id, metadata=metadata)
-        await self._send_all([message])
+        try:
+            await self._send_all([message])
+        except BaseException:  # a cancelled caller, too, leaves no open run behind
+            self._runs.finish(run_id, self._peer.config.clock(), "ERROR")
+            raise
         return run_id
 
     async def finish_run(
@@ -533,10 +539,14 @@ class HaipEndpoint:
 
     def _note_run(self, message: HaipMessage) -> None:
         """Update the registry of runs with a message of the other side."""
+        now = self._peer.config.clock()
+        refused = message.payload.get("related_id")
+        if message.type is HaipEventType.ERROR and isinstance(refused, str):
+            self._runs.finish(refused, now, "ERROR", str(message.payload.get("message")))
+            return
         run_id = message.envelope.run_id or message.payload.get("run_id")
         if not isinstance(run_id, str):
             return
-        now = self._peer.config.clock()
         match message.type:
             case HaipEventType.RUN_STARTED:
                 try:

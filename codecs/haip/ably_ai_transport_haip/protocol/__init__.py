@@ -25,6 +25,7 @@ from ably_ai_transport_haip.protocol.events import (
     Received,
     Violated,
 )
+from ably_ai_transport_haip.protocol.handshake import read_handshake
 from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text, write_text
 from ably_ai_transport_haip.protocol.names import PROTOCOL_VERSION, HaipChannel, HaipEventType
 from ably_ai_transport_haip.protocol.outbox import Checked
@@ -64,6 +65,7 @@ __all__ = [
     "Violated",
     "calculate_message_credits",
     "new_id",
+    "read_handshake",
     "read_text",
     "write_text",
 ]

@@ -28,6 +28,11 @@ class BinaryBodies:
         """Whether a message waits for its body."""
         return bool(self._waiting)
 
+    @property
+    def oldest(self) -> HaipMessage:
+        """The message that waits for its body longest."""
+        return self._waiting[0]
+
     def clear(self) -> None:
         """Forget all messages. For lost connections."""
         self._waiting.clear()

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolError
+from ably_ai_transport_haip.protocol.halves import whole
 from ably_ai_transport_haip.protocol.names import Dialect, HaipEventType, event_named, wire_name
+from ably_ai_transport_haip.protocol.reading import read_json
 
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
-_UUID: Final = re.compile(
+UUID_FORM: Final = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LONGEST_THREAD: Final = 128
+_MOST_MAJOR: Final = 255
+_SHORT: Final = 40
 _AS_IS: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-_ESCAPED: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _KNOWN: Final = frozenset(
     {
         "id", "session", "seq", "ack", "ts", "channel", "type", "payload", "pv", "crit", "bin_len",
@@ -65,6 +67,7 @@ class HaipMessage:
         bin_mime: The media type of the binary body.
         binary: The binary body, once it has arrived.
         size: The bytes of its frames as they arrived; 0 for a message that was not received.
+        price: The message and byte credits that it cost the other side, likewise.
 
     Example:
         >>> HaipMessage(HaipEventType.PING, {"nonce": "1"}).type.value
@@ -81,6 +84,7 @@ class HaipMessage:
     bin_mime: str | None = None
     binary: bytes | None = None
     size: int = field(default=0, compare=False, repr=False)
+    price: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
 
     def to_wire(self, dialect: Dialect = "text") -> dict[str, object]:
         """Return the flat object for the wire.
@@ -133,16 +137,16 @@ class HaipMessage:
         event = event_named(name or "")
         if event is None:
             raise HaipProtocolError(
-                f"unable to read message; event '{name}' is unknown",
+                f"unable to read message; event '{_short(name)}' is unknown",
                 HaipErrorCode.UNSUPPORTED_TYPE,
-                {"type": name},
+                {"type": _short(name)},
             )
         payload = said.get("payload")
         if not isinstance(payload, dict):
             raise _invalid("payload", "an object")
         crit = said.get("crit")
         if crit is True and not said.keys() <= _KNOWN:
-            unknown = min(said.keys() - _KNOWN)
+            unknown = _short(min(said.keys() - _KNOWN))
             raise HaipProtocolError(
                 f"unable to read message; field '{unknown}' is unknown, and the message is critical",
                 HaipErrorCode.UNSUPPORTED_TYPE,
@@ -181,15 +185,10 @@ def read_text(text: str | bytes) -> HaipMessage:
         The message.
 
     Raises:
-        HaipProtocolError: The frame is no JSON (INVALID_MESSAGE) or no message; see
-            :meth:`HaipMessage.from_wire`.
+        HaipProtocolError: The frame is no JSON, or it is nested too deeply (INVALID_MESSAGE), or it is no
+            message; see :meth:`HaipMessage.from_wire`.
     """
-    try:
-        return HaipMessage.from_wire(json.loads(text), size_of(text))
-    except (ValueError, RecursionError):
-        raise HaipProtocolError(
-            "unable to read message; it is no JSON", HaipErrorCode.INVALID_MESSAGE
-        ) from None
+    return HaipMessage.from_wire(read_json(text), size_of(text))
 
 
 def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
@@ -227,10 +226,8 @@ def write_flat(flat: Mapping[str, object], event: HaipEventType) -> str:
         raise HaipProtocolError(
             f"unable to write {event}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
         ) from error
-    if text.isascii() or _SURROGATE.search(text) is None:
-        return text
-    # JSON can escape half a surrogate pair; UTF-8 cannot hold it.
-    return _ESCAPED.encode(flat)
+    # JSON could escape half of a character, but not every peer can read that.
+    return whole(text)
 
 
 def size_of(text: str | bytes) -> int:
@@ -245,6 +242,11 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def _short(text: str | None) -> str:
+    """Return the beginning of a text of the other side, for an error."""
+    return (text or "")[:_SHORT]
+
+
 def _text(said: Mapping[str, object], key: str, *, required: bool = False) -> str | None:
     value = said.get(key)
     if isinstance(value, str) or (value is None and not required):
@@ -254,7 +256,7 @@ def _text(said: Mapping[str, object], key: str, *, required: bool = False) -> st
 
 def _number(said: Mapping[str, object], key: str) -> int | None:
     value = said.get(key)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and _is_count(value)):
         return value
     raise _invalid(key, "a non-negative integer")
 
@@ -275,8 +277,8 @@ def check_envelope(envelope: HaipEnvelope) -> None:
         HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
     """
     for name, value, form, wanted in (
-        ("session", envelope.session_id, _UUID, "a UUID"),
-        ("run_id", envelope.run_id, _UUID, "a UUID"),
+        ("session", envelope.session_id, UUID_FORM, "a UUID"),
+        ("run_id", envelope.run_id, UUID_FORM, "a UUID"),
         ("channel", envelope.channel, _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
         ("seq", envelope.sequence, _NUMBER, "1 to 20 decimal digits"),
         ("ts", envelope.timestamp, _NUMBER, "1 to 20 decimal digits"),
@@ -287,6 +289,47 @@ def check_envelope(envelope: HaipEnvelope) -> None:
     thread_id = envelope.thread_id
     if thread_id is not None and not (_is_text(thread_id) and len(thread_id) <= _LONGEST_THREAD):
         raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters", "send")
+
+
+def check_references(envelope: HaipEnvelope) -> None:
+    """Check the run and the thread of a received message.
+
+    Args:
+        envelope: The envelope.
+
+    Raises:
+        HaipProtocolError: The schema refuses one of them (INVALID_MESSAGE); the error names it.
+    """
+    if envelope.run_id is not None and not UUID_FORM.fullmatch(envelope.run_id):
+        raise _invalid("run_id", "a UUID")
+    if envelope.thread_id is not None and len(envelope.thread_id) > _LONGEST_THREAD:
+        raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters")
+
+
+def check_message(message: HaipMessage) -> None:
+    """Check a message before it is sent, without its payload. Empty fields pass; the sender fills them in.
+
+    Args:
+        message: The message.
+
+    Raises:
+        HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
+    """
+    check_envelope(message.envelope)
+    if message.id is not None and not (_is_text(message.id) and UUID_FORM.fullmatch(message.id)):
+        raise _invalid("id", "a UUID of version 1 to 5", "send")
+    if message.pv is not None and not (_is_count(message.pv) and message.pv <= _MOST_MAJOR):
+        raise _invalid("pv", f"an integer from 0 to {_MOST_MAJOR}", "send")
+    if message.bin_len is not None and not _is_count(message.bin_len):
+        raise _invalid("bin_len", "a non-negative integer", "send")
+    if message.bin_mime is not None and not _is_text(message.bin_mime):
+        raise _invalid("bin_mime", "text", "send")
+    if message.crit is not None and not isinstance(message.crit, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _invalid("crit", "true or false", "send")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_text(value: object) -> bool:

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from ably_ai_transport_haip.protocol.credits import CreditAccount, FlowControlConfig
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError, HaipProtocolError
 from ably_ai_transport_haip.protocol.events import Frame
-from ably_ai_transport_haip.protocol.messages import (
-    HaipMessage,
-    check_envelope,
-    new_id,
-    write_flat,
-)
+from ably_ai_transport_haip.protocol.messages import HaipMessage, check_message, new_id, write_flat
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType, wire_name
 from ably_ai_transport_haip.protocol.payloads import check_payload, is_plain_part
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
@@ -53,6 +48,8 @@ class Outbox:
         credits: The credits of this side.
         dialect: The dialect of the other side.
         accepted: The events that the other side accepts; None before its handshake.
+        marks: Whether messages carry their own number as ack. The reference client counts in its own way, so
+            acks of its messages mean nothing to it, and it returns the last one as its ``last_rx_seq``.
         tariff: The tariff of the session.
         window: The largest byte credits that a single message may cost; None for no limit.
         backlog_bytes: The bytes of the frames to send now.
@@ -69,6 +66,7 @@ class Outbox:
         self.credits = CreditAccount(config)
         self.dialect: Dialect = "text"
         self.accepted: frozenset[HaipEventType] | None = None
+        self.marks = False
         self.tariff = Tariff.MESSAGE
         self.window: int | None = None
         self.backlog_bytes = 0
@@ -146,7 +144,7 @@ class Outbox:
                 f"unable to send message; type '{message.type}' is no HaipEventType",
                 HaipErrorCode.INVALID_MESSAGE,
             )
-        check_envelope(message.envelope)
+        check_message(message)
         if not is_plain_part(message.type, message.payload):
             check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
@@ -279,7 +277,7 @@ class Outbox:
             "id": message.id or new_id(),
             "session": self._session_id,
             "seq": str(number),
-            "ack": self._order.ack,
+            "ack": self._ack(message, number),
             "ts": str(int(now * 1000)),
             "channel": channel,
             "type": wire_name(message.type, self.dialect),
@@ -294,6 +292,12 @@ class Outbox:
         flat = {key: value for key, value in flat.items() if value is not None}
         text = write_flat(flat, message.type)
         return SentFrame.of(number, text, binary, now)
+
+    def _ack(self, message: HaipMessage, number: int) -> str | None:
+        if not self.marks:
+            return self._order.ack
+        # A handshake precedes the messages that it resumes.
+        return message.envelope.ack if message.type is HaipEventType.HAI else str(number)
 
     def _commit(self, frames: Sequence[SentFrame]) -> None:
         for frame in frames:

@@ -1,7 +1,6 @@
 """Peer: one side of a HAIP session, sans-IO. Frames go in, events come out."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,15 @@ from ably_ai_transport_haip.protocol.events import (
     Violated,
 )
 from ably_ai_transport_haip.protocol.grants import Grants
-from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text
+from ably_ai_transport_haip.protocol.halves import TextHalves
+from ably_ai_transport_haip.protocol.handshake import read_handshake
+from ably_ai_transport_haip.protocol.messages import (
+    HaipEnvelope,
+    HaipMessage,
+    check_references,
+    new_id,
+    read_text,
+)
 from ably_ai_transport_haip.protocol.names import (
     PROTOCOL_MAJOR,
     PROTOCOL_VERSION,
@@ -42,13 +49,16 @@ from ably_ai_transport_haip.protocol.payloads import (
     ChannelControl,
     FlowUpdate,
     Hai,
+    Ping,
     ReplayRequest,
     is_plain_part,
     read_payload,
 )
+from ably_ai_transport_haip.protocol.reading import sequence_in
 from ably_ai_transport_haip.protocol.sequence import (
     KEEP_BYTES,
     MAX_HELD_BYTES,
+    OrderLostError,
     ReceiveOrder,
     SendLog,
     digits,
@@ -59,6 +69,8 @@ LENIENT_PATIENCE_SECONDS: Final = 1.0
 """The time in which a lenient peer has to answer a request for credits."""
 MOST_CHANNELS: Final = 256
 """The number of channels that the other side may name in one session."""
+_LONGEST_ERROR: Final = 1000
+_FRAGMENTS: Final = frozenset({HaipEventType.MESSAGE_START, HaipEventType.MESSAGE_PART})
 _AT_ONCE: Final = frozenset(
     {
         HaipEventType.PING,
@@ -134,6 +146,7 @@ class HaipPeer:
             config.flow_control.message_cost,
         )
         self._bodies = BinaryBodies(config.binary_bytes)
+        self._halves = TextHalves()
         self._handshaken = False
         self._greeted = False
         self._goes_on = False
@@ -206,8 +219,12 @@ class HaipPeer:
         """Remove all frames to send. They stay available for replays."""
         self._outbox.clear()
 
-    def greet(self) -> None:
-        """Queue the handshake of this side, once per connection."""
+    def greet(self, resumes_after: str | None = None) -> None:
+        """Queue the handshake of this side, once per connection.
+
+        Args:
+            resumes_after: The newest sequence number that the other side has received.
+        """
         if self._greeted:
             return
         self._greeted = True
@@ -227,11 +244,14 @@ class HaipPeer:
                 "max_concurrent_runs": config.max_concurrent_runs,
             },
             "binary_frames": config.binary_frames,
-            "max_concurrent_runs": config.max_concurrent_runs,
         }
+        if config.max_concurrent_runs:
+            # The schema knows no zero.
+            payload["max_concurrent_runs"] = config.max_concurrent_runs
         if self._goes_on and not self._order.lenient:
             payload["last_rx_seq"] = self.received
-        self._outbox.write(HaipMessage(HaipEventType.HAI, payload, HaipEnvelope(channel=HaipChannel.SYSTEM)))
+        envelope = HaipEnvelope(channel=HaipChannel.SYSTEM, ack=resumes_after if self._outbox.marks else None)
+        self._outbox.write(HaipMessage(HaipEventType.HAI, payload, envelope))
 
     def send(self, message: HaipMessage, *, queue: bool = False) -> bool:
         """Send a message.
@@ -329,6 +349,10 @@ class HaipPeer:
         """Send a binary frame without a message."""
         self._outbox.write_binary(data)
 
+    def accepts(self, event: HaipEventType) -> bool:
+        """Tell whether the other side accepts an event."""
+        return self._outbox.accepts(event)
+
     def ping(self, nonce: str | None = None) -> None:
         """Send a ``PING``, if the other side accepts it.
 
@@ -340,11 +364,11 @@ class HaipPeer:
 
     def send_error(self, error: HaipError, related_id: str | None = None) -> None:
         """Queue an ``ERROR`` for the other side."""
-        payload: dict[str, object] = {"code": error.code, "message": error.message}
+        payload: dict[str, object] = {"code": error.code, "message": error.message[:_LONGEST_ERROR]}
         if related_id is not None:
             payload["related_id"] = related_id
         if error.details:
-            payload["detail"] = json.loads(json.dumps(dict(error.details), default=str))
+            payload["detail"] = _plain(error.details)
         message = HaipMessage(HaipEventType.ERROR, payload, HaipEnvelope(channel=HaipChannel.SYSTEM))
         try:
             self._outbox.check_one(message)
@@ -401,11 +425,11 @@ class HaipPeer:
         try:
             message = read_text(text)
         except HaipError as error:
-            return [self._refuse(error, None)]
+            return [self._refuse(error, None), *self._pass_over(sequence_in(text))]
         try:
             return self._take(message)
         except HaipError as error:
-            return [self._refuse(error, message.id)]
+            return [self._refuse(error, message.id), *self._pass_over(message.envelope.sequence)]
 
     def receive_binary(self, data: bytes) -> list[PeerEvent]:
         """Receive a binary frame: the body of a message, or a part of it.
@@ -418,11 +442,20 @@ class HaipPeer:
         """
         if not self._bodies.is_awaited:
             return [BinaryReceived(data)]
+        awaited = self._bodies.oldest
         try:
             message = self._bodies.take(data)
             return [] if message is None else self._deliver(message)
         except HaipProtocolError as error:
-            return [self._refuse(error, None)]
+            return [self._refuse(error, awaited.id), *self._pass_over(awaited.envelope.sequence)]
+
+    def _pass_over(self, sequence: str | None) -> list[PeerEvent]:
+        """Count a message that was refused as received: it would be refused again if it were replayed."""
+        if not self._handshaken or digits(sequence) is None:
+            return []
+        refused = HaipMessage(HaipEventType.ERROR, {}, HaipEnvelope(sequence=sequence))
+        ready = self._order.note(refused, self.config.clock()) or []
+        return [event for one in ready for event in self._open(one)]
 
     def tick(self) -> list[PeerEvent]:
         """Do the work that is due: request a missing message, and lift credits that are never granted.
@@ -469,7 +502,7 @@ class HaipPeer:
         return min((at for at in (self._order.due, *asked) if at is not None), default=None)
 
     def _take(self, message: HaipMessage) -> list[PeerEvent]:
-        if message.envelope.ack is not None:
+        if digits(message.envelope.ack) is not None:
             self.acked = message.envelope.ack
         if message.type is HaipEventType.HAI:
             return self._shake_hands(message)
@@ -495,6 +528,10 @@ class HaipPeer:
             self._note_channel(channel_of(message))
             if not self._grants.charge(message):
                 yield self._refuse(_excess(message), message.id)
+            if self.config.role == "server":
+                # Replies carry them, too.
+                check_references(message.envelope)
+            message, rest = self._joined(message)
             is_part = is_plain_part(message.type, message.payload)
             payload = None if is_part else read_payload(message.type, message.payload)
             if isinstance(payload, FlowUpdate | ChannelControl):
@@ -503,6 +540,8 @@ class HaipPeer:
             self.note_read(message)
             yield self._refuse(error, message.id)
             return
+        if rest is not None:
+            yield Received(rest)
         match payload:
             case None:
                 pass
@@ -518,14 +557,10 @@ class HaipPeer:
             case ReplayRequest():
                 last = None if payload.to_seq is None else int(payload.to_seq)
                 self._replay(int(payload.from_seq), last)
-            case _ if message.type is HaipEventType.PING:
-                self._outbox.write(
-                    HaipMessage(
-                        HaipEventType.PONG,
-                        dict(message.payload),
-                        HaipEnvelope(channel=HaipChannel.SYSTEM),
-                    )
-                )
+            case Ping() if message.type is HaipEventType.PING:
+                pong: dict[str, object] = {} if payload.nonce is None else {"nonce": payload.nonce}
+                envelope = HaipEnvelope(channel=HaipChannel.SYSTEM)
+                self._outbox.write(HaipMessage(HaipEventType.PONG, pong, envelope))
             case AudioChunk() if message.binary is None and payload.data is None and message.bin_len is None:
                 error = HaipProtocolError(
                     "unable to read AUDIO_CHUNK; it has neither data nor a binary frame",
@@ -537,7 +572,7 @@ class HaipPeer:
             case AudioChunk() if payload.data is not None:
                 try:
                     message = replace(message, binary=base64.b64decode(payload.data, validate=True))
-                except binascii.Error:
+                except ValueError:
                     error = HaipProtocolError(
                         "unable to read AUDIO_CHUNK; its data is no base64", HaipErrorCode.INVALID_MESSAGE
                     )
@@ -562,6 +597,30 @@ class HaipPeer:
                 HaipErrorCode.PROTOCOL_VIOLATION,
             )
         self._channels.add(channel)
+
+    def _joined(self, message: HaipMessage) -> tuple[HaipMessage, HaipMessage | None]:
+        """Join the halves of characters of a text; see :class:`TextHalves`.
+
+        Returns:
+            The message with whole characters, and a part with the rest of a text that ended in a half.
+        """
+        payload = message.payload
+        message_id = payload.get("message_id")
+        if not isinstance(message_id, str):
+            return message, None
+        if message.type is HaipEventType.MESSAGE_END:
+            rest = self._halves.end(message_id)
+            part = {"message_id": message_id, "text": rest}
+            if not rest:
+                return message, None
+            return message, replace(
+                message, type=HaipEventType.MESSAGE_PART, payload=part, size=0, price=(0, 0)
+            )
+        text = payload.get("text")
+        if message.type not in _FRAGMENTS or not isinstance(text, str):
+            return message, None
+        joined = self._halves.join(message_id, text)
+        return (message if joined is text else replace(message, payload={**payload, "text": joined})), None
 
     def _hear_of_error(self, message: HaipMessage) -> Iterable[PeerEvent]:
         if message.payload.get("code") != HaipErrorCode.REPLAY_TOO_OLD:
@@ -597,21 +656,52 @@ class HaipPeer:
 
     # The handshake
 
-    def _shake_hands(self, message: HaipMessage) -> list[PeerEvent]:
-        hai = read_payload(HaipEventType.HAI, message.payload)
-        if not isinstance(hai, Hai):
-            return []
+    def enter(self, handshake: HaipMessage, *, last_received: int | None = None) -> list[PeerEvent]:
+        """Start a new connection with the handshake of the other side.
+
+        Args:
+            handshake: The handshake.
+            last_received: The newest sequence number that the other side has received; by default the one of
+                the handshake.
+
+        Returns:
+            The events, in order.
+
+        Raises:
+            HaipProtocolError: The handshake is refused. Nothing has changed.
+        """
+        self.check_handshake(handshake)
+        self.reconnect()
+        if self.remote is None and handshake.payload.get("last_rx_seq") is not None:
+            self.refuse_resume()
+        return self._shake_hands(handshake, last_received)
+
+    def check_handshake(self, handshake: HaipMessage) -> None:
+        """Check a handshake before it changes anything.
+
+        Args:
+            handshake: The handshake.
+
+        Raises:
+            HaipProtocolError: The handshake is refused.
+        """
+        hai = read_handshake(handshake)
+        if (self.remote is None) is (digits(hai.last_rx_seq) is None):
+            # The numbers go on, or begin.
+            self._order.check(handshake)
+
+    def _shake_hands(self, message: HaipMessage, last_received: int | None = None) -> list[PeerEvent]:
         if self._handshaken:
+            read_payload(HaipEventType.HAI, message.payload)
             ready = self._order.note(message, self.config.clock()) or []
             return [event for one in ready for event in self._open(one)]
-        if PROTOCOL_MAJOR not in hai.accept_major:
-            error = HaipProtocolError(
-                f"unable to agree on a version; {PROTOCOL_MAJOR} is supported here, {hai.accept_major} there",
-                HaipErrorCode.VERSION_INCOMPATIBLE,
-            )
+        try:
+            hai = read_handshake(message)
+        except HaipProtocolError as error:
             self.send_error(error, message.id)
-            return [Violated(error, fatal=True)]
-        last_received = digits(hai.last_rx_seq)
+            return [Violated(error, fatal=error.code == HaipErrorCode.VERSION_INCOMPATIBLE)]
+        if last_received is None:
+            last_received = digits(hai.last_rx_seq)
         resumed = self._goes_on = self.remote is not None and last_received is not None
         if not resumed and (self.remote is not None or last_received is not None):
             # One side no longer knows the session, so it starts over.
@@ -621,9 +711,14 @@ class HaipPeer:
         self._outbox.dialect = dialect_of(hai.accept_events)
         named = (event_named(name) for name in hai.accept_events)
         self._outbox.accepted = frozenset(event for event in named if event is not None)
+        self._outbox.marks = self.config.role == "server" and self._order.lenient
         if not resumed:
+            self._halves.clear()
             self._begin_counting(_mapping(_mapping(hai.capabilities).get("flow_control")))
-        self.greet()
+        self.greet(None if last_received is None else str(last_received))
+        if self.config.role == "server":
+            # The reference client charges its handshakes, too.
+            self._grants.charge(message)
         if resumed:
             self._replay((last_received or 0) + 1, self._last_before)
         else:
@@ -666,7 +761,15 @@ class HaipPeer:
 
     def _refuse(self, error: HaipError, related_id: str | None) -> Violated:
         self.send_error(error, related_id)
-        return Violated(error, fatal=error.code == HaipErrorCode.SEQ_VIOLATION)
+        return Violated(error, fatal=isinstance(error, OrderLostError))
+
+
+def _plain(details: Mapping[str, object]) -> object:
+    """Return details as JSON that every peer can read."""
+    try:
+        return json.loads(json.dumps(dict(details), default=str, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return {key: str(value)[:_LONGEST_ERROR] for key, value in details.items()}
 
 
 def _excess(message: HaipMessage) -> HaipFlowControlError:

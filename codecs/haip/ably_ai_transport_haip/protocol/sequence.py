@@ -10,6 +10,8 @@ from ably_ai_transport_haip.protocol.messages import HaipMessage, size_of
 
 KEEP_MESSAGES: Final = 1000
 _DIGITS: Final = re.compile(r"[0-9]{1,20}")
+MAX_NUMBER: Final = 2**64 - 1
+"""The largest sequence number. The one after it still has 20 digits."""
 KEEP_SECONDS: Final = 300.0
 GAP_SECONDS: Final = 0.5
 KEEP_BYTES: Final = 16 * 1024 * 1024
@@ -113,6 +115,10 @@ class SendLog:
         return [f for f in self._frames if f.number >= first and (last is None or f.number <= last)]
 
 
+class OrderLostError(HaipProtocolError):
+    """The messages of a connection can no longer be put in order."""
+
+
 class ReceiveOrder:
     """Sorts received messages, drops duplicates and finds gaps.
 
@@ -172,7 +178,7 @@ class ReceiveOrder:
         if len(self._held) > MAX_HELD or (
             number > self.delivered + 1 and self._held_bytes > self._most_bytes
         ):
-            raise HaipProtocolError(
+            raise OrderLostError(
                 f"unable to order messages; {len(self._held)} messages of {self._held_bytes} bytes wait for"
                 f" number {self.delivered + 1}",
                 HaipErrorCode.SEQ_VIOLATION,
@@ -199,6 +205,26 @@ class ReceiveOrder:
             return None
         self._seen.add(number)
         return self._release(now)
+
+    def check(self, message: HaipMessage) -> None:
+        """Refuse a message whose number does not fit, without marking it.
+
+        Args:
+            message: The message.
+
+        Raises:
+            HaipProtocolError: The sequence number is missing or invalid (SEQ_VIOLATION).
+        """
+        if self.lenient:
+            return
+        text = message.envelope.sequence
+        if text is None:
+            raise HaipProtocolError("unable to read message; seq is missing", HaipErrorCode.SEQ_VIOLATION)
+        if self.last_text is not None and number_of(message) is None:
+            raise HaipProtocolError(
+                f"unable to read message; seq '{text[:40]}' is no number of up to 20 digits",
+                HaipErrorCode.SEQ_VIOLATION,
+            )
 
     def drop_held(self) -> None:
         """Drop the messages that wait for a missing one. For lost connections: they are replayed."""
@@ -257,21 +283,12 @@ class ReceiveOrder:
         return lost, self._release(now)
 
     def _number(self, message: HaipMessage) -> int | None:
-        text = message.envelope.sequence
-        if text is None and not self.lenient:
-            raise HaipProtocolError("unable to read message; seq is missing", HaipErrorCode.SEQ_VIOLATION)
+        self.check(message)
         number = number_of(message)
         if self.last_text is None and number != 1:
             self.lenient = True
-        self.last_text = text
-        if self.lenient:
-            return None
-        if number is None:
-            raise HaipProtocolError(
-                f"unable to read message; seq '{(text or '')[:40]}' is no number of up to 20 digits",
-                HaipErrorCode.SEQ_VIOLATION,
-            )
-        return number
+        self.last_text = message.envelope.sequence
+        return None if self.lenient else number
 
     def _release(self, now: float) -> list[HaipMessage]:
         ready: list[HaipMessage] = []
@@ -300,5 +317,8 @@ def number_of(message: HaipMessage) -> int | None:
 
 
 def digits(text: str | None) -> int | None:
-    """Return the value of up to 20 decimal digits; None for any other text."""
-    return int(text) if text is not None and _DIGITS.fullmatch(text) else None
+    """Return the value of a number of 64 bits in decimal digits; None for any other text."""
+    if text is None or _DIGITS.fullmatch(text) is None:
+        return None
+    number = int(text)
+    return number if number <= MAX_NUMBER else None

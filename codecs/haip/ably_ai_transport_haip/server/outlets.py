@@ -9,7 +9,7 @@ from starlette.types import Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ably_ai_transport_haip.protocol import Frame
-from ably_ai_transport_haip.server.session import Ending
+from ably_ai_transport_haip.server.outlet import Ending
 
 StreamFormat: TypeAlias = Literal["events", "lines"]
 
@@ -28,6 +28,7 @@ class SocketOutlet:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._open = True
+        self.reopens = True
 
     async def write(self, frame: Frame) -> None:
         """Send a frame. Does nothing after the connection is lost."""
@@ -73,6 +74,7 @@ class StreamOutlet:
         self._send = send
         self._format = format_
         self._open = True
+        self.reopens = False
 
     async def begin(self) -> None:
         """Send the headers of the response and its first bytes."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final
 
 import anyio
 
@@ -15,7 +15,6 @@ from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
     FinishStatus,
-    Frame,
     HaipConnectionError,
     HaipEnvelope,
     HaipError,
@@ -30,10 +29,13 @@ from ably_ai_transport_haip.protocol import (
     PeerEvent,
     Received,
     Violated,
+    new_id,
 )
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.inbox import Inbox
 from ably_ai_transport_haip.server.options import HaipServerOptions
+from ably_ai_transport_haip.server.outlet import Ending, Outlet
+from ably_ai_transport_haip.server.standby import HANDOVER_SECONDS, Handover, Standby
 from ably_ai_transport_haip.server.tools import ServerTool, ToolDesk
 
 logger = logging.getLogger("ably_ai_transport_haip.server")
@@ -51,6 +53,7 @@ _OF_THE_PROTOCOL: Final = frozenset(
         HaipEventType.REPLAY_REQUEST,
     }
 )
+_OF_AN_END: Final = ("status", "summary", "code", "message")
 _ABOUT_RUNS: Final = frozenset(
     {
         HaipEventType.RUN_STARTED,
@@ -59,10 +62,6 @@ _ABOUT_RUNS: Final = frozenset(
         HaipEventType.RUN_CANCEL,
     }
 )
-
-
-Ending: TypeAlias = Literal["over", "refused", "leaving"]
-"""The end of a connection: normal, after a violation of the client, or because the server goes away."""
 
 
 class SessionState(StrEnum):
@@ -96,18 +95,6 @@ TRANSITIONS: Final[Mapping[tuple[SessionState, Trigger], SessionState]] = {
 }
 """The state after each trigger. A pair that is not listed changes nothing: a session that has ended, for
 example, accepts no connection. A refused connection is closed once the queued frames are written."""
-
-
-class Outlet(Protocol):
-    """A connection that carries frames to a client."""
-
-    async def write(self, frame: Frame) -> None:
-        """Send a frame. Does nothing after the connection is lost."""
-        ...
-
-    async def close(self, reason: str, ending: Ending = "over") -> None:
-        """Close the connection. May be repeated."""
-        ...
 
 
 class HaipServerSession(HaipEndpoint):
@@ -160,6 +147,7 @@ class HaipServerSession(HaipEndpoint):
         self._desk = ToolDesk(tools, self)
         self.state = SessionState.AWAY
         self._outlet: Outlet | None = None
+        self._standby = Standby()
         self._refusal = ""
         self._work = asyncio.Event()
         self._written = asyncio.Event()
@@ -247,25 +235,65 @@ class HaipServerSession(HaipEndpoint):
 
     # For the server
 
-    async def attach(self, outlet: Outlet) -> bool:
-        """Use a connection from now on, and close the one before it.
+    def enter(self, outlet: Outlet, handshake: HaipMessage) -> Outlet | None:
+        """Use a connection from now on, or as soon as the one before it has delivered its frames.
 
         Args:
             outlet: The connection.
+            handshake: The handshake of the client.
 
         Returns:
-            False if the session has ended.
+            A connection to close; None if there is none.
+
+        Raises:
+            HaipError: The session has ended, or the handshake is refused. A connection in use stays in use.
         """
-        if not self._move(Trigger.ATTACH):
-            return False
-        before, self._outlet = self._outlet, outlet
-        self._peer.reconnect()
+        if (self.state, Trigger.ATTACH) not in TRANSITIONS:
+            raise HaipError("the session has just ended (connect again)", HaipErrorCode.SERVER_ERROR)
+        self._peer.check_handshake(handshake)
+        before = self._outlet
+        if (
+            before is not None
+            and before.reopens
+            and self._peer.is_lenient
+            and self._peer.accepts(HaipEventType.PING)
+        ):
+            nonce = new_id()
+            self._peer.ping(nonce)
+            deadline = anyio.current_time() + HANDOVER_SECONDS
+            waiting = Handover(outlet, handshake, nonce, self._peer.sent, self._peer.backlog, deadline)
+            self._standby.begin(waiting)
+            self._work.set()
+            return None
+        self._take_over(outlet, handshake)
+        return before
+
+    def uses(self, outlet: Outlet) -> bool:
+        """Tell whether the session sends on a connection."""
+        return self._outlet is outlet
+
+    def _take_over(self, outlet: Outlet, handshake: HaipMessage, last_received: int | None = None) -> None:
+        self._move(Trigger.ATTACH)
+        self._outlet = outlet
+        self._standby.notify()
+        self._take(self._peer.enter(handshake, last_received=last_received))
+
+    def _hand_over(self, *, is_delivered: bool) -> None:
+        """Use the connection that waits.
+
+        Args:
+            is_delivered: Whether the frames on the connection before it have arrived.
+        """
+        handover, before = self._standby.finish(), self._outlet
+        if handover is None:
+            return
+        self._take_over(handover.outlet, handover.handshake, handover.number if is_delivered else None)
         if before is not None:
-            await before.close("another connection has taken over the session")
-        return True
+            self._standby.retire(before)
 
     def detach(self, outlet: Outlet) -> None:
         """Note that a connection is lost or closed."""
+        self._standby.remove(outlet)
         if self._outlet is outlet:
             self._move(Trigger.DETACH)
             self._outlet = None
@@ -273,10 +301,6 @@ class HaipServerSession(HaipEndpoint):
             self._left_at = self._peer.sent
             self._peer.disconnect()
             self._written.set()
-
-    def expect_fresh(self) -> None:
-        """Tell the client that the session to resume is unknown."""
-        self._peer.refuse_resume()
 
     def take_text(self, text: str) -> None:
         """Receive a text frame."""
@@ -287,16 +311,30 @@ class HaipServerSession(HaipEndpoint):
         self._take(self._peer.receive_binary(data))
 
     async def write_to(self, outlet: Outlet) -> None:
-        """Write the queued frames to a connection, for as long as the session uses it."""
-        while self._outlet is outlet:
+        """Write the queued frames to a connection, for as long as the session uses it or keeps it open."""
+        while True:
+            if self._outlet is not outlet:
+                if outlet not in self._standby:
+                    return
+                overdue = await self._standby.wait(outlet)
+                if overdue is not None and overdue is self._standby.handover:
+                    self._hand_over(is_delivered=False)
+                continue
             self._take(self._peer.tick())
             self._work.clear()
-            while self._outlet is outlet and (frame := self._peer.next_outgoing()) is not None:
+            while (
+                self._outlet is outlet
+                and self._peer.backlog
+                and self._standby.may_write()
+                and (frame := self._peer.next_outgoing()) is not None
+            ):
                 await outlet.write(frame)
                 if self._peer.backlog < MOST_UNWRITTEN:
                     self._written.set()
             self._written.set()
             if self._outlet is outlet and self.state is SessionState.REFUSED:
+                for other in self._standby.clear():
+                    await other.close(self._refusal, "refused")
                 await outlet.close(self._refusal, "refused")
                 return
             due = self._peer.due
@@ -314,6 +352,8 @@ class HaipServerSession(HaipEndpoint):
     async def close(self, reason: str, ending: Ending = "over") -> None:
         """Write the queued frames and close the connection. Messages that have arrived can still be read."""
         self._inbox.close()
+        for other in self._standby.clear():
+            await other.close(reason, ending)
         outlet = self._outlet
         if outlet is not None:
             await self._drain()
@@ -323,6 +363,11 @@ class HaipServerSession(HaipEndpoint):
 
     async def room(self) -> None:
         """Wait until few frames wait to be written. For readers: each frame of a client may cause another."""
+        if self._standby.handover is None:
+            # The reply that ends a handover has to be read.
+            await self._written_enough()
+
+    async def _written_enough(self) -> None:
         while self.has_backlog:
             self._written.clear()
             await self._written.wait()
@@ -382,7 +427,7 @@ class HaipServerSession(HaipEndpoint):
             return
         self._work.set()
         if self.has_backlog:
-            await self.room()
+            await self._written_enough()
 
     @property
     def has_backlog(self) -> bool:
@@ -431,8 +476,13 @@ class HaipServerSession(HaipEndpoint):
 
     def _take_message(self, message: HaipMessage) -> None:
         if message.type in _OF_THE_PROTOCOL:
+            handover = self._standby.handover
+            if handover is not None and message.payload.get("nonce") == handover.nonce:
+                self._hand_over(is_delivered=True)
             return
         try:
+            if message.type is HaipEventType.ERROR:
+                self._note_run(message)
             message = self._with_run(message)
             replies = self._desk.take(message)
             for reply in replies or ():
@@ -550,7 +600,11 @@ class HaipServerSession(HaipEndpoint):
 
 
 def _about_run(message: HaipMessage, run_id: str) -> HaipMessage:
+    """Build the announcement of a run, or of its end, from a message of the client."""
     envelope = HaipEnvelope(
         channel=message.envelope.channel, run_id=run_id, thread_id=message.envelope.thread_id
     )
-    return HaipMessage(message.type, {**message.payload, "run_id": run_id}, envelope)
+    payload = dict(message.payload)
+    if message.type is not HaipEventType.RUN_STARTED:
+        payload = {key: value for key in _OF_AN_END if (value := payload.get(key)) is not None}
+    return HaipMessage(message.type, {**payload, "run_id": run_id}, envelope)
