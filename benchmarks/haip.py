@@ -131,18 +131,18 @@ def main() -> None:
                 def note(name: str, rate: float, in_flight: int = in_flight) -> None:
                     rates.setdefault((name, in_flight), []).append(rate)
 
-                note("ours × ours", asyncio.run(echo_ours(ours["port"], echoes, in_flight)))
+                note("ours and ours", asyncio.run(echo_ours(ours["port"], echoes, in_flight)))
                 for transport in ("sse", "http-streaming"):
                     few = echoes // 10
                     rate = asyncio.run(echo_ours(ours["port"], few, in_flight, transport))
-                    note(f"ours × ours, {transport}", rate)
+                    note(f"ours and ours, {transport}", rate)
                 if reference is None:
                     continue
-                note("reference × ours", echo_theirs(reference, ours["port"], echoes, in_flight))
+                note("reference and ours", echo_theirs(reference, ours["port"], echoes, in_flight))
                 with reference_server(reference) as port:
-                    note("reference × reference", echo_theirs(reference, port, echoes, in_flight))
-                    note("ours × reference", asyncio.run(echo_ours(port, echoes, in_flight)))
-    table("HAIP echoes a second (client × server)", rows(rates, with_ratio=reference is not None))
+                    note("reference and reference", echo_theirs(reference, port, echoes, in_flight))
+                    note("ours and reference", asyncio.run(echo_ours(port, echoes, in_flight)))
+    table("HAIP echoes a second (client and server)", rows(rates, with_ratio=reference is not None))
     if reference is None:
         print("  The reference peers are left out: HAIP_REFERENCE names no folder with built copies.")
 
@@ -156,7 +156,7 @@ def rows(rates: dict[tuple[str, int], list[float]], *, with_ratio: bool) -> list
         medians = [median_of(rates[name, in_flight]) for in_flight in (ONE, MANY)]
         line = [name, *(f"{rate:,.0f}" for rate in medians)]
         if with_ratio:
-            peers = [median_of(rates["reference × reference", in_flight]) for in_flight in (ONE, MANY)]
+            peers = [median_of(rates["reference and reference", in_flight]) for in_flight in (ONE, MANY)]
             line.append(" / ".join(f"{rate / peer:.2f}" for rate, peer in zip(medians, peers, strict=True)))
         lines.append(line)
     return lines

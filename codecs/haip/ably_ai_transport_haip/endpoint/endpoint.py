@@ -200,13 +200,15 @@ class HaipEndpoint:
             HaipFlowControlError: The credits do not suffice, and ``on_exhausted`` is ``raise``.
             HaipConnectionError: There is no connection, or the send timed out (TIMEOUT).
         """
-        chosen = options or HaipMessageOptions()
+        if options is None:
+            await self._send_all([message])
+            return
         try:
-            with anyio.fail_after(chosen.timeout):
-                await self._send_all([chosen.apply_to(message)])
+            with anyio.fail_after(options.timeout):
+                await self._send_all([options.apply_to(message)])
         except TimeoutError:
             raise HaipConnectionError(
-                f"unable to send {message.type} within {chosen.timeout} s; there was no connection, or there"
+                f"unable to send {message.type} within {options.timeout} s; there was no connection, or there"
                 " were no credits",
                 HaipErrorCode.TIMEOUT,
             ) from None

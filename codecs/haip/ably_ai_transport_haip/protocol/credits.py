@@ -175,9 +175,14 @@ class CreditAccount:
                     "needed_bytes": size,
                 },
             )
-        pool = self._pool(channel)
-        pool.messages -= messages
-        pool.bytes -= size
+        self.spend(channel, messages, size)
+
+    def spend(self, channel: str, messages: int, size: int) -> None:
+        """Spend credits that suffice; see :meth:`covers`."""
+        if messages and not self.is_lifted:
+            pool = self._pool(channel)
+            pool.messages -= messages
+            pool.bytes -= size
 
     def add(self, channel: str, messages: int = 0, size: int = 0) -> None:
         """Add granted credits.
@@ -416,7 +421,7 @@ def _is_due(booked: _Booked, *, all_read: bool) -> bool:
 
 
 def _amount(amount: Amount | None, channel: str) -> int | None:
-    return amount.get(channel) if isinstance(amount, Mapping) else amount
+    return amount if amount is None or isinstance(amount, int) else amount.get(channel)
 
 
 def _at_most(value: int, limit: Amount | None, channel: str) -> int:

@@ -7,7 +7,7 @@ from ably_ai_transport_haip.protocol.messages import HaipMessage
 from ably_ai_transport_haip.protocol.payloads import Hai
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """A message to send, as one text frame and at most one binary frame.
 
@@ -35,7 +35,7 @@ class Handshaken:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """A message arrived and is next in order."""
 

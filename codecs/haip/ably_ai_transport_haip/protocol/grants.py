@@ -58,7 +58,7 @@ class Grants:
         """Start a session with a peer that counts like the reference peers.
 
         The reference client starts with ten credits, whatever the handshake says. It charges itself on
-        ``SYSTEM``, too, and never requests credits: the first message that is read brings it a large grant.
+        ``SYSTEM``, too, and never requests credits, so the first message that is read brings a large grant.
         The reference server refuses grants, so it gets none.
 
         Args:
@@ -81,7 +81,10 @@ class Grants:
             self.ledger.spend(channel, 1, message.size)
             self._send(channel, *self.ledger.read(channel, 1, message.size))
             return True
-        covered = self.ledger.spend(channel, *self._price(message))
+        price = self._price(message)
+        # Noted in the message, because its text may be joined with that of another before it is read.
+        object.__setattr__(message, "price", price)
+        covered = self.ledger.spend(channel, *price)
         return covered or self._manner is not _Manner.STRICT
 
     def note_read(self, message: HaipMessage) -> None:
@@ -91,7 +94,7 @@ class Grants:
             message: The message as it was received.
         """
         channel = channel_of(message)
-        self._send(channel, *self.ledger.read(channel, *self._price(message)))
+        self._send(channel, *self.ledger.read(channel, *message.price))
 
     def grant(self, channel: str, messages: int, size: int) -> None:
         """Grant credits."""

@@ -1,8 +1,8 @@
 """Messages: nested values in Python, one flat JSON object on the wire."""
 
 import json
+import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -27,6 +27,17 @@ _KNOWN: Final = frozenset(
         "bin_mime", "run_id", "thread_id",
     }
 )  # fmt: skip
+
+
+_DIGITS_WANTED: Final = "1 to 20 decimal digits"
+_FORMS: Final = (
+    ("session", "session_id", UUID_FORM, "a UUID"),
+    ("run_id", "run_id", UUID_FORM, "a UUID"),
+    ("channel", "channel", _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
+    ("seq", "sequence", _NUMBER, _DIGITS_WANTED),
+    ("ts", "timestamp", _NUMBER, _DIGITS_WANTED),
+    ("ack", "ack", _NUMBER, _DIGITS_WANTED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class HaipMessage:
         bin_mime: The media type of the binary body.
         binary: The binary body, once it has arrived.
         size: The bytes of its frames as they arrived; 0 for a message that was not received.
+        price: The message and byte credits that it cost the other side, likewise.
 
     Example:
         >>> HaipMessage(HaipEventType.PING, {"nonce": "1"}).type.value
@@ -83,6 +95,7 @@ class HaipMessage:
     bin_mime: str | None = None
     binary: bytes | None = None
     size: int = field(default=0, compare=False, repr=False)
+    price: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
 
     def to_wire(self, dialect: Dialect = "text") -> dict[str, object]:
         """Return the flat object for the wire.
@@ -237,7 +250,9 @@ def size_of(text: str | bytes) -> int:
 
 def new_id() -> str:
     """Return a random id for a message, a run or a call: a UUID of version 4."""
-    return str(uuid.uuid4())
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _short(text: str | None) -> str:
@@ -274,15 +289,9 @@ def check_envelope(envelope: HaipEnvelope) -> None:
     Raises:
         HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
     """
-    for name, value, form, wanted in (
-        ("session", envelope.session_id, UUID_FORM, "a UUID"),
-        ("run_id", envelope.run_id, UUID_FORM, "a UUID"),
-        ("channel", envelope.channel, _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
-        ("seq", envelope.sequence, _NUMBER, "1 to 20 decimal digits"),
-        ("ts", envelope.timestamp, _NUMBER, "1 to 20 decimal digits"),
-        ("ack", envelope.ack, _NUMBER, "1 to 20 decimal digits"),
-    ):
-        if value is not None and not (_is_text(value) and form.fullmatch(value)):
+    for name, key, form, wanted in _FORMS:
+        value: object = getattr(envelope, key)
+        if value is not None and not (isinstance(value, str) and form.fullmatch(value)):
             raise _invalid(name, wanted, "send")
     thread_id = envelope.thread_id
     if thread_id is not None and not (_is_text(thread_id) and len(thread_id) <= _LONGEST_THREAD):

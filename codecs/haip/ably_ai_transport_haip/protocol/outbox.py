@@ -1,6 +1,5 @@
 """Outbox: numbers and writes messages, keeps them for replays, and queues those without credits."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowContro
 from ably_ai_transport_haip.protocol.events import Frame
 from ably_ai_transport_haip.protocol.messages import HaipMessage, check_message, new_id, write_flat
 from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEventType, wire_name
-from ably_ai_transport_haip.protocol.payloads import check_payload
+from ably_ai_transport_haip.protocol.payloads import check_payload, is_plain_part
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
 from ably_ai_transport_haip.protocol.tariff import Tariff, content_bytes, is_free, message_credits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checked:
     """A message that may be sent, with its cost.
 
@@ -72,6 +71,7 @@ class Outbox:
         self.backlog_bytes = 0
         self._session_id = session_id
         self._config = config
+        self._has_limit = config.max_credits is not None or config.max_credit_bytes is not None
         self._clock = clock
         self._order = order
         self._log = log
@@ -116,26 +116,29 @@ class Outbox:
         for message in messages:
             self.check_one(message)
         checked = [self._measured(message) for message in messages]
-        cost = sum(one.cost for one in checked)
-        if not cost:
-            return checked
-        channel = checked[0].channel
-        most_messages, most_bytes = self.credits.most(channel)
-        sizes = [one.size for one in checked]
-        if self.tariff is Tariff.MESSAGE and (self.window is not None or most_bytes != math.inf):
-            sizes = [self.needed(one)[1] for one in checked]
-        size, largest = sum(sizes), max(sizes)
-        if cost > most_messages or size > most_bytes:
-            raise HaipFlowControlError(
-                f"unable to send on {channel}; {cost} messages of {size} bytes are more than credits can"
-                " ever cover (raise max_credits or max_credit_bytes, or send less at once)"
-            )
-        if self.window is not None and largest > self.window:
-            raise HaipFlowControlError(
-                f"unable to send on {channel}; a message of {largest} bytes is more than the other side ever"
-                f" grants ({self.window}; send less at once)"
-            )
+        if self._has_limit or self.window is not None:
+            self._check_limits(checked)
         return checked
+
+    def _check_limits(self, checked: Sequence[Checked]) -> None:
+        """Refuse messages that no grant will ever cover."""
+        cost, channel = sum([one.cost for one in checked]), checked[0].channel
+        if not cost:
+            return
+        counts_frames = self.tariff is Tariff.MESSAGE
+        sizes = [self.needed(one)[1] if counts_frames else one.size for one in checked]
+        if self._has_limit:
+            most_messages, most_bytes = self.credits.most(channel)
+            if cost > most_messages or sum(sizes) > most_bytes:
+                raise HaipFlowControlError(
+                    f"unable to send on {channel}; {cost} messages of {sum(sizes)} bytes are more than credits"
+                    " can ever cover (raise max_credits or max_credit_bytes, or send less at once)"
+                )
+        if self.window is not None and max(sizes) > self.window:
+            raise HaipFlowControlError(
+                f"unable to send on {channel}; a message of {max(sizes)} bytes is more than the other side"
+                f" ever grants ({self.window}; send less at once)"
+            )
 
     def check_one(self, message: HaipMessage) -> None:
         """Refuse a message that the schema refuses or the other side does not accept."""
@@ -145,7 +148,8 @@ class Outbox:
                 HaipErrorCode.INVALID_MESSAGE,
             )
         check_message(message)
-        check_payload(message.type, message.payload)
+        if not is_plain_part(message.type, message.payload):
+            check_payload(message.type, message.payload)
         if not self.accepts(message.type) and message.type not in (HaipEventType.HAI, HaipEventType.ERROR):
             raise HaipProtocolError(
                 f"unable to send {message.type}; the other side does not accept it",
@@ -236,7 +240,7 @@ class Outbox:
         if not self.credits.covers(checked.channel, checked.cost, size):
             return False
         frames = frames or self._built((checked,))
-        self.credits.take(checked.channel, checked.cost, size)
+        self.credits.spend(checked.channel, checked.cost, size)
         self._commit(frames)
         return True
 
@@ -272,23 +276,31 @@ class Outbox:
     def _build(self, message: HaipMessage, channel: str, number: int) -> SentFrame:
         now = self._clock()
         envelope, binary = message.envelope, message.binary
-        flat = {
+        flat: dict[str, object] = {
             "id": message.id or new_id(),
             "session": self._session_id,
             "seq": str(number),
-            "ack": self._ack(message, number),
             "ts": str(int(now * 1000)),
             "channel": channel,
             "type": wire_name(message.type, self.dialect),
             "payload": dict(message.payload),
-            "pv": message.pv,
-            "crit": message.crit,
-            "bin_len": message.bin_len if binary is None else len(binary),
-            "bin_mime": message.bin_mime,
-            "run_id": envelope.run_id,
-            "thread_id": envelope.thread_id,
         }
-        flat = {key: value for key, value in flat.items() if value is not None}
+        # Most messages have none of these.
+        if (ack := self._ack(message, number)) is not None:
+            flat["ack"] = ack
+        if envelope.run_id is not None:
+            flat["run_id"] = envelope.run_id
+        if envelope.thread_id is not None:
+            flat["thread_id"] = envelope.thread_id
+        if message.pv is not None:
+            flat["pv"] = message.pv
+        if message.crit is not None:
+            flat["crit"] = message.crit
+        bin_len = message.bin_len if binary is None else len(binary)
+        if bin_len is not None:
+            flat["bin_len"] = bin_len
+        if message.bin_mime is not None:
+            flat["bin_mime"] = message.bin_mime
         text = write_flat(flat, message.type)
         return SentFrame.of(number, text, binary, now)
 

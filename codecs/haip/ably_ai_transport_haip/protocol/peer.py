@@ -51,6 +51,7 @@ from ably_ai_transport_haip.protocol.payloads import (
     Hai,
     Ping,
     ReplayRequest,
+    is_plain_part,
     read_payload,
 )
 from ably_ai_transport_haip.protocol.reading import sequence_in
@@ -544,7 +545,8 @@ class HaipPeer:
                 # Replies carry them, too.
                 check_references(message.envelope)
             message, rest = self._joined(message)
-            payload = read_payload(message.type, message.payload)
+            is_part = is_plain_part(message.type, message.payload)
+            payload = None if is_part else read_payload(message.type, message.payload)
             if isinstance(payload, FlowUpdate | ChannelControl):
                 self._note_channel(payload.channel)
         except HaipError as error:
@@ -554,6 +556,8 @@ class HaipPeer:
         if rest is not None:
             yield Received(rest)
         match payload:
+            case None:
+                pass
             case FlowUpdate():
                 yield from self._take_grant(payload)
             case ChannelControl():
@@ -622,7 +626,9 @@ class HaipPeer:
             part = {"message_id": message_id, "text": rest}
             if not rest:
                 return message, None
-            return message, replace(message, type=HaipEventType.MESSAGE_PART, payload=part, size=0)
+            return message, replace(
+                message, type=HaipEventType.MESSAGE_PART, payload=part, size=0, price=(0, 0)
+            )
         text = payload.get("text")
         if message.type not in _FRAGMENTS or not isinstance(text, str):
             return message, None

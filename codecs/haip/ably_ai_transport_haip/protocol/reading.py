@@ -35,7 +35,7 @@ def read_json(frame: str | bytes) -> object:
     """
     try:
         text = frame if isinstance(frame, str) else frame.decode()
-        value: object = json.loads(text, parse_constant=_refuse_constant)
+        value: object = _DECODER.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
@@ -65,6 +65,9 @@ def sequence_in(frame: str | bytes) -> str | None:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _check_depth(value: object) -> None:

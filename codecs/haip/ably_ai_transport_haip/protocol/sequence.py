@@ -21,7 +21,7 @@ EPOCH_LIKE: Final = 10**11
 """Larger numbers are timestamps, as the reference client sends them, and not counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SentFrame:
     """A frame that was sent.
 

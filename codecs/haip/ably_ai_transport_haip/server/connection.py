@@ -77,7 +77,8 @@ class Connection:
             await self._enter(text)
         else:
             self.session.take_text(text)
-            await self.session.room()
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def take_binary(self, data: bytes) -> None:
         """Receive a binary frame."""
@@ -86,7 +87,8 @@ class Connection:
             await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
-            await self.session.room()
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
         """Serve the connection until it is lost or closed.

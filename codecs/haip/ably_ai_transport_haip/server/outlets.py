@@ -15,6 +15,7 @@ StreamFormat: TypeAlias = Literal["events", "lines"]
 
 _CODES: Final = {"over": 1000, "refused": 1008, "leaving": 1012}
 _REASON_BYTES: Final = 120
+_CLOSE_SECONDS: Final = 5.0
 
 
 class SocketOutlet:
@@ -32,11 +33,15 @@ class SocketOutlet:
     async def write(self, frame: Frame) -> None:
         """Send a frame. Does nothing after the connection is lost."""
         try:
-            # The two frames of a message must not be separated.
-            with anyio.CancelScope(shield=frame.binary is not None):
+            if frame.binary is None:
                 if self._open and frame.text is not None:
                     await self._websocket.send_text(frame.text)
-                if self._open and frame.binary is not None:
+                return
+            # The two frames of a message must not be separated.
+            with anyio.CancelScope(shield=True):
+                if self._open and frame.text is not None:
+                    await self._websocket.send_text(frame.text)
+                if self._open:
                     await self._websocket.send_bytes(frame.binary)
         except (WebSocketDisconnect, RuntimeError):
             # The reader notices the loss, too, and ends the connection.
@@ -49,7 +54,9 @@ class SocketOutlet:
         self._open = False
         short = reason.encode(errors="replace")[:_REASON_BYTES].decode(errors="ignore")
         try:
-            await self._websocket.close(_CODES[ending], short)
+            # A client that does not read would hold up the close, and whoever waits for it.
+            with anyio.move_on_after(_CLOSE_SECONDS):
+                await self._websocket.close(_CODES[ending], short)
         except (WebSocketDisconnect, RuntimeError):
             return
 

@@ -339,7 +339,10 @@ class HaipServerSession(HaipEndpoint):
                 await outlet.close(self._refusal, "refused")
                 return
             due = self._peer.due
-            with anyio.move_on_after(None if due is None else max(0.0, due - self._clock())):
+            if due is None:
+                await self._work.wait()
+                continue
+            with anyio.move_on_after(max(0.0, due - self._clock())):
                 await self._work.wait()
 
     def ping(self) -> None:
@@ -366,7 +369,7 @@ class HaipServerSession(HaipEndpoint):
             await self._written_enough()
 
     async def _written_enough(self) -> None:
-        while self._has_backlog:
+        while self.has_backlog:
             self._written.clear()
             await self._written.wait()
 
@@ -424,10 +427,12 @@ class HaipServerSession(HaipEndpoint):
             self._peer.drop_outgoing()
             return
         self._work.set()
-        await self._written_enough()
+        if self.has_backlog:
+            await self._written_enough()
 
     @property
-    def _has_backlog(self) -> bool:
+    def has_backlog(self) -> bool:
+        """Whether so many frames wait to be written that senders and readers have to wait."""
         peer = self._peer
         if self._outlet is None:
             return False
@@ -468,7 +473,7 @@ class HaipServerSession(HaipEndpoint):
                         event,
                         extra=self._known,
                     )
-        self._work.set()
+        self._nudge()
 
     def _take_message(self, message: HaipMessage) -> None:
         if message.type in _OF_THE_PROTOCOL:
@@ -507,7 +512,12 @@ class HaipServerSession(HaipEndpoint):
 
     def _note_read(self, message: HaipMessage) -> None:
         self._peer.note_read(message)
-        self._work.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Wake the writer if there is anything to do for it."""
+        if self._peer.backlog or self._peer.due is not None:
+            self._work.set()
 
     def _with_run(self, message: HaipMessage) -> HaipMessage:
         """Assign a message without a run to the newest open run (specification 1.1.2)."""

@@ -1,6 +1,7 @@
 """Both ledgers of a session, in any order of events: every credit that is granted is booked, and honored."""
 
 from collections import deque
+from typing import Literal
 
 from ably_ai_transport_haip.protocol import (
     FlowControlConfig,
@@ -84,6 +85,10 @@ class Ledgers(RuleBasedStateMachine):
             initial_credits=first, initial_credit_bytes=first_bytes, max_credits=most, on_exhausted="queue"
         )
         server_flow = FlowControlConfig(initial_credits=server_first, on_exhausted="queue")
+        roles: tuple[tuple[Literal["client", "server"], FlowControlConfig], ...] = (
+            ("client", client_flow),
+            ("server", server_flow),
+        )
         self.client, self.server = (
             Half(
                 HaipPeer(
@@ -98,7 +103,7 @@ class Ledgers(RuleBasedStateMachine):
                     session_id,
                 )
             )
-            for role, flow in (("client", client_flow), ("server", server_flow))
+            for role, flow in roles
         )
         self.sides = ((self.client, self.server), (self.server, self.client))
         self.paused: set[tuple[Half, str]] = set()
