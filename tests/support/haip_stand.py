@@ -190,6 +190,7 @@ async def parrot(session: HaipServerSession) -> None:
                     "AUDIO_OUT", str(payload["message_id"]), str(payload["mime"]), data
                 )
             case "TOOL_DONE":
-                await session.send_text_message("AGENT", f"done: {payload.get('status')} {payload.get('result')}")
+                status, result = payload.get("status"), payload.get("result")
+                await session.send_text_message("AGENT", f"done: {status} {result}")
             case _:
                 pass

@@ -307,8 +307,9 @@ class Outbox:
     def _ack(self, message: HaipMessage, number: int) -> str | None:
         if not self.marks:
             return self._order.ack
-        # A handshake precedes the messages that it resumes.
-        return message.envelope.ack if message.type is HaipEventType.HAI else str(number)
+        # A handshake precedes the messages that it resumes, and tells after which they begin.
+        resumes_after = message.envelope.ack if message.type is HaipEventType.HAI else None
+        return resumes_after or str(number)
 
     def _commit(self, frames: Sequence[SentFrame]) -> None:
         for frame in frames:

@@ -152,6 +152,7 @@ class HaipPeer:
         self._goes_on = False
         self._last_before = 0
         self._asked: dict[str, float] = {}
+        self._is_refused = False
         self._channels: set[str] = set()
 
     # Sending
@@ -332,6 +333,9 @@ class HaipPeer:
         Args:
             channel: The channel.
             checked: The message; the first that is queued by default.
+
+        Raises:
+            HaipFlowControlError: The other side is a server that grants no credits, and ``checked`` is set.
         """
         needed = self._outbox.first_waiting(channel) if checked is None else self._outbox.needed(checked)
         if needed is None or channel in self.credits.paused or self.credits.covers(channel, *needed):
@@ -339,7 +343,12 @@ class HaipPeer:
         if self.config.role == "server" and self.credits.release(channel, *needed):
             self._outbox.send_waiting(channel)
             return
-        if channel in self._asked:
+        if self._is_refused and checked is not None:
+            raise HaipFlowControlError(
+                f"unable to send on {channel}; the credits are spent, and the server grants no new ones"
+                " (connect again)"
+            )
+        if channel in self._asked or self._is_refused:
             return
         self._asked[channel] = self.config.clock()
         if self.config.role == "client" or self.is_lenient:
@@ -477,9 +486,10 @@ class HaipPeer:
         return self._lift_credits()
 
     def _lift_credits(self) -> list[PeerEvent]:
-        """Send without credits if a lenient peer does not answer a request for some.
+        """Stop waiting for credits if a lenient peer does not answer a request for some.
 
-        The reference client announces ten credits and never grants more.
+        The reference client announces ten credits and never grants more, but accepts any number of messages.
+        The reference server drops messages without credits, so those are not sent.
         """
         now = self.config.clock()
         if not self.is_lenient or not any(
@@ -488,6 +498,9 @@ class HaipPeer:
             return []
         channels = tuple(self._asked)
         self._asked.clear()
+        if self.config.role == "client":
+            self._is_refused = True
+            return [CreditsChanged(channel) for channel in channels]
         self.credits.is_lifted = True
         for channel in channels:
             self._outbox.send_waiting(channel)
@@ -647,6 +660,7 @@ class HaipPeer:
     def _take_grant(self, update: FlowUpdate) -> Iterable[PeerEvent]:
         messages, size = update.add_messages or 0, update.add_bytes or 0
         self._asked.pop(update.channel, None)
+        self._is_refused = False
         self.credits.add(update.channel, messages, size)
         self._outbox.send_waiting(update.channel)
         yield CreditsChanged(update.channel)
@@ -732,6 +746,7 @@ class HaipPeer:
         size = _count(flow.get("initial_credit_bytes"))
         self.credits.begin(messages, size)
         self._asked.clear()
+        self._is_refused = False
         lenient = self.is_lenient
         agreed = flow.get(COUNTED_BY) == Tariff.CONTENT and not lenient
         outbox.tariff = Tariff.CONTENT if agreed else Tariff.MESSAGE

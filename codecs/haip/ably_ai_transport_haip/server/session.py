@@ -254,6 +254,7 @@ class HaipServerSession(HaipEndpoint):
         before = self._outlet
         if (
             before is not None
+            and self.state is SessionState.CONNECTED
             and before.reopens
             and self._peer.is_lenient
             and self._peer.accepts(HaipEventType.PING)

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from ably_ai_transport_haip.protocol import (
+    CreditsChanged,
     HaipChannel,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
     HaipEventType,
+    HaipFlowControlError,
     HaipMessage,
     HaipPeer,
     HaipProtocolError,
@@ -290,3 +292,26 @@ def test_a_lenient_peer_resumes_after_the_last_ack_that_it_received() -> None:
     # The handshake itself counts as the last message only once those before it have arrived.
     assert (hello["type"], hello["ack"]) == ("HAI", said["one"]["ack"])
     assert [message["payload"].get("text") for message in repeated] == ["two", "three"]
+
+
+# Credits
+
+
+def test_a_client_takes_no_credits_that_the_reference_server_did_not_grant() -> None:
+    clock = Clock()
+    client = HaipPeer(PeerConfig("client", clock))
+    flow = {"flow_control": {"initial_credit_messages": 2, "initial_credit_bytes": 10_000}}
+    client.receive_text(hai("1795000000000", capabilities=flow))
+    [waits] = client.check([part("x")])
+    assert [client.try_send(waits) for _ in range(3)] == [True, True, False]
+    client.ask_for_credits("USER", waits)
+    assert client.due is not None
+    clock.now += 1
+    assert [type(event) for event in client.tick()] == [CreditsChanged]
+    assert not client.try_send(waits)
+    with pytest.raises(HaipFlowControlError, match="the server grants no new ones"):
+        client.ask_for_credits("USER", waits)
+    assert client.due is None
+    grant = frame("FLOW_UPDATE", {"channel": "USER", "add_messages": 1}, "1795000000001")
+    client.receive_text(grant)
+    assert client.try_send(waits)
