@@ -131,8 +131,8 @@ class Outbox:
             most_messages, most_bytes = self.credits.most(channel)
             if cost > most_messages or sum(sizes) > most_bytes:
                 raise HaipFlowControlError(
-                    f"unable to send on {channel}; {cost} messages of {sum(sizes)} bytes are more than credits"
-                    " can ever cover (raise max_credits or max_credit_bytes, or send less at once)"
+                    f"unable to send on {channel}; {cost} messages of {sum(sizes)} bytes are more than"
+                    " credits can ever cover (raise max_credits or max_credit_bytes, or send less at once)"
                 )
         if self.window is not None and max(sizes) > self.window:
             raise HaipFlowControlError(
