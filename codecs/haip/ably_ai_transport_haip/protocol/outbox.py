@@ -96,6 +96,24 @@ class Outbox:
         self.backlog_bytes -= frame.size
         return frame
 
+    def next_texts(self, most: int, most_bytes: int) -> list[Frame]:
+        """Return and remove the text frames at the head that have no binary frame.
+
+        Args:
+            most: The largest number of frames.
+            most_bytes: The largest number of bytes; a single frame may be larger.
+        """
+        frames: list[Frame] = []
+        size = 0
+        while self._frames and len(frames) < most:
+            following = self._frames[0]
+            size += following.size
+            if following.binary is not None or (frames and size > most_bytes):
+                break
+            frames.append(self._frames.popleft())
+            self.backlog_bytes -= following.size
+        return frames
+
     def clear(self) -> None:
         """Remove the frames to send now. They stay available for replays."""
         self._frames.clear()

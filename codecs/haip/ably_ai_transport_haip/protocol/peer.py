@@ -66,6 +66,8 @@ from ably_ai_transport_haip.protocol.text_halves import TextHalves
 
 LENIENT_PATIENCE_SECONDS: Final = 1.0
 """The time in which a lenient peer has to answer a request for credits."""
+BATCHES: Final = "ndjson_requests"
+"""The capability of a server that accepts requests with several frames, one per line."""
 MOST_CHANNELS: Final = 256
 """The number of channels that the other side may name in one session."""
 _AT_ONCE: Final = frozenset(
@@ -174,6 +176,20 @@ class HaipPeer:
         """Return and remove the next frame to send; None if there is none."""
         return self._outbox.next_frame()
 
+    def next_texts(self, most: int, most_bytes: int) -> list[Frame]:
+        """Return and remove the text frames at the head that have no binary frame.
+
+        Args:
+            most: The largest number of frames.
+            most_bytes: The largest number of bytes; a single frame may be larger.
+        """
+        return self._outbox.next_texts(most, most_bytes)
+
+    @property
+    def accepts_batches(self) -> bool:
+        """Whether the other side accepts requests with several frames, one per line."""
+        return self.remote is not None and bool(_mapping(self.remote.capabilities).get(BATCHES))
+
     def take_outgoing(self) -> list[Frame]:
         """Return and remove all frames to send, in order."""
         frames: list[Frame] = []
@@ -208,6 +224,7 @@ class HaipPeer:
                 "binary_frames": config.binary_frames,
                 "flow_control": flow,
                 "max_concurrent_runs": config.max_concurrent_runs,
+                **({BATCHES: True} if config.role == "server" else {}),
             },
             "binary_frames": config.binary_frames,
         }
