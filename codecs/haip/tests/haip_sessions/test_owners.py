@@ -88,6 +88,17 @@ async def test_the_claims_that_identify_an_owner_can_be_chosen() -> None:
         JwtAuthenticator(SECRET, identity_claims="tenant")
 
 
+async def test_an_owner_of_another_type_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    def nobody(_: str) -> Any:  # noqa: ANN401 - a function of an application that returns the wrong type
+        return None
+
+    async with standing(parrot, authenticate=nobody) as stand:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://127.0.0.1:{stand.port}/haip/sse")
+        assert answer.status_code == 503
+    assert "must be a Principal, not NoneType" in caplog.text
+
+
 async def test_the_newest_token_of_an_owner_counts(stand: Stand) -> None:
     sessions: list[HaipServerSession] = []
 
