@@ -50,13 +50,15 @@ class HttpTransport(BaseTransport):
         self._response: httpx.Response | None = None
 
     async def send(self, data: str | bytes) -> None:
-        """Send a frame; see :class:`~ably_ai_transport_haip.HaipTransport`."""
+        """Send a frame, or text frames as lines; see :class:`~ably_ai_transport_haip.HaipTransport`."""
         if self._client is None:
             raise HaipConnectionError("unable to send; there is no connection")
         headers = _authorization(self._bearer) | {"X-HAIP-Stream": self._stream_id}
         if isinstance(data, str):
             body = data.encode()
-            headers |= {"Content-Type": "application/json", "X-HAIP-Message": "true"}
+            # JSON on the wire has no line breaks, so these are several frames.
+            kind = "application/x-ndjson" if "\n" in data else "application/json"
+            headers |= {"Content-Type": kind, "X-HAIP-Message": "true"}
         else:
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
@@ -103,7 +105,7 @@ class HttpTransport(BaseTransport):
                 if event.data == DONE:
                     return
                 if event.event == "haip-binary":
-                    yield base64.b64decode(event.data)
+                    yield _decoded(event.data)
                 elif event.event in ("message", "haip-message", "haip-error") and event.data:
                     yield event.data
         except httpx.HTTPError as error:
@@ -174,6 +176,13 @@ class HTTPStreamingTransport(HttpTransport):
             raise HaipConnectionError(
                 f"the connection was lost: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise HaipConnectionError("unable to read a binary frame; it is no base64") from error
 
 
 def _authorization(token: str) -> dict[str, str]:
