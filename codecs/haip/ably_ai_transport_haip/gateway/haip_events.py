@@ -56,9 +56,10 @@ class HaipEventMessages:
                 ToolPiece(
                     tool.call_id,
                     tool.tool,
-                    tool.params or {},
-                    tool.status,
-                    tool.partial if tool.status is None else tool.result,
+                    tool.params,
+                    awaits_result=tool.status is None,
+                    status=tool.status,
+                    result=tool.partial if tool.status is None else tool.result,
                 )
                 for tool in message.tools
             ),
@@ -83,7 +84,7 @@ class HaipEventMessages:
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> HaipInput:
-        """Build the answer to a tool call."""
+        """Build the result of a tool call."""
         if status == "OK":
             payload = {"call_id": piece.call_id, "result": result}
             return self._codec.create_tool_result(codec_message_id, payload)
@@ -91,4 +92,13 @@ class HaipEventMessages:
         message = said if isinstance(said, str) else json.dumps(said)
         return self._codec.create_tool_result_error(
             codec_message_id, {"call_id": piece.call_id, "message": message}
+        )
+
+    def decision(
+        self, codec_message_id: str, piece: ToolPiece, approved: bool, reason: str | None
+    ) -> HaipInput:
+        """Refuse: HAIP events have no requests for approval."""
+        raise HaipProtocolError(
+            f"unable to decide about call {piece.call_id}; conversations in HAIP events have no approvals",
+            HaipErrorCode.UNSUPPORTED_TYPE,
         )
