@@ -304,7 +304,7 @@ class Link:
         except TimeoutError:
             raise HaipConnectionError(
                 f"unable to connect; no handshake arrived within {self._patience.timeout} s",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
         except HaipError:
             raise

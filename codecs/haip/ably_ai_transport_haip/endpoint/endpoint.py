@@ -201,7 +201,7 @@ class HaipEndpoint:
             raise HaipConnectionError(
                 f"unable to send {message.type} within {chosen.timeout} s; there was no connection, or there"
                 " were no credits",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
 
     async def send_binary(self, data: bytes) -> None:

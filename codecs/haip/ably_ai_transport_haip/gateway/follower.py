@@ -32,7 +32,7 @@ logger = logging.getLogger("ably_ai_transport_haip.gateway")
 PART_CHARACTERS: Final = 8000
 KEPT_SOUNDS: Final = 200
 _NAMES: Final = uuid.UUID("6f5d1a39-7d0c-4c52-9f0e-9b5f6f6d1c11")
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _ENDS: Final[dict[str, FinishStatus]] = {"complete": "OK", "cancelled": "CANCELLED", "error": "ERROR"}
 
 

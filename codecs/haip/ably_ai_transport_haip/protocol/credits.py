@@ -139,7 +139,8 @@ class CreditAccount:
             return
         if channel in self.paused:
             raise HaipFlowControlError(
-                f"unable to send on {channel}; the other side has paused it", HaipErrorCode.CHANNEL_PAUSED
+                f"unable to send on {channel}; the other side has paused it",
+                code=HaipErrorCode.CHANNEL_PAUSED,
             )
         pool = self._pool(channel)
         if self.is_lifted:

@@ -66,36 +66,57 @@ class HaipProtocolError(HaipError):
 
 
 class HaipConnectionError(HaipError):
-    """There is no connection, or it was lost for good."""
+    """There is no connection, or it was lost for good.
+
+    Args:
+        message: The operation that failed, the reason, and the remedy.
+        details: Further data for programs; any JSON object.
+        code: Another code, such as ``TIMEOUT``.
+    """
 
     def __init__(
         self,
         message: str,
-        code: str = HaipErrorCode.CONNECTION_FAILED,
         details: Mapping[str, object] | None = None,
+        *,
+        code: str = HaipErrorCode.CONNECTION_FAILED,
     ) -> None:
         super().__init__(message, code, details)
 
 
 class HaipAuthenticationError(HaipError):
-    """The token was refused."""
+    """The token was refused.
+
+    Args:
+        message: The operation that failed, the reason, and the remedy.
+        details: Further data for programs; any JSON object.
+        code: Another code.
+    """
 
     def __init__(
         self,
         message: str,
-        code: str = HaipErrorCode.AUTHENTICATION_FAILED,
         details: Mapping[str, object] | None = None,
+        *,
+        code: str = HaipErrorCode.AUTHENTICATION_FAILED,
     ) -> None:
         super().__init__(message, code, details)
 
 
 class HaipFlowControlError(HaipError):
-    """The credits do not suffice for a message, or its channel is paused."""
+    """The credits do not suffice for a message, or its channel is paused.
+
+    Args:
+        message: The operation that failed, the reason, and the remedy.
+        details: Further data for programs; any JSON object.
+        code: Another code, such as ``CHANNEL_PAUSED``.
+    """
 
     def __init__(
         self,
         message: str,
-        code: str = HaipErrorCode.FLOW_CONTROL,
         details: Mapping[str, object] | None = None,
+        *,
+        code: str = HaipErrorCode.FLOW_CONTROL,
     ) -> None:
         super().__init__(message, code, details)

@@ -395,8 +395,8 @@ class HaipPeer:
             return []
         error = HaipFlowControlError(
             f"unable to accept all messages on {channel}; they exceed the granted credits",
-            HaipErrorCode.FLOW_CONTROL_VIOLATION,
             {"channel": channel},
+            code=HaipErrorCode.FLOW_CONTROL_VIOLATION,
         )
         return [self._refuse(error, message.id)]
 
