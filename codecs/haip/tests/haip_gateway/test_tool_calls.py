@@ -9,7 +9,7 @@ from ably_ai_transport_haip import HaipClient
 from ably_ai_transport_haip.gateway.approvals import mark_of, read_decision
 from ably_ai_transport_haip.gateway.vocabulary import Approval
 from ably_ai_transport_haip.protocol import FinishStatus, HaipProtocolError
-from ably_ai_transport_vercel import UIAgentRun, UIClientSession, UIMessageChunk, verified_approvals
+from ably_ai_transport_vercel import UIAgentRun, UIClientSession, UIMessageChunk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,37 +17,15 @@ from ably_ai_transport import AgentSession, RunPolicy
 from tests.session.stage import reply, stream
 from tests.support.haip_bridge import CODEC, bridged, said
 from tests.support.haip_stand import Inbox
+from tests.support.haip_tools import PAY, call, has_tools, pay
 
-
-def call(call_id: str, tool: str, *more: UIMessageChunk, **fields: object) -> list[UIMessageChunk]:
-    """Return a reply that calls a tool, followed by further chunks of its step."""
-    start = {"toolCallId": call_id, "toolName": tool, **fields}
-    return [
-        {"type": "start"},
-        {"type": "start-step"},
-        cast("UIMessageChunk", {"type": "tool-input-start", **start}),
-        cast("UIMessageChunk", {"type": "tool-input-available", **start}),
-        *more,
-        {"type": "finish-step"},
-        {"type": "finish"},
-    ]
-
-
-ASK: UIMessageChunk = {"type": "tool-approval-request", "toolCallId": "call-1", "approvalId": "a1"}
 OWNERS = RunPolicy.owner_only()
-PAY = call("call-1", "pay", ASK, input={"eur": 1})
 
 
 def parts_of(session: UIClientSession) -> list[Mapping[str, Any]]:
     """Return the parts of all messages that are tool calls."""
     parts = [cast("Mapping[str, Any]", p) for entry in session.view.messages for p in entry.message["parts"]]
     return [part for part in parts if "toolCallId" in part]
-
-
-async def has_tools(run: UIAgentRun) -> bool:
-    """Tell whether the conversation has a tool call."""
-    messages = [entry.message for entry in await run.view.load_all()]
-    return any("toolCallId" in part for message in messages for part in message["parts"])
 
 
 async def asked_alice(alice: HaipClient, inbox: Inbox) -> str:
@@ -147,22 +125,6 @@ async def test_calls_with_the_same_short_id_are_different_calls() -> None:
 
 def decided(approved: object, approval_id: object = "a1", **more: object) -> dict[str, object]:
     return {"approval": {"id": approval_id, "approved": approved, **more}}
-
-
-async def pay(run: UIAgentRun) -> None:
-    """Ask for approval, then pay if it was given, as the agent verifies it."""
-    if not await has_tools(run):
-        await run.pipe(stream(PAY))
-        await run.suspend()
-        return
-    allowed = [
-        f"{paid.tool_name} {paid.input} for {paid.approved_by}" for paid in verified_approvals(run.events())
-    ]
-    if not allowed:
-        await run.pipe(stream(reply("Not paid.")))
-        return
-    output: UIMessageChunk = {"type": "tool-output-available", "toolCallId": "call-1", "output": "paid"}
-    await run.pipe(stream([{"type": "start"}, output, *reply(*allowed)[1:]]))
 
 
 async def test_a_request_for_approval_is_marked_and_answered() -> None:
