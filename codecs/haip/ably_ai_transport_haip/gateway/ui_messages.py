@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
@@ -21,7 +20,14 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport.codec import Codec
-from ably_ai_transport_haip.gateway.vocabulary import Approval, Piece, Sound, TextPiece, ToolPiece
+from ably_ai_transport_haip.gateway.vocabulary import (
+    Approval,
+    Piece,
+    Sound,
+    TextPiece,
+    ToolPiece,
+    failure_text,
+)
 
 AUDIO_DATA: Final = "data-haip-audio"
 """The transient chunk with an agent's audio: ``mime``, ``data`` as base64, and ``durationMs``."""
@@ -94,8 +100,7 @@ class UIMessages:
             return self._codec.create_tool_result(
                 codec_message_id, {"toolCallId": piece.call_id, "output": result}
             )
-        said = "cancelled" if status == "CANCELLED" and result is None else result
-        message = said if isinstance(said, str) else json.dumps(said)
+        message = failure_text(status, result)
         return self._codec.create_tool_result_error(
             codec_message_id, {"toolCallId": piece.call_id, "message": message}
         )

@@ -1,5 +1,6 @@
 """Vocabulary: the interface between a gateway and the messages of one codec."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeAlias
@@ -75,6 +76,25 @@ class Sound:
 
 
 Piece: TypeAlias = TextPiece | ToolPiece | Sound
+
+
+def failure_text(status: Literal["CANCELLED", "ERROR"], result: object) -> str:
+    """Return the error text of a call that failed or was cancelled.
+
+    Args:
+        status: The final status.
+        result: The result; any JSON value.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> failure_text("CANCELLED", None)
+        'cancelled'
+    """
+    if isinstance(result, str):
+        return result
+    return "cancelled" if status == "CANCELLED" and result is None else json.dumps(result)
 
 
 class Vocabulary(Protocol, Generic[InT, OutT, ProjT, MsgT]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import ClassVar
 
 
 class HaipErrorCode(StrEnum):
@@ -65,58 +66,36 @@ class HaipProtocolError(HaipError):
     """A message, argument or peer violates the protocol."""
 
 
-class HaipConnectionError(HaipError):
-    """There is no connection, or it was lost for good.
+class _CodedError(HaipError):
+    """Base of the errors that have a code of their own.
 
     Args:
         message: The operation that failed, the reason, and the remedy.
         details: Further data for programs; any JSON object.
-        code: Another code, such as ``TIMEOUT``.
+        code: Another code than that of the class.
     """
 
-    def __init__(
-        self,
-        message: str,
-        details: Mapping[str, object] | None = None,
-        *,
-        code: str = HaipErrorCode.CONNECTION_FAILED,
-    ) -> None:
-        super().__init__(message, code, details)
-
-
-class HaipAuthenticationError(HaipError):
-    """The token was refused.
-
-    Args:
-        message: The operation that failed, the reason, and the remedy.
-        details: Further data for programs; any JSON object.
-        code: Another code.
-    """
+    _code: ClassVar[HaipErrorCode]
 
     def __init__(
-        self,
-        message: str,
-        details: Mapping[str, object] | None = None,
-        *,
-        code: str = HaipErrorCode.AUTHENTICATION_FAILED,
+        self, message: str, details: Mapping[str, object] | None = None, *, code: str | None = None
     ) -> None:
-        super().__init__(message, code, details)
+        super().__init__(message, code or self._code, details)
 
 
-class HaipFlowControlError(HaipError):
-    """The credits do not suffice for a message, or its channel is paused.
+class HaipConnectionError(_CodedError):
+    """There is no connection, or it was lost for good."""
 
-    Args:
-        message: The operation that failed, the reason, and the remedy.
-        details: Further data for programs; any JSON object.
-        code: Another code, such as ``CHANNEL_PAUSED``.
-    """
+    _code = HaipErrorCode.CONNECTION_FAILED
 
-    def __init__(
-        self,
-        message: str,
-        details: Mapping[str, object] | None = None,
-        *,
-        code: str = HaipErrorCode.FLOW_CONTROL,
-    ) -> None:
-        super().__init__(message, code, details)
+
+class HaipAuthenticationError(_CodedError):
+    """The token was refused."""
+
+    _code = HaipErrorCode.AUTHENTICATION_FAILED
+
+
+class HaipFlowControlError(_CodedError):
+    """The credits do not suffice for a message, or its channel is paused."""
+
+    _code = HaipErrorCode.FLOW_CONTROL

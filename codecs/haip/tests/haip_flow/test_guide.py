@@ -19,45 +19,21 @@ from ably_ai_transport_haip import (
     create_haip_client,
 )
 from ably_ai_transport_haip.flow import CreditAwareQueue, FlowControlMetrics, MockFlowControl
-from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+from ably_ai_transport_haip.server import HaipServerOptions
 
+from tests.support.haip_listener import Listener
 from tests.support.haip_stand import Inbox, standing, token
 
 CHANNELS = ("USER", "AGENT", "SYSTEM")
 MIB = 1024 * 1024
 
 
-class Server:
-    """The side of the application: it keeps what it reads."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.session: HaipServerSession
-        self.is_open = anyio.Event()
-        self._news = anyio.Event()
-
-    async def serve(self, session: HaipServerSession) -> None:
-        self.session = session
-        self.is_open.set()
-        async for message in session.messages():
-            if message.type == "MESSAGE_PART":
-                self.said.append(str(message.payload["text"]))
-                self._news.set()
-                self._news = anyio.Event()
-
-    async def until(self, number: int) -> list[str]:
-        with anyio.fail_after(10):
-            while len(self.said) < number:
-                await self._news.wait()
-        return self.said
-
-
 @asynccontextmanager
 async def guide(
     flow_control: FlowControlConfig, options: HaipServerOptions | None = None
-) -> AsyncGenerator[tuple[HaipClient, Server]]:
-    server = Server()
-    async with standing(server.serve, options=options) as stand:
+) -> AsyncGenerator[tuple[HaipClient, Listener]]:
+    server = Listener()
+    async with standing(server.listen, options=options) as stand:
         client = create_haip_client(
             url=f"ws://127.0.0.1:{stand.port}",
             token=token(),
@@ -323,8 +299,8 @@ class AggressiveFlowControl:
 
 
 async def test_the_aggressive_strategy() -> None:
-    server = Server()
-    async with standing(server.serve) as stand:
+    server = Listener()
+    async with standing(server.listen) as stand:
         client = create_haip_client(url=f"ws://127.0.0.1:{stand.port}", token=token())
         AggressiveFlowControl(client)
         inbox = Inbox(client)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import anyio
-from ably_ai_transport_haip import HaipMessage
+from ably_ai_transport_haip import HaipClient, HaipMessage
 from ably_ai_transport_haip.protocol import HaipEventType, new_id
 from ably_ai_transport_haip.server import HaipServerOptions
 from ably_ai_transport_vercel import UIAgentRun, UIClientSession, UIMessageChunk
@@ -74,12 +74,19 @@ class Late:
     """An agent that comes when the test lets it."""
 
     def __init__(self) -> None:
-        self.invoked = asyncio.Event()
+        self._invoked = asyncio.Event()
         self.gate = asyncio.Event()
 
     async def __call__(self) -> None:
-        self.invoked.set()
+        self._invoked.set()
         await self.gate.wait()
+
+    async def asked(self, client: HaipClient) -> str:
+        """Start a run with a text, and wait until the agent is invoked; return the run."""
+        run_id = await client.start_run("1")
+        await client.send_text_message("USER", "Hello", run_id=run_id)
+        await self._invoked.wait()
+        return run_id
 
 
 async def test_a_run_before_its_agent_comes() -> None:
@@ -92,9 +99,7 @@ async def test_a_run_before_its_agent_comes() -> None:
     async with bridged(note, before=late) as bridge:
         alice = await bridge.haip("alice")
         inbox = Inbox(alice)
-        run_id = await alice.start_run("1")
-        await alice.send_text_message("USER", "Hello", run_id=run_id)
-        await late.invoked.wait()
+        run_id = await late.asked(alice)
         await alice.cancel_run(run_id)
         # The client does not wait for an agent that may never come.
         await inbox.until(1, "RUN_FINISHED")
@@ -139,9 +144,7 @@ async def test_a_run_whose_agent_missed_the_cancel() -> None:
 
     async with bridged(wait, before=late, hooks=RunHooks(on_cancel=second)) as bridge:
         alice = await bridge.haip("alice")
-        run_id = await alice.start_run("1")
-        await alice.send_text_message("USER", "Hello", run_id=run_id)
-        await late.invoked.wait()
+        run_id = await late.asked(alice)
         await alice.cancel_run(run_id)
         late.gate.set()
         await cancelled.wait()
@@ -153,9 +156,7 @@ async def test_a_reply_that_comes_in_spite_of_the_cancel_is_a_run_of_others() ->
     async with bridged(greet, before=late, hooks=RunHooks(on_cancel=lambda _: False)) as bridge:
         alice = await bridge.haip("alice")
         inbox = Inbox(alice)
-        run_id = await alice.start_run("1")
-        await alice.send_text_message("USER", "Hello", run_id=run_id)
-        await late.invoked.wait()
+        run_id = await late.asked(alice)
         await alice.cancel_run(run_id)
         await inbox.until(1, "RUN_FINISHED")
         late.gate.set()
@@ -227,9 +228,7 @@ async def test_a_run_that_its_client_finished_takes_no_more_texts() -> None:
     async with bridged(greet, before=late) as bridge:
         alice = await bridge.haip("alice")
         inbox = Inbox(alice)
-        run_id = await alice.start_run("1")
-        await alice.send_text_message("USER", "Hello", run_id=run_id)
-        await late.invoked.wait()
+        run_id = await late.asked(alice)
         await alice.finish_run(run_id)
         await alice.send_text_message("USER", "Hello?", run_id=run_id)
         [refused] = await inbox.until(1, "ERROR")
