@@ -22,7 +22,7 @@ from ably_ai_transport_haip.protocol import (
     calculate_message_credits,
     new_id,
 )
-from ably_ai_transport_haip.protocol.messages import check_envelope
+from ably_ai_transport_haip.protocol.messages import check_envelope, check_message
 from ably_ai_transport_haip.protocol.names import event_named
 from ably_ai_transport_haip.protocol.payloads import check_payload
 
@@ -166,7 +166,7 @@ def validate_message(message: HaipMessage) -> bool:
         message: The message.
 
     Returns:
-        True if the schema accepts its payload, its id and its envelope.
+        True if the schema accepts its payload, its envelope and its other fields.
 
     Example:
         >>> validate_message(create_text_message("USER", "Hello"))
@@ -174,10 +174,10 @@ def validate_message(message: HaipMessage) -> bool:
     """
     try:
         check_payload(message.type, message.payload)
+        check_message(message)
     except HaipError:
         return False
-    # The schema has one form for the ids of sessions and messages.
-    return validate_envelope(message.envelope) and validate_envelope(HaipEnvelope(session_id=message.id))
+    return True
 
 
 def validate_envelope(envelope: HaipEnvelope) -> bool:

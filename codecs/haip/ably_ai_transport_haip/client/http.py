@@ -97,7 +97,7 @@ class HttpTransport(BaseTransport):
                 if event.data == DONE:
                     return
                 if event.event == "haip-binary":
-                    yield base64.b64decode(event.data)
+                    yield _decoded(event.data)
                 elif event.event in ("message", "haip-message", "haip-error") and event.data:
                     yield event.data
         except httpx.HTTPError as error:
@@ -170,6 +170,13 @@ class HTTPStreamingTransport(HttpTransport):
             raise HaipConnectionError(
                 f"the connection was lost: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise HaipConnectionError("unable to read a binary frame; it is no base64") from error
 
 
 def _authorization(token: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Follower: sends a HAIP client the news of one conversation."""
 
 import logging
-import re
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from ably_ai_transport_haip.protocol import (
     HaipEventType,
     HaipMessage,
 )
+from ably_ai_transport_haip.protocol.messages import UUID_FORM
 from ably_ai_transport_haip.server import HaipServerSession
 
 logger = logging.getLogger("ably_ai_transport_haip.gateway")
@@ -32,7 +32,6 @@ logger = logging.getLogger("ably_ai_transport_haip.gateway")
 PART_CHARACTERS: Final = 8000
 KEPT_SOUNDS: Final = 200
 _NAMES: Final = uuid.UUID("6f5d1a39-7d0c-4c52-9f0e-9b5f6f6d1c11")
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _ENDS: Final[dict[str, FinishStatus]] = {"complete": "OK", "cancelled": "CANCELLED", "error": "ERROR"}
 
 
@@ -336,7 +335,7 @@ def _name_of(key: tuple[str, int]) -> str:
 
 def _call_name(codec_message_id: str, call_id: str) -> str:
     """Return the id of a call for the client. Several messages may have calls with the same short id."""
-    return call_id if _UUID.fullmatch(call_id) else _uuid_of(f"{codec_message_id}#{call_id}")
+    return call_id if UUID_FORM.fullmatch(call_id) else _uuid_of(f"{codec_message_id}#{call_id}")
 
 
 def _params(params: object) -> dict[str, object]:
@@ -347,4 +346,4 @@ def _params(params: object) -> dict[str, object]:
 
 
 def _uuid_of(name: str) -> str:
-    return name if _UUID.fullmatch(name) else str(uuid.uuid5(_NAMES, name))
+    return name if UUID_FORM.fullmatch(name) else str(uuid.uuid5(_NAMES, name))

@@ -1,7 +1,6 @@
 """Vocabulary of conversations in UI messages."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
@@ -166,5 +165,5 @@ def _sound_of(data: object) -> Sound | None:
 def _decoded(mime: str, data: str, duration_ms: int | None) -> Sound | None:
     try:
         return Sound(mime, base64.b64decode(data, validate=True), duration_ms)
-    except binascii.Error:
+    except ValueError:
         return None

@@ -28,6 +28,10 @@ class _Stream:
     token: str = field(repr=False)
     connection: Connection
 
+    def is_of(self, principal: Principal) -> bool:
+        """Tell whether the stream belongs to a client."""
+        return self.principal.identity == principal.identity
+
 
 class Streams:
     """The open responses of a server, and the requests that belong to them.
@@ -92,6 +96,7 @@ class Streams:
         if session is None or not session.is_connected:
             return JSONResponse({"error": "the session is unknown or not connected"}, 404)
         session.take_text(text)
+        await session.room()
         return JSONResponse({"status": "ok"})
 
     async def _take_binary(self, request: Request, principal: Principal, token: str, body: bytes) -> Response:
@@ -111,8 +116,8 @@ class Streams:
         named = request.headers.get(STREAM_HEADER)
         if named is not None:
             stream = self._open.get(named)
-            return stream.connection if stream is not None and stream.principal.id == principal.id else None
-        own = [stream for stream in self._open.values() if stream.principal.id == principal.id]
+            return stream.connection if stream is not None and stream.is_of(principal) else None
+        own = [stream for stream in self._open.values() if stream.is_of(principal)]
         session = message.get("session")
         is_handshake = message.get("type") == "HAI"
         if not is_handshake and session is not None:

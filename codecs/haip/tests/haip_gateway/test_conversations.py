@@ -374,7 +374,8 @@ async def test_credits_of_a_client_that_counts_them() -> None:
             await alice.send_text_message("USER", "Count")
             await inbox.until(1, "RUN_FINISHED")
         await inbox.until(5, "RUN_FINISHED")
-        assert inbox.text() == "".join(words) * 5
+        # The runs are open at the same time, so their parts may alternate.
+        assert inbox.texts() == ["".join(words)] * 5
         assert min(alice.get_connection_state().credits.values()) >= 0
 
 
