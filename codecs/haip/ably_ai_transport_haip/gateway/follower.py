@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic
@@ -74,6 +74,7 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._haip = haip
         self._thread_id = thread_id
+        self._known = {"haip_session": haip.session_id, "haip_thread": thread_id}
         self._view = view
         self._vocabulary = vocabulary
         self._own = own
@@ -119,17 +120,26 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             del self._runs[native]
 
     async def follow(self) -> None:
-        """Send the messages of the view and their changes, until the view is closed."""
+        """Send the messages of the view and their changes, until the view or the client's session ends."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send_passing)
-                async for messages in self._view.updates():
-                    await self._send_news(messages)
+                tasks.start_soon(self._while_open, self._send_passing)
+                await self._while_open(self._send_updates)
                 tasks.cancel_scope.cancel()
         finally:
             self._off()
             self._sounds.close()
             self._passing.close()
+
+    async def _while_open(self, send: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await send()
+        except HaipConnectionError as error:
+            logger.debug("Session %s has ended: %s", self._haip.session_id, error, extra=self._known)
+
+    async def _send_updates(self) -> None:
+        async for messages in self._view.updates():
+            await self._send_news(messages)
 
     async def _send_news(self, messages: list[CodecMessage[MsgT]]) -> None:
         there: set[tuple[str, int]] = set()
@@ -305,11 +315,10 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         except HaipConnectionError:
             raise
         except HaipError as error:
-            known = {"haip_session": self._haip.session_id, "haip_thread": self._thread_id}
             if error.code == HaipErrorCode.UNSUPPORTED_TYPE:
-                logger.debug("%s is left out: %s", event, error, extra=known)
+                logger.debug("%s is left out: %s", event, error, extra=self._known)
                 return
-            logger.warning("%s is left out: %s", event, error, extra=known)
+            logger.warning("%s is left out: %s", event, error, extra=self._known)
             self._haip.fail(error)
 
     def _take_output(self, folded: OutputFolded[InT, OutT]) -> None:
@@ -323,7 +332,7 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
                 logger.warning(
                     "Session %s is too slow for its audio; a chunk is dropped",
                     self._haip.session_id,
-                    extra={"haip_session": self._haip.session_id, "haip_thread": self._thread_id},
+                    extra=self._known,
                 )
 
 

@@ -25,6 +25,7 @@ from ably_ai_transport_haip.gateway.threads import ChannelOf
 from ably_ai_transport_haip.gateway.vocabulary import Sound, ToolPiece, Vocabulary
 from ably_ai_transport_haip.protocol import (
     FinishStatus,
+    HaipConnectionError,
     HaipError,
     HaipErrorCode,
     HaipEventType,
@@ -369,6 +370,8 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         async def guarded() -> None:
             try:
                 await work
+            except HaipConnectionError as error:
+                logger.debug("The HAIP session has ended: %s", error, extra=self._known(None))
             except Exception:  # one that escapes would cancel the participant's task group
                 logger.exception("A task of the gateway failed", extra=self._known(None))
                 self._haip.fail(HaipError("the gateway failed; see its log", HaipErrorCode.SERVER_ERROR))

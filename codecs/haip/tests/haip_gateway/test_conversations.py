@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ import pytest
 from ably_ai_transport_haip import FlowControlConfig
 from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.protocol import FinishStatus, HaipEventType, new_id
+from ably_ai_transport_haip.server import HaipServerOptions
 from ably_ai_transport_vercel import UIAgentRun, UIMessageChunk, text_of
 from websockets.asyncio.client import connect
 
@@ -457,3 +459,37 @@ async def test_a_client_gets_all_but_the_messages_that_it_does_not_accept() -> N
                     kinds.append(json.loads(await socket.recv())["type"])
         assert kinds.count("MESSAGE_END") == 2
         assert not any(kind.startswith("TOOL") for kind in kinds)
+
+
+async def test_a_client_that_leaves_for_good_ends_its_part_without_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = [f"{n} " for n in range(200)]
+    source = Gated(*words)
+
+    async def count(run: UIAgentRun) -> None:
+        await run.pipe(source.chunks())
+
+    options = HaipServerOptions(session_ttl=0.05)
+    async with bridged(count, options) as bridge:
+        alice = await bridge.haip("alice")
+        inbox = Inbox(alice)
+        await alice.start_run("1")
+        await alice.send_text_message("USER", "Count")
+        await source.reached.wait()
+        await inbox.until(1, "MESSAGE_PART")
+        # Nothing more can be sent to Alice, and then she is gone.
+        await alice.pause_channel("AGENT")
+        source.gate.set()
+        carol = await bridge.person("carol")
+        await carol.view.load_all()
+        with anyio.fail_after(10):
+            async for _ in carol.view.updates():
+                if [run.status for run in carol.view.runs()] == ["complete"]:
+                    break
+        await alice.disconnect()
+        with anyio.fail_after(10):
+            while len(bridge.stand.server):  # noqa: ASYNC110 - the server has no event for it
+                await anyio.sleep(0.01)
+        assert texts(carol.view.messages)[-1] == "".join(words)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
