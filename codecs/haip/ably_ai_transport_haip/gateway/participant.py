@@ -325,9 +325,15 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             codec_message_id, piece = told
             if piece.status is not None:
                 return
-            event = self._answer_to(call_id, codec_message_id, piece, status, result)
             view = thread.session.view
             info = view.run_of(codec_message_id)
+            if info is not None and info.status not in ("active", "suspended"):
+                raise HaipProtocolError(
+                    f"unable to answer call {call_id}; its run has ended (agents suspend a run that waits)",
+                    HaipErrorCode.RUN_NOT_FOUND,
+                    {"call_id": call_id},
+                )
+            event = self._answer_to(call_id, codec_message_id, piece, status, result)
             native = None if info is None else info.run_id
             run = self._run_named(native, thread_id, thread.follower)
             await self._ask(run, view.send(event, run_id=native))

@@ -247,6 +247,25 @@ async def test_an_answered_call_is_not_answered_again() -> None:
         assert parts_of(carol)[0]["output"] == "paid"
 
 
+async def test_a_call_of_a_run_that_has_ended_is_not_answered() -> None:
+    invoked = 0
+
+    async def ask(run: UIAgentRun) -> None:
+        nonlocal invoked
+        invoked += 1
+        await run.pipe(stream(PAY))
+
+    async with bridged(ask) as bridge:
+        alice = await bridge.haip("alice")
+        inbox = Inbox(alice)
+        call_id = await asked_alice(alice, inbox)
+        await inbox.until(1, "RUN_FINISHED")
+        await alice.complete_tool("USER", call_id, "OK", decided(approved=True))
+        [refused] = await inbox.until(1, "ERROR")
+        assert refused.payload["code"] == "RUN_NOT_FOUND"
+        assert invoked == 1
+
+
 async def test_a_tool_of_the_provider_is_not_answered() -> None:
     async def search(run: UIAgentRun) -> None:
         await run.pipe(stream(call("call-1", "search", input={}, providerExecuted=True)))
