@@ -8,7 +8,8 @@ const require = createRequire(import.meta.url);
 const { HAIPServer } = require(join(process.argv[2], "haip-server", "dist", "src", "server.js"));
 
 // Its flow control never grants a credit again, so an echo of any length needs it off.
-const flowControl = { enabled: false, initialCredits: 1000, initialCreditMessages: 1_000_000 };
+const most = Number.MAX_SAFE_INTEGER;
+const flowControl = { enabled: false, initialCredits: most, initialCreditMessages: most, initialCreditBytes: most };
 const server = new HAIPServer({ port: 0, host: "127.0.0.1", enableLogging: false, flowControl });
 server.on("textMessage", (sessionId, message) => {
   server.sendMessage(sessionId, { ...message, channel: "AGENT" });

@@ -58,6 +58,11 @@ class ReferenceClient:
         return len(self._open)
 
     @property
+    def queued(self) -> int:
+        """The number of messages that wait for credits."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
     def text(self) -> str:
         parts = (m for m in self.received if m["type"] == "TEXT_MESSAGE_PART")
         return "".join(part["payload"]["text"] for part in parts)

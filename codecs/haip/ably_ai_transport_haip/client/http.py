@@ -44,13 +44,15 @@ class HttpTransport(BaseTransport):
         self._response: httpx.Response | None = None
 
     async def send(self, data: str | bytes) -> None:
-        """Send a frame; see :class:`~ably_ai_transport_haip.HaipTransport`."""
+        """Send a frame, or text frames as lines; see :class:`~ably_ai_transport_haip.HaipTransport`."""
         if self._client is None:
             raise HaipConnectionError("unable to send; there is no connection")
         headers = _authorization(self._bearer) | {"X-HAIP-Stream": self._stream_id}
         if isinstance(data, str):
             body = data.encode()
-            headers |= {"Content-Type": "application/json", "X-HAIP-Message": "true"}
+            # JSON on the wire has no line breaks, so these are several frames.
+            kind = "application/x-ndjson" if "\n" in data else "application/json"
+            headers |= {"Content-Type": kind, "X-HAIP-Message": "true"}
         else:
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}

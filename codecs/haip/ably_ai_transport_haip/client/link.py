@@ -12,6 +12,7 @@ import anyio
 
 from ably_ai_transport_haip.client.backoff import exponential_backoff
 from ably_ai_transport_haip.client.events import Emitter, logger
+from ably_ai_transport_haip.client.http import HttpTransport
 from ably_ai_transport_haip.client.state import HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import CLEAN, HaipTransport
 from ably_ai_transport_haip.protocol import (
@@ -34,6 +35,8 @@ from ably_ai_transport_haip.protocol.messages import size_of
 MOST_DELAY: Final = 30.0
 JITTER: Final = 0.25
 MISSED_HEARTBEATS: Final = 3
+_BATCH_FRAMES: Final = 100
+_BATCH_BYTES: Final = 256 * 1024
 
 
 class LinkState(StrEnum):
@@ -127,6 +130,7 @@ class Link:
         self._connected_for = 0.0
         self.state = LinkState.CLOSED
         self.attempts = 0
+        self._transport_batches = isinstance(transport, HttpTransport)
         self.traffic = Traffic()
         transport.on("message", self._take_text)
         transport.on("binary", self._take_binary)
@@ -199,11 +203,20 @@ class Link:
             if not self._transport.is_connected():
                 return
             try:
+                if self._transport_batches and self._peer.accepts_batches:
+                    await self._write_batches()
                 while (frame := self._peer.next_outgoing()) is not None:
                     await self._write_frame(frame)
             except (HaipError, OSError) as error:
                 # The frames that were not written are replayed when the session is resumed.
                 self._lose(str(error))
+
+    async def _write_batches(self) -> None:
+        """Write the queued text frames, several per request."""
+        while frames := self._peer.next_texts(_BATCH_FRAMES, _BATCH_BYTES):
+            await self._transport.send("\n".join(frame.text or "" for frame in frames))
+            for frame in frames:
+                self.traffic.sent(frame.size, is_message=True)
 
     async def _write_frame(self, frame: Frame) -> None:
         text, binary = frame.text, frame.binary

@@ -96,6 +96,24 @@ class Outbox:
         self.backlog_bytes -= frame.size
         return frame
 
+    def next_texts(self, most: int, most_bytes: int) -> list[Frame]:
+        """Return and remove the text frames at the head that have no binary frame.
+
+        Args:
+            most: The largest number of frames.
+            most_bytes: The largest number of bytes; a single frame may be larger.
+        """
+        frames: list[Frame] = []
+        size = 0
+        while self._frames and len(frames) < most:
+            following = self._frames[0]
+            size += following.size
+            if following.binary is not None or (frames and size > most_bytes):
+                break
+            frames.append(self._frames.popleft())
+            self.backlog_bytes -= following.size
+        return frames
+
     def clear(self) -> None:
         """Remove the frames to send now. They stay available for replays."""
         self._frames.clear()
@@ -131,8 +149,8 @@ class Outbox:
             most_messages, most_bytes = self.credits.most(channel)
             if cost > most_messages or sum(sizes) > most_bytes:
                 raise HaipFlowControlError(
-                    f"unable to send on {channel}; {cost} messages of {sum(sizes)} bytes are more than credits"
-                    " can ever cover (raise max_credits or max_credit_bytes, or send less at once)"
+                    f"unable to send on {channel}; {cost} messages of {sum(sizes)} bytes are more than"
+                    " credits can ever cover (raise max_credits or max_credit_bytes, or send less at once)"
                 )
         if self.window is not None and max(sizes) > self.window:
             raise HaipFlowControlError(

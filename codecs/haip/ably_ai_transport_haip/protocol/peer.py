@@ -1,13 +1,12 @@
 """Peer: one side of a HAIP session, sans-IO. Frames go in, events come out."""
 
 import base64
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
-from ably_ai_transport_haip.protocol.binary import MAX_BINARY, BinaryBodies
-from ably_ai_transport_haip.protocol.credits import CreditAccount, CreditLedger, FlowControlConfig
+from ably_ai_transport_haip.protocol.binary import BinaryBodies
+from ably_ai_transport_haip.protocol.credits import CreditAccount, CreditLedger
 from ably_ai_transport_haip.protocol.errors import (
     HaipError,
     HaipErrorCode,
@@ -25,7 +24,6 @@ from ably_ai_transport_haip.protocol.events import (
     Violated,
 )
 from ably_ai_transport_haip.protocol.grants import Grants
-from ably_ai_transport_haip.protocol.halves import TextHalves
 from ably_ai_transport_haip.protocol.handshake import read_handshake
 from ably_ai_transport_haip.protocol.messages import (
     HaipEnvelope,
@@ -54,23 +52,24 @@ from ably_ai_transport_haip.protocol.payloads import (
     is_plain_part,
     read_payload,
 )
+from ably_ai_transport_haip.protocol.peer_config import PeerConfig
 from ably_ai_transport_haip.protocol.reading import sequence_in
+from ably_ai_transport_haip.protocol.reports import error_message
 from ably_ai_transport_haip.protocol.sequence import (
-    KEEP_BYTES,
-    MAX_HELD_BYTES,
     OrderLostError,
     ReceiveOrder,
     SendLog,
     digits,
 )
 from ably_ai_transport_haip.protocol.tariff import COUNTED_BY, Tariff
+from ably_ai_transport_haip.protocol.text_halves import TextHalves
 
 LENIENT_PATIENCE_SECONDS: Final = 1.0
 """The time in which a lenient peer has to answer a request for credits."""
+BATCHES: Final = "ndjson_requests"
+"""The capability of a server that accepts requests with several frames, one per line."""
 MOST_CHANNELS: Final = 256
 """The number of channels that the other side may name in one session."""
-_LONGEST_ERROR: Final = 1000
-_FRAGMENTS: Final = frozenset({HaipEventType.MESSAGE_START, HaipEventType.MESSAGE_PART})
 _AT_ONCE: Final = frozenset(
     {
         HaipEventType.PING,
@@ -80,38 +79,6 @@ _AT_ONCE: Final = frozenset(
         HaipEventType.REPLAY_REQUEST,
     }
 )
-
-
-@dataclass(frozen=True)
-class PeerConfig:
-    """Configuration of a peer.
-
-    Attributes:
-        role: The role of this side.
-        clock: Returns the current time: seconds since 1970.
-        flow_control: The configuration of the credits of this side.
-        receive_credits: The message credits per channel that the other side starts with.
-        receive_credit_bytes: The byte credits per channel that the other side starts with.
-        max_concurrent_runs: The largest number of open runs.
-        binary_frames: Whether this side accepts binary frames.
-        refills_on_read: Whether credits are granted when :meth:`HaipPeer.note_read` is called. Otherwise they
-            are granted when messages arrive.
-        replay_bytes: The bytes of sent frames to keep for replays.
-        held_bytes: The largest number of bytes in messages that wait for a missing one.
-        binary_bytes: The largest binary body to accept, in bytes.
-    """
-
-    role: Literal["client", "server"]
-    clock: Callable[[], float]
-    flow_control: FlowControlConfig = field(default_factory=FlowControlConfig)
-    receive_credits: int = 1000
-    receive_credit_bytes: int = 16 * 1024 * 1024
-    max_concurrent_runs: int = 5
-    binary_frames: bool = True
-    refills_on_read: bool = False
-    replay_bytes: int = KEEP_BYTES
-    held_bytes: int = MAX_HELD_BYTES
-    binary_bytes: int = MAX_BINARY
 
 
 class HaipPeer:
@@ -209,6 +176,20 @@ class HaipPeer:
         """Return and remove the next frame to send; None if there is none."""
         return self._outbox.next_frame()
 
+    def next_texts(self, most: int, most_bytes: int) -> list[Frame]:
+        """Return and remove the text frames at the head that have no binary frame.
+
+        Args:
+            most: The largest number of frames.
+            most_bytes: The largest number of bytes; a single frame may be larger.
+        """
+        return self._outbox.next_texts(most, most_bytes)
+
+    @property
+    def accepts_batches(self) -> bool:
+        """Whether the other side accepts requests with several frames, one per line."""
+        return self.remote is not None and bool(_mapping(self.remote.capabilities).get(BATCHES))
+
     def take_outgoing(self) -> list[Frame]:
         """Return and remove all frames to send, in order."""
         frames: list[Frame] = []
@@ -243,6 +224,7 @@ class HaipPeer:
                 "binary_frames": config.binary_frames,
                 "flow_control": flow,
                 "max_concurrent_runs": config.max_concurrent_runs,
+                **({BATCHES: True} if config.role == "server" else {}),
             },
             "binary_frames": config.binary_frames,
         }
@@ -373,18 +355,7 @@ class HaipPeer:
 
     def send_error(self, error: HaipError, related_id: str | None = None) -> None:
         """Queue an ``ERROR`` for the other side."""
-        payload: dict[str, object] = {"code": error.code, "message": error.message[:_LONGEST_ERROR]}
-        if related_id is not None:
-            payload["related_id"] = related_id
-        if error.details:
-            payload["detail"] = _plain(error.details)
-        message = HaipMessage(HaipEventType.ERROR, payload, HaipEnvelope(channel=HaipChannel.SYSTEM))
-        try:
-            self._outbox.check_one(message)
-        except HaipProtocolError:
-            # The related id comes from the other side and may be no UUID.
-            payload.pop("related_id", None)
-        self._outbox.write(message)
+        self._outbox.write(error_message(error, related_id))
 
     def waiting(self, channel: str) -> int:
         """Return the number of messages that wait for credits on a channel."""
@@ -544,7 +515,7 @@ class HaipPeer:
             if self.config.role == "server":
                 # Replies carry them, too.
                 check_references(message.envelope)
-            message, rest = self._joined(message)
+            message, rest = self._halves.join(message)
             is_part = is_plain_part(message.type, message.payload)
             payload = None if is_part else read_payload(message.type, message.payload)
             if isinstance(payload, FlowUpdate | ChannelControl):
@@ -610,30 +581,6 @@ class HaipPeer:
                 HaipErrorCode.PROTOCOL_VIOLATION,
             )
         self._channels.add(channel)
-
-    def _joined(self, message: HaipMessage) -> tuple[HaipMessage, HaipMessage | None]:
-        """Join the halves of characters of a text; see :class:`TextHalves`.
-
-        Returns:
-            The message with whole characters, and a part with the rest of a text that ended in a half.
-        """
-        payload = message.payload
-        message_id = payload.get("message_id")
-        if not isinstance(message_id, str):
-            return message, None
-        if message.type is HaipEventType.MESSAGE_END:
-            rest = self._halves.end(message_id)
-            part = {"message_id": message_id, "text": rest}
-            if not rest:
-                return message, None
-            return message, replace(
-                message, type=HaipEventType.MESSAGE_PART, payload=part, size=0, price=(0, 0)
-            )
-        text = payload.get("text")
-        if message.type not in _FRAGMENTS or not isinstance(text, str):
-            return message, None
-        joined = self._halves.join(message_id, text)
-        return (message if joined is text else replace(message, payload={**payload, "text": joined})), None
 
     def _hear_of_error(self, message: HaipMessage) -> Iterable[PeerEvent]:
         if message.payload.get("code") != HaipErrorCode.REPLAY_TOO_OLD:
@@ -777,14 +724,6 @@ class HaipPeer:
     def _refuse(self, error: HaipError, related_id: str | None) -> Violated:
         self.send_error(error, related_id)
         return Violated(error, fatal=isinstance(error, OrderLostError))
-
-
-def _plain(details: Mapping[str, object]) -> object:
-    """Return details as JSON that every peer can read."""
-    try:
-        return json.loads(json.dumps(dict(details), default=str, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        return {key: str(value)[:_LONGEST_ERROR] for key, value in details.items()}
 
 
 def _excess(message: HaipMessage) -> HaipFlowControlError:

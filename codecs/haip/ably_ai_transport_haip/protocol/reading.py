@@ -21,7 +21,7 @@ def read_json(frame: str | bytes) -> object:
     """Read a text frame as JSON.
 
     Single halves of characters become U+FFFD, except in the texts of messages; see
-    :class:`~ably_ai_transport_haip.protocol.halves.TextHalves`.
+    :class:`~ably_ai_transport_haip.protocol.text_halves.TextHalves`.
 
     Args:
         frame: The frame.

@@ -170,7 +170,10 @@ async def identify(authenticate: Authenticate, token: str) -> Principal:
         HaipError: The function failed (SERVER_ERROR); its exception is logged.
     """
     try:
-        return await call(authenticate, token)
+        principal = await call(authenticate, token)
+        if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the owner of a token must be a Principal, not {type(principal).__name__}")
+        return principal
     except HaipAuthenticationError as error:
         logger.info("A client was refused: %s", error.message)
         raise

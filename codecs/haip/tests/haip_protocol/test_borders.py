@@ -26,9 +26,10 @@ from ably_ai_transport_haip.protocol import (
     read_text,
     write_text,
 )
-from ably_ai_transport_haip.protocol.halves import MAX_KEPT, TextHalves, whole
+from ably_ai_transport_haip.protocol.halves import whole
 from ably_ai_transport_haip.protocol.names import accepted_names
 from ably_ai_transport_haip.protocol.reading import MAX_DEPTH
+from ably_ai_transport_haip.protocol.text_halves import MAX_KEPT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,12 +232,14 @@ def test_a_start_may_end_in_a_half(server: Side) -> None:
     assert [message.payload["text"] for message in server.received] == ["a", "😀"]
 
 
-def test_only_so_many_texts_are_waited_for() -> None:
-    halves = TextHalves()
-    for number in range(MAX_KEPT + 1):
-        assert halves.join(number, "\ud83d") == ""
-    assert halves.join(0, "\ude00") == "\ufffd"
-    assert halves.join(MAX_KEPT, "\ude00") == "😀"
+def test_only_so_many_texts_are_waited_for(server: Side) -> None:
+    texts = [new_id() for _ in range(MAX_KEPT + 1)]
+    halves = [(text, "\ud83d") for text in texts] + [(texts[0], "\ude00"), (texts[-1], "\ude00")]
+    for number, (message_id, text) in enumerate(halves, 2):
+        payload = {"message_id": message_id, "text": text}
+        server.peer.grant(HaipChannel.USER, 1, 1000)
+        server.events += server.peer.receive_text(frame("TEXT_MESSAGE_PART", payload, str(number)))
+    assert server.said[-2:] == ["\ufffd", "😀"]
 
 
 def test_halves_elsewhere_are_replaced_on_arrival(server: Side) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,6 +22,7 @@ from ably_ai_transport_haip import (
 from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.protocol import new_id
 from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+from httpx_sse import EventSource
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -336,3 +337,48 @@ async def test_the_replay_log_has_a_limit_in_bytes() -> None:
                 said = json.loads(await socket.recv())
                 kinds.append(said["payload"]["code"] if said["type"] == "ERROR" else said["type"])
     assert kinds == ["HAI", *["PONG"] * 5, "REPLAY_TOO_OLD"]
+
+
+# Several frames in one request
+
+
+async def test_a_request_may_bring_several_frames() -> None:
+    async with standing(parrot) as stand, httpx.AsyncClient() as http, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{stand.port}/haip/stream"
+        params = {"token": token(), "stream_id": "1"}
+        lines = {"X-HAIP-Stream": "1", "Content-Type": "application/x-ndjson"}
+        accept = {"Accept": "text/event-stream"}
+        async with http.stream("GET", url, params=params, headers=accept) as response:
+            frames = [frame("PING", {"nonce": str(n)}, n + 2) for n in range(3)]
+            body = "\n".join([frame("HAI", HELLO, 1), *frames])
+            taken = await http.post(url, params=params, headers=lines, content=body)
+            assert taken.status_code == 200
+            said: list[dict[str, Any]] = []
+            async for event in EventSource(response).aiter_sse():
+                said.append(json.loads(event.data))
+                if len(said) == 4:
+                    break
+        assert said[0]["payload"]["capabilities"]["ndjson_requests"] is True
+        assert [one["payload"].get("nonce") for one in said[1:]] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("transport", ["sse", "http-streaming"])
+async def test_the_frames_of_a_text_are_one_request(transport: TransportName) -> None:
+    posts = 0
+    async with standing(parrot) as stand:
+        count = httpx.AsyncClient.post
+
+        def post(self: httpx.AsyncClient, url: str, **options: Any) -> Awaitable[httpx.Response]:  # noqa: ANN401
+            nonlocal posts
+            posts += 1
+            return count(self, url, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(httpx.AsyncClient, "post", post)
+            async with stand.client(transport) as client:
+                inbox = Inbox(client)
+                await client.send_text_message("USER", "x" * 20_000)
+                await inbox.until(20, "MESSAGE_END")
+                # The handshake, and the start, the parts and the end together.
+                assert posts == 2
+                assert inbox.text() == "x" * 20_000

@@ -88,6 +88,17 @@ async def test_the_claims_that_identify_an_owner_can_be_chosen() -> None:
         JwtAuthenticator(SECRET, identity_claims="tenant")
 
 
+async def test_an_owner_of_another_type_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    def nobody(_: str) -> Any:  # noqa: ANN401 - a function of an application that returns the wrong type
+        return None
+
+    async with standing(parrot, authenticate=nobody) as stand:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://127.0.0.1:{stand.port}/haip/sse")
+        assert answer.status_code == 503
+    assert "must be a Principal, not NoneType" in caplog.text
+
+
 async def test_the_newest_token_of_an_owner_counts(stand: Stand) -> None:
     sessions: list[HaipServerSession] = []
 
@@ -164,7 +175,7 @@ async def brief() -> AsyncIterator[Stand]:
 
 
 async def test_a_socket_ends_with_its_token(brief: Stand) -> None:
-    async with connect(f"ws://127.0.0.1:{brief.port}/?token=200", proxy=None) as socket:
+    async with connect(f"ws://127.0.0.1:{brief.port}/?token=500", proxy=None) as socket:
         await socket.send(hai(new_id()))
         error = await told(socket, "ERROR")
         assert error["payload"]["code"] == "TOKEN_EXPIRED"
@@ -175,7 +186,7 @@ async def test_a_socket_ends_with_its_token(brief: Stand) -> None:
 
 @pytest.mark.parametrize("path", ["/haip/sse", "/haip/stream"])
 async def test_a_stream_ends_with_its_token(brief: Stand, path: str) -> None:
-    headers = {"Authorization": "Bearer 200"}
+    headers = {"Authorization": "Bearer 500"}
     address = f"http://127.0.0.1:{brief.port}{path}"
     async with (
         httpx.AsyncClient(trust_env=False, timeout=20) as http,
@@ -200,7 +211,7 @@ async def test_a_connection_without_a_handshake_ends_with_its_token(brief: Stand
 async def test_a_client_with_a_token_function_goes_on_with_a_fresh_token(
     brief: Stand, transport: TransportName
 ) -> None:
-    tokens = iter(["300", "60000"])
+    tokens = iter(["1000", "60000"])
     async with brief.client(transport, token=lambda: next(tokens)) as client:
         inbox = Inbox(client)
         await inbox.until_up()
@@ -212,7 +223,7 @@ async def test_a_client_with_a_token_function_goes_on_with_a_fresh_token(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_client_without_a_fresh_token_gives_up(brief: Stand, transport: TransportName) -> None:
-    tokens = iter(["300"])
+    tokens = iter(["1000"])
     async with brief.client(transport, token=lambda: next(tokens, "again")) as client:
         inbox = Inbox(client)
         await inbox.until_down()
@@ -223,11 +234,11 @@ async def test_a_client_without_a_fresh_token_gives_up(brief: Stand, transport: 
 
 async def test_a_session_outlives_the_token(brief: Stand) -> None:
     session = new_id()
-    for life in ("50", "60000"):
+    for life in ("500", "60000"):
         async with connect(f"ws://127.0.0.1:{brief.port}/?token={life}", proxy=None) as socket:
             await socket.send(hai(session))
             assert (await told(socket, "HAI"))["session"] == session
-            if life == "50":
+            if life == "500":
                 await told(socket, "ERROR")
     assert len(brief.server) == 1
 

@@ -6,7 +6,7 @@ import json
 import anyio
 import pytest
 from ably_ai_transport_haip.protocol import new_id
-from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+from ably_ai_transport_haip.server import HaipServerSession
 from ably_ai_transport_haip.server import session as session_module
 from ably_ai_transport_haip.server.standby import MOST_IDLE
 from websockets.asyncio.client import ClientConnection, connect
@@ -62,13 +62,17 @@ async def test_a_second_connection_leaves_the_first_one_open() -> None:
 
 
 async def test_an_idle_client_with_few_credits_keeps_answering() -> None:
-    options = HaipServerOptions(heartbeat_interval=0.02)
-    async with (
-        standing(parrot, options=options) as stand,
-        reference_client(stand, credits_=10).running() as client,
-    ):
+    async def ping(session: HaipServerSession) -> None:
+        for _ in range(100):
+            session.ping()
+        await parrot(session)
+
+    async with standing(ping) as stand, reference_client(stand, credits_=10).running() as client:
         await client.until(100, "PING")
-        assert client.closed == []
+        await client.send("PING", {"nonce": "last"})
+        [pong] = await client.until(1, "PONG")
+        assert pong["payload"] == {"nonce": "last"}
+        assert client.queued == 0
 
 
 async def test_a_client_with_few_credits_shakes_hands_again_and_again() -> None:
