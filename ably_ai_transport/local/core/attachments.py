@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.channel import Channel
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
@@ -263,10 +264,13 @@ class Attachments:
             self.fan_out(channel, delivery)
 
     def _forget(self, attachment: Attachment) -> None:
-        others = self._by_channel[attachment.channel]
+        channel = attachment.channel
+        others = self._by_channel[channel]
         del others[attachment]
         if not others:
-            del self._by_channel[attachment.channel]
+            del self._by_channel[channel]
+        channel.attached -= 1
+        channel.touch()
 
     def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
         name, params = split_name(label)
@@ -322,6 +326,7 @@ class Attachments:
             self._sync(connection, channel, label)
         self._by_connection.setdefault(connection, {})[label] = attachment
         self._by_channel.setdefault(channel, {})[attachment] = None
+        channel.attached += 1
         logger.debug(
             "attached (%s)",
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",
