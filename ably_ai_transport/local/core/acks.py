@@ -20,10 +20,13 @@ _ACK = int(Action.ACK)
 _NACK = int(Action.NACK)
 
 
+_Kept: TypeAlias = "list[str | None] | tuple[int, int, str]"
+"""A result as it is kept: a refusal is its code, its status and its message."""
+
 _AT_LEAST: Final = 1000
 """Results that are kept even while the app holds as much as it may."""
 _HELD_BY_RESULT: Final = 200
-_HELD_BY_REFUSAL: Final = 600
+_HELD_BY_SERIAL: Final = 100
 """Bytes of memory, measured with CPython 3.11."""
 
 
@@ -57,13 +60,14 @@ class AckQueue:
         self._held = 0
         self._is_counted = True
         self._slots: deque[Slot] = deque()
-        self._results: dict[int, Result] = {}
+        self._results: dict[int, _Kept] = {}
         self._order: deque[int] = deque()
         self.held = False
 
     def known(self, msg_serial: int) -> Result | None:
         """Return the result of a publish that was processed before."""
-        return self._results.get(msg_serial)
+        kept = self._results.get(msg_serial)
+        return RefusedError(*kept) if isinstance(kept, tuple) else kept
 
     def recall(self, results: dict[int, list[str | None]]) -> None:
         """Load the newest results of an earlier process."""
@@ -87,9 +91,6 @@ class AckQueue:
 
     def complete(self, slot: Slot, result: Result) -> None:
         """Store the result of a publish; `flush` sends it."""
-        if isinstance(result, RefusedError):
-            # A traceback would keep the frame that was refused, and all that led to it.
-            result.__traceback__ = result.__context__ = result.__cause__ = None
         slot.result = result
         self._keep(slot.msg_serial, result)
         while len(self._order) > self._retained or (len(self._order) > _AT_LEAST and self._quota.is_full):
@@ -128,8 +129,11 @@ class AckQueue:
             self._order.append(msg_serial)
         else:
             self._count(-_held_by(before))
-        self._results[msg_serial] = result
-        self._count(_held_by(result))
+        # An error itself would keep its traceback, and with it the frame that was refused.
+        is_refusal = isinstance(result, RefusedError)
+        kept = (result.code, result.status, result.message) if is_refusal else result
+        self._results[msg_serial] = kept
+        self._count(_held_by(kept))
 
     def _drop(self) -> None:
         self._count(-_held_by(self._results.pop(self._order.popleft())))
@@ -140,5 +144,5 @@ class AckQueue:
             self._quota.used += held
 
 
-def _held_by(result: Result) -> int:
-    return _HELD_BY_RESULT + (_HELD_BY_REFUSAL if isinstance(result, RefusedError) else 100 * len(result))
+def _held_by(kept: _Kept) -> int:
+    return _HELD_BY_RESULT + (len(kept[2]) if isinstance(kept, tuple) else _HELD_BY_SERIAL * len(kept))

@@ -327,6 +327,7 @@ class Attachments:
         self._by_connection.setdefault(connection, {})[label] = attachment
         self._by_channel.setdefault(channel, {})[attachment] = None
         channel.attached += 1
+        channel.touch()
         logger.debug(
             "attached (%s)",
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",

@@ -93,7 +93,7 @@ class Channel:
         self._clock = clock
         self._publishes = KnownPublishes(clock)
         self._held = 0
-        self._used = clock.now()
+        self._used: int | None = None
         self.attached = 0
         self._recall()
         self._count()
@@ -300,11 +300,16 @@ class Channel:
         return remains or bool(self._publishes.held) or not (self.attached or self.storage.messages())
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing has happened on it since it was made."""
+        return self._used is None and self._held == HELD_BY_CHANNEL
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost with the channel: a new one in its place would be the same."""
         if self.attached or len(self.presence) or self._publishes.held or self._held > HELD_BY_CHANNEL:
             return False
-        if self._clock.now() - self._used < self._retention_ms:
+        if self._used is not None and self._clock.now() - self._used < self._retention_ms:
             return False
         return self.rate is None or self.rate.is_idle
 

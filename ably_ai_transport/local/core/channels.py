@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.core.channel import HELD_BY_CHANNEL, Channel
 from ably_ai_transport.local.core.rates import channel_rate
-from ably_ai_transport.local.protocol.refusals import RefusedError, too_many_channels
+from ably_ai_transport.local.protocol.refusals import too_many_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
     from ably_ai_transport.local.clock import Clock, Timer
     from ably_ai_transport.local.core.limits import Quota
@@ -49,24 +48,8 @@ class Channels:
         self._due: dict[Channel, None] = {}
         self._timer: Timer | None = None
 
-    @contextmanager
-    def opened(self, name: str) -> Generator[Channel]:
-        """Open a channel for a step; when the step is refused, no new channel stays.
-
-        Raises:
-            RefusedError: 40114 or 40112, as in `open`.
-        """
-        is_new = name not in self._channels
-        channel = self.open(name)
-        try:
-            yield channel
-        except RefusedError:
-            if is_new:
-                self._release(channel)
-            raise
-
     def open(self, name: str) -> Channel:
-        """Return a channel, made when missing. Call it once the client is permitted to use the channel.
+        """Return a channel, made when missing, for a client that is permitted to use it.
 
         Raises:
             RefusedError: 40114, the app has too many channels; 40112, it holds too much.
@@ -79,6 +62,12 @@ class Channels:
             self._quota.check(HELD_BY_CHANNEL)
             channel = self._make(name)
         return channel
+
+    def discard(self, name: str) -> None:
+        """Let go of a channel that was opened for a step that was then refused, if it is a new one."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.is_new:
+            self._release(channel)
 
     def find(self, name: str) -> Channel | None:
         """Return a channel; None when it does not exist."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.protocol.refusals import bad_id
 from ably_ai_transport.local.protocol.serials import time_of
-from ably_ai_transport.local.protocol.values import size_of_text
+from ably_ai_transport.local.protocol.values import weight_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ class KnownPublishes:
 
 
 def _held_by(id_: str) -> int:
-    return HELD_BY_ID + size_of_text(id_)
+    return HELD_BY_ID + weight_of_text(id_)
 
 
 def given_ids(submissions: Sequence[Submission]) -> list[str]:

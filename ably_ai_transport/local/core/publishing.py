@@ -77,6 +77,7 @@ class Publishing:
         if slot is None:
             return
         label = _text(frame.get("channel"))
+        name = ""
         try:
             submissions = _submissions(frame)
             if connection.frame_size > self._small_frame:
@@ -84,12 +85,13 @@ class Publishing:
             if connection.rollup_ms and submissions[0].action == _APPEND and len(submissions) == 1:
                 name, _ = split_name(label)
                 self._rules.check_nack(name, "append")
-                with self._channels.opened(name) as channel:
-                    channel.target(_publisher(connection, [slot]), submissions[0])
-                    self._check_rates(connection, channel, submissions)
+                channel = self._channels.open(name)
+                channel.target(_publisher(connection, [slot]), submissions[0])
+                self._check_rates(connection, channel, submissions)
                 self._rollup.offer(connection, label, submissions[0], slot)
                 return
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)
             return
         if connection.rollup_ms:
@@ -103,6 +105,7 @@ class Publishing:
         if slot is None:
             return
         label = _text(frame.get("channel"))
+        name = ""
         try:
             name, _ = split_name(label)
             connection.identity.capability.check(name, "presence")
@@ -113,10 +116,11 @@ class Publishing:
             if connection.frame_size > self._small_frame:
                 self._quota.check_size(submissions)
             self._commits.check()
-            with self._channels.opened(name) as channel:
-                rates.take(_rates_of(channel, connection), len(submissions))
-                delivery = channel.enter(_publisher(connection, [slot]), submissions)
+            channel = self._channels.open(name)
+            rates.take(_rates_of(channel, connection), len(submissions))
+            delivery = channel.enter(_publisher(connection, [slot]), submissions)
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)
             return
         self._attachments.fan_out(channel, delivery)
@@ -148,6 +152,7 @@ class Publishing:
     ) -> None:
         """Publish one frame, or several that were rolled up into one append."""
         rules = self._rules
+        name = ""
         try:
             name, _ = split_name(label)
             if not self._attachments.allow(connection, label, Flag.PUBLISH):
@@ -155,12 +160,13 @@ class Publishing:
                 raise no_mode("publish a message", "PUBLISH")
             action = _NAMES[submissions[0].action]
             self._permit(connection.identity, name, action)
-            with self._channels.opened(name) as channel:
-                if not connection.rollup_ms or action != "append":
-                    rules.check_nack(name, action)
-                    self._check_rates(connection, channel, submissions)
-                outcome = channel.publish(_publisher(connection, slots), submissions)
+            channel = self._channels.open(name)
+            if not connection.rollup_ms or action != "append":
+                rules.check_nack(name, action)
+                self._check_rates(connection, channel, submissions)
+            outcome = channel.publish(_publisher(connection, slots), submissions)
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, slots, refusal)
             return
         delivery = outcome.delivery
@@ -190,9 +196,13 @@ class Publishing:
         action = _NAMES[submissions[0].action] if submissions else "create"
         self._permit(publisher.identity, name, action)
         self._rules.check_nack(name, action)
-        with self._channels.opened(name) as channel:
+        channel = self._channels.open(name)
+        try:
             rates.take(_rates_of(channel), len(submissions))
             outcome = channel.publish(publisher, submissions)
+        except RefusedError:
+            self._channels.discard(name)
+            raise
         if outcome.delivery is not None:
             self._count(submissions)
             self._attachments.fan_out(channel, outcome.delivery)

@@ -32,6 +32,7 @@ def _text_keys(pairs: list[tuple[object, object]]) -> dict[str | None, object]:
 
 
 _MAX_DIGITS: Final = 400
+_MAX_ENCODING: Final = 256
 _PRUNED_AT: Final = 2 * MAX_DEPTH
 
 # Values that JSON lacks are decoded, too: the frame that holds one is refused, and its connection lives.
@@ -172,6 +173,8 @@ def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, st
         RefusedError: 40013, Ably does not carry data of this type; 40000, JSON cannot carry the data.
     """
     encoding = carried_text(encoding) if isinstance(encoding, str) and encoding else None
+    if encoding is not None and len(encoding) > _MAX_ENCODING:
+        raise bad_request(f"an encoding must have at most {_MAX_ENCODING} characters, not {len(encoding)}")
     if data is None or isinstance(data, bytes):
         return data, encoding
     if isinstance(data, str):

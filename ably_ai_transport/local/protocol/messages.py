@@ -13,7 +13,9 @@ from ably_ai_transport.local.protocol.values import (
     carried_text,
     size_of,
     size_of_text,
+    weighed,
     weight_of,
+    weight_of_text,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ _MOST_PARTS: Final = 1000
 
 @dataclass(slots=True)
 class Submission:
-    """One message of a publish, checked, with binary data as bytes."""
+    """One message of a publish, checked, with binary data as bytes.
+
+    Attributes:
+        held_by_extras: Bytes of memory that its extras take.
+    """
 
     action: int
     serial: str | None
@@ -51,25 +57,19 @@ class Submission:
     description: str | None = None
     metadata: dict[str, Value] | None = None
     connection_key: str | None = field(default=None, repr=False)
-    _extras_held: int = field(default=-1, init=False, repr=False, compare=False)
+    held_by_extras: int = 0
 
     @property
     def held(self) -> int:
         """Bytes of memory that its values take."""
-        texts = (self.data, self.name, self.client_id, self.id)
-        return sum(map(size_of_text, texts)) + self.held_by_extras + self.held_by_version
-
-    @property
-    def held_by_extras(self) -> int:
-        """Bytes of memory that its extras take."""
-        if self._extras_held < 0:
-            self._extras_held = weight_of(self.extras)
-        return self._extras_held
+        texts = (self.name, self.client_id, self.id)
+        held = size_of_text(self.data) + sum(map(weight_of_text, texts))
+        return held + self.held_by_extras + self.held_by_version
 
     @property
     def held_by_version(self) -> int:
         """Bytes of memory that the description and the metadata of a change take."""
-        return size_of_text(self.description) + weight_of(self.metadata)
+        return weight_of_text(self.description) + weight_of(self.metadata)
 
     @property
     def size(self) -> int:
@@ -103,6 +103,7 @@ def parse_submission(message: Value) -> Submission:
     elif action not in _ACCEPTED:
         raise bad_request(f"a message with action {action} cannot be published")
     data, encoding = canonical_data(message.get("data"), message.get("encoding"))
+    extras, held_by_extras = weighed(message.get("extras"), "extras")
     submission = Submission(
         action,
         _text(message, "serial"),
@@ -111,8 +112,9 @@ def parse_submission(message: Value) -> Submission:
         _text(message, "clientId"),
         data,
         encoding,
-        carried(message.get("extras"), "extras"),
+        extras,
         connection_key=_text(message, "connectionKey"),
+        held_by_extras=held_by_extras,
     )
     operation = message.get("version")
     if isinstance(operation, dict) and action != _CREATE:
@@ -264,7 +266,9 @@ class StoredMessage:
             appending,
         ) = fields
         message = cls(
-            Submission(_CREATE, None, None, name, None, data, encoding, extras),
+            Submission(
+                _CREATE, None, None, name, None, data, encoding, extras, held_by_extras=weight_of(extras)
+            ),
             serial=serial,
             channel_serial=channel_serial,
             id_=id_,
@@ -344,7 +348,13 @@ class StoredMessage:
 
     def wire(self) -> WireMessage:
         """Return the latest version in full; after an append, it is a `message.update`."""
-        return self._current(self.action).wire()
+        message = self._head(self.action)
+        data = self.data
+        if data is not None:
+            message["data"] = data
+            if self.encoding is not None:
+                message["encoding"] = self.encoding
+        return message
 
     def delta(self, submission: Submission) -> WireMessage:
         """Return the append that made the latest version: its data and the other fields of the message."""

@@ -9,7 +9,14 @@ from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import PresenceAction, Value
 from ably_ai_transport.local.protocol.refusals import bad_request
 from ably_ai_transport.local.protocol.serials import MAX_BATCH
-from ably_ai_transport.local.protocol.values import carried, carried_text, size_of, size_of_text, weight_of
+from ably_ai_transport.local.protocol.values import (
+    carried,
+    carried_text,
+    size_of,
+    size_of_text,
+    weight_of,
+    weight_of_text,
+)
 
 if TYPE_CHECKING:
     from ably_ai_transport.local.protocol.frames import Data, WirePresence
@@ -52,8 +59,8 @@ def parse_presence(events: Value) -> list[PresenceSubmission]:
 
 def held_by_event(event: WirePresence) -> int:
     """Return the bytes of memory that an event takes."""
-    held = _HELD_BY_EVENT + size_of_text(event.get("data")) + weight_of(event.get("extras"))
-    return held + size_of_text(event.get("clientId"))
+    held = _HELD_BY_EVENT + weight_of_text(event.get("data")) + weight_of(event.get("extras"))
+    return held + weight_of_text(event.get("clientId"))
 
 
 def _parse(event: Value) -> PresenceSubmission:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, cast
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ably_ai_transport.local.protocol.frames import Data, Value
 
 MAX_DEPTH: Final = 64
@@ -22,7 +24,8 @@ MAX_DEPTH: Final = 64
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
 _NUMBER: Final = 32
-_TEXT: Final = 64
+_TEXT: Final = 56
+_FEW: Final = 3
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
@@ -32,7 +35,12 @@ class _NeedsChange(Exception):  # noqa: N818 - no error: the value is carried in
 
 
 def carried(value: Value, what: str) -> Value:
-    """Return a value as both formats carry it.
+    """Return a value as both formats carry it; see `weighed`."""
+    return weighed(value, what)[0]
+
+
+def weighed(value: Value, what: str) -> tuple[Value, int]:
+    """Return a value as both formats carry it, and the bytes of memory that it takes.
 
     Integers that do not fit into 64 bits become floats, as every number of JavaScript is one. Half a
     surrogate pair becomes U+FFFD, as when JavaScript writes UTF-8.
@@ -46,13 +54,12 @@ def carried(value: Value, what: str) -> Value:
             msgpack that JSON lacks or a key that is not text, or it nests deeper than `MAX_DEPTH`.
     """
     if value is None:
-        return None
+        return None, 0
     try:
-        _weigh(value, what, MAX_DEPTH)
+        return value, _weigh(value, what, MAX_DEPTH)
     except _NeedsChange:
         value = _changed(value, what, MAX_DEPTH)
-        _weigh(value, what, MAX_DEPTH)
-    return value
+        return value, _weigh(value, what, MAX_DEPTH)
 
 
 def carried_text(text: str) -> str:
@@ -95,6 +102,13 @@ def size_of_text(text: Data) -> int:
     return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode(errors="replace"))
 
 
+def weight_of_text(text: Data) -> int:
+    """Return the bytes of memory that text or binary takes: up to four a character."""
+    if text is None:
+        return 0
+    return len(text) if isinstance(text, bytes) or text.isascii() else getsizeof(text)
+
+
 def weight_of(value: Value) -> int:
     """Return the bytes of memory that a stored value takes."""
     return 0 if value is None else _weigh(value, "a value", MAX_DEPTH)
@@ -105,7 +119,7 @@ def _weigh(value: object, what: str, room: int) -> int:
     if isinstance(value, dict):
         return _weigh_dict(cast("dict[object, object]", value), what, room)
     if isinstance(value, str):
-        return _weigh_text(value)
+        return _TEXT + _weigh_text(value)
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, int):
@@ -131,22 +145,31 @@ def _weigh(value: object, what: str, room: int) -> int:
 def _weigh_dict(value: dict[object, object], what: str, room: int) -> int:
     if not room:
         raise _too_deep(what)
-    size = getsizeof(value)
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise _unfit(what, f"the key of an object must be text, not {type(key).__name__}")
-        # Most of what is published: short text under short keys.
-        size += _TEXT + len(key) if key.isascii() else _weigh_text(key)
-        size += _TEXT + len(item) if type(item) is str and item.isascii() else _weigh(item, what, room - 1)
+    try:
+        keys = "".join(cast("dict[str, object]", value))
+    except TypeError:
+        raise _unfit(what, "the keys of an object must be text") from None
+    size = getsizeof(value) + len(value) * _TEXT + _weigh_text(keys)
+    items = value.values()
+    if len(value) > _FEW:
+        # Most of what is published: an object that holds nothing but text.
+        try:
+            return size + len(value) * _TEXT + _weigh_text("".join(cast("Iterable[str]", items)))
+        except TypeError:
+            pass
+    for item in items:
+        size += _weigh(item, what, room - 1)
     return size
 
 
 def _weigh_text(text: str) -> int:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise _NeedsChange from None
+    """Return the bytes of memory of the characters of a text."""
+    if text.isascii():
+        return len(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _NeedsChange from None
     return getsizeof(text)
 
 

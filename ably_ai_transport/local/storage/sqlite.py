@@ -15,6 +15,7 @@ import msgpack
 
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
 from ably_ai_transport.local.protocol.serials import random_id, time_of
+from ably_ai_transport.local.protocol.values import weight_of
 from ably_ai_transport.local.storage.contract import (
     ChannelStorage,
     ConnectionRecord,
@@ -398,6 +399,7 @@ class SqliteChannelStorage(MemoryChannelStorage):
         elif kind == _CHANGE:
             target, fields, version = content
             change = Submission(*fields)
+            change.held_by_extras = weight_of(change.extras)
             message = self._by_serial[target]
             if cast("dict[str, str]", version)["serial"] > message.version.get("serial", ""):
                 message.apply(change, cast("WireVersion", version))
