@@ -31,8 +31,8 @@ async def stored_server(
         yield server
 
 
-def read_only(server: LocalServer) -> dict[str, str]:
-    return {"access_token": server.token("alice", capability=SEE)}
+def read_only(server: LocalServer) -> str:
+    return server.token("alice", capability=SEE)
 
 
 async def present(client: RawClient, channel: str, **event: object) -> int:
@@ -56,7 +56,7 @@ async def let_go(server: LocalServer, clock: ManualClock, client: RawClient) -> 
 async def test_a_refused_step_leaves_no_channel(stored_server: LocalServer) -> None:
     server = stored_server
     async with (
-        raw_client(server, credentials=False, **read_only(server)) as client,
+        raw_client(server, credentials=False, access_token=read_only(server)) as client,
         raw_client(server, "bob") as bob,
         raw_client(server, appendRollupWindow="100") as rolling,
         httpx.AsyncClient(base_url=server.url, trust_env=False) as rest,
@@ -76,7 +76,7 @@ async def test_a_refused_step_leaves_no_channel(stored_server: LocalServer) -> N
         assert await present(bob, "k", data="x" * 70_000) == 40009
         await client.send({"action": Action.ATTACH, "channel": "l", "flags": int(Flag.PUBLISH)})
         assert (await client.until(Action.ERROR))["error"]["code"] == 40160
-        key, token = {"key": server.key}, read_only(server)
+        key, token = {"key": server.key}, {"access_token": read_only(server)}
         batch = {"channels": ["m", "n"], "messages": {"data": "x"}}
         requests = [
             await rest.post("/channels/o/messages", json={"data": "x"}, params=token),
@@ -103,14 +103,14 @@ async def test_a_refused_step_leaves_no_channel(stored_server: LocalServer) -> N
 async def test_refused_publishes_do_not_fill_the_server() -> None:
     options = LocalServerOptions(limits=Limits(max_channels=2))
     async with LocalServer(options) as server:
-        async with raw_client(server, credentials=False, **read_only(server)) as client:
+        async with raw_client(server, credentials=False, access_token=read_only(server)) as client:
             for number in range(20):
                 assert (await client.refused(str(number), {"data": "x"}))["code"] == 40160
         async with raw_client(server) as client:
             await client.publish("a", {"data": "x"})
             await client.publish("b", {"data": "x"})
             assert (await client.refused("c", {"data": "x"}))["code"] == 40114
-        async with raw_client(server, credentials=False, **read_only(server)) as client:
+        async with raw_client(server, credentials=False, access_token=read_only(server)) as client:
             # What it may not do, it is told first.
             assert (await client.refused("c", {"data": "x"}))["code"] == 40160
 

@@ -292,10 +292,11 @@ async def read_back(rest: httpx.AsyncClient, channel: str) -> AsyncGenerator[Any
         yield event["extras"]["value"]
 
 
-async def send_everywhere(client: RawClient, channel: str, value: object) -> list[Frame]:
+async def send_everywhere(client: RawClient, channel: str, value: Any) -> list[Frame]:  # noqa: ANN401
     """Send a value in every place where it would be stored; returns the answers."""
     extras = {"value": value}
-    data = value if isinstance(value, (dict, list)) else "x"
+    is_object = isinstance(value, (dict, list))
+    data: Any = cast("Any", value) if is_object else "x"
     answers = [await publish(client, {"extras": extras, "data": data}, channel)]
     if answers[0]["action"] == Action.ACK:
         change = {"action": 1, "serial": answers[0]["res"][0]["serials"][0], "version": {"metadata": extras}}
