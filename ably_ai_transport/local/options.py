@@ -16,7 +16,9 @@ class Limits:
     ```
 
     Attributes:
-        max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
+        max_message_size: Bytes of one publish (40009): name, clientId, data and extras (Ably specification
+            TM6), ids that a client chooses, and the description and the metadata of a change. Presence
+            events have the same limit.
         max_accumulated_size: Bytes that the data of one message may take in a JSON frame after appends
             (40009). A message is delivered as a whole to clients that join later, and the Python SDK reads
             frames of at most 1 MiB. Ably documents no such limit.
@@ -32,10 +34,11 @@ class Limits:
         max_attachments: Channels attached by one connection (90010).
         max_members: Presence members of one channel (91003).
         max_history: Messages of one channel (40112).
-        max_memory: Bytes of all messages of an app (40112).
+        max_memory: Bytes of memory of an app (40112): an estimate of what its channels, messages, presence,
+            logs and acks take. Frames for slow consumers may take a quarter more.
         max_queued_frames: Frames waiting for a slow consumer before it is disconnected.
         max_queued_bytes: The same in bytes.
-        retained_results: Acks kept per connection to answer retried publishes.
+        retained_results: Acks kept per connection to answer retried publishes; fewer while memory is full.
 
     Raises:
         ValueError: A rate is not positive.

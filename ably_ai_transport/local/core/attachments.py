@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.core.steps import entry_frame
 from ably_ai_transport.local.protocol.channels import KNOWN_PARAMS, modes_of, rewind_of, split_name
 from ably_ai_transport.local.protocol.formats import json_size
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
+from ably_ai_transport.local.protocol.presence import held_by_event
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
     continuity_lost,
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.channel import Channel
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
@@ -39,8 +41,8 @@ _PRESENCE_SUBSCRIBE: Final = Flag.PRESENCE_SUBSCRIBE
 _MAX_REWIND: Final = 100
 _SYNC_PAGE: Final = 100
 _FRAME_SIZE: Final = 2**19
-_ITEM_SIZE: Final = 1000
-_Item = TypeVar("_Item", "WireMessage", "WirePresence")
+_FIELDS_SIZE: Final = 1000
+_SYNC_BYTES: Final = 2**18
 
 
 class Attachment:
@@ -143,7 +145,7 @@ class Attachment:
                 if message.serial not in sent:
                     sent.add(message.serial)
                     fresh.append(message.wire())
-            for messages in _by_frame(fresh):
+            for messages in _frames(fresh):
                 self.connection.send(entry_frame(entry, self.label, messages))
         self._seen |= sent
 
@@ -290,10 +292,13 @@ class Attachments:
                 attachment.unsee(message.serial)
 
     def _forget(self, attachment: Attachment) -> None:
-        others = self._by_channel[attachment.channel]
+        channel = attachment.channel
+        others = self._by_channel[channel]
         del others[attachment]
         if not others:
-            del self._by_channel[attachment.channel]
+            del self._by_channel[channel]
+        channel.attached -= 1
+        channel.touch()
 
     def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
         name, params = split_name(label)
@@ -349,6 +354,8 @@ class Attachments:
             self._sync(connection, channel, label)
         self._by_connection.setdefault(connection, {})[label] = attachment
         self._by_channel.setdefault(channel, {})[attachment] = None
+        channel.attached += 1
+        channel.touch()
         logger.debug(
             "attached (%s)",
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",
@@ -382,40 +389,49 @@ class Attachments:
         return recent
 
     def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
+        pages = _pages(channel.presence.members())
         sequence = random_id(12)
-        pages = _by_frame(channel.presence.members(), _SYNC_PAGE) or [[]]
         sent = 0
-        for members in pages:
-            sent += len(members)
+        for page in pages:
+            sent += len(page)
             # The last page has no cursor: that ends the sync (specification RTP18b).
             connection.send(
                 {
                     "action": int(Action.SYNC),
                     "channel": label,
-                    "channelSerial": f"{sequence}:{sent if members is not pages[-1] else ''}",
+                    "channelSerial": f"{sequence}:{sent if page is not pages[-1] else ''}",
                     "timestamp": self._clock.now(),
-                    "presence": members,
+                    "presence": page,
                 }
             )
 
 
-def _by_frame(items: Sequence[_Item], most: int | None = None) -> list[list[_Item]]:
-    """Split messages or presence members into frames that are not too large for a client to read.
-
-    Args:
-        items: The items; each fits a frame.
-        most: The most items in one frame.
-    """
-    frames: list[list[_Item]] = []
+def _frames(messages: Sequence[WireMessage]) -> list[list[WireMessage]]:
+    """Split the messages of a step into frames that are not too large for a client to read."""
+    frames: list[list[WireMessage]] = []
     size = 0
-    for item in items:
-        more = json_size(item.get("data")) + _ITEM_SIZE
-        size += more
-        if not frames or size > _FRAME_SIZE or len(frames[-1]) == most:
+    for message in messages:
+        added = json_size(message.get("data")) + _FIELDS_SIZE
+        size += added
+        if not frames or size > _FRAME_SIZE:
             frames.append([])
-            size = more
-        frames[-1].append(item)
+            size = added
+        frames[-1].append(message)
     return frames
+
+
+def _pages(members: Sequence[WirePresence]) -> list[list[WirePresence]]:
+    """Return the members for the frames of a SYNC, each of which a client can take."""
+    pages: list[list[WirePresence]] = [[]]
+    size = 0
+    for member in members:
+        added = held_by_event(member)
+        if pages[-1] and (len(pages[-1]) == _SYNC_PAGE or size + added > _SYNC_BYTES):
+            pages.append([])
+            size = 0
+        pages[-1].append(member)
+        size += added
+    return pages
 
 
 def _label(frame: Frame) -> str:

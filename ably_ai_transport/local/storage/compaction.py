@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ably_ai_transport.local.storage.memory import PRESENCE_KEPT_MS
 from ably_ai_transport.local.storage.rows import DIGEST_SIZE, unpack
 from ably_ai_transport.local.storage.stored_channel import PRESENCE, touched
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.storage.stored_channel import SqliteChannelStorage
 
 _MOST_STEPS: Final = 2000
-_PRESENCE_KEPT_MS: Final = 24 * 3_600_000
 _STEPS: Final = "SELECT id, channel, serial, timestamp, kind, body FROM steps ORDER BY id LIMIT ?"
 
 
@@ -33,7 +33,7 @@ def compact(
     Args:
         file: The data file. Every step in memory must be stored.
         channels: The channels by their numbers.
-        gone: The numbers of channels of deleted apps; those without steps are deleted for good.
+        gone: The numbers of channels that were let go; those without steps are deleted for good.
         latest: The time of the latest step (milliseconds).
         kept_ms: How far back steps can be resumed from.
 
@@ -71,7 +71,7 @@ def compact(
             file.put_message(channel_id, target, message.dump())
         for row in presence:
             file.put_presence(*row)
-        file.forget_presence(latest - _PRESENCE_KEPT_MS)
+        file.forget_presence(latest - PRESENCE_KEPT_MS)
         for channel_id, serial in trimmed.items():
             channel = channels[channel_id]
             channel.trimmed_to = max(channel.trimmed_to, serial)
@@ -79,6 +79,8 @@ def compact(
         file.fold(number, chain, latest)
         if gone:
             used = {id_ for (id_,) in db.execute("SELECT DISTINCT channel FROM steps")}
-            db.executemany("DELETE FROM channels WHERE id = ?", [(id_,) for id_ in gone - used])
+            for id_ in gone - used:
+                file.forget_channel(id_)
             gone &= used
+            file.save_state()
     return count == _MOST_STEPS

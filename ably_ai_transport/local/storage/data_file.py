@@ -552,10 +552,18 @@ class DataFile:
         self._uncount("SELECT body FROM apps WHERE id = ?", (id_,))
         self.db.execute("DELETE FROM apps WHERE id = ?", (id_,))
         for channel in channels:
-            for table in ("messages", "presence"):
-                self._uncount(f"SELECT body FROM {table} WHERE channel = ?", (channel,))  # noqa: S608
-                self.db.execute(f"DELETE FROM {table} WHERE channel = ?", (channel,))  # noqa: S608
+            self._forget_folded(channel)
         self.save_state()
+
+    def forget_channel(self, id_: int) -> None:
+        """Delete a channel without steps; within a transaction that saves the description of the file."""
+        self._forget_folded(id_)
+        self.db.execute("DELETE FROM channels WHERE id = ?", (id_,))
+
+    def _forget_folded(self, channel: int) -> None:
+        for table in ("messages", "presence"):
+            self._uncount(f"SELECT body FROM {table} WHERE channel = ?", (channel,))  # noqa: S608
+            self.db.execute(f"DELETE FROM {table} WHERE channel = ?", (channel,))  # noqa: S608
 
     def put_connection(self, id_: str, fields: object) -> None:
         """Add or replace a connection; within a transaction."""

@@ -207,6 +207,11 @@ class SqliteContent:
             self._channels[id_] = channel
             self._last_channel_id = id_
 
+    def let_go(self, id_: int) -> None:
+        """Take note that a channel is gone; a compaction deletes what the file has of it."""
+        del self._channels[id_]
+        self._gone.add(id_)
+
     def compact_in_time(self) -> None:
         """Fold steps that are too old to resume from into their messages, some at a time."""
         latest = self.file.tip.time
@@ -276,6 +281,16 @@ class SqliteStorage:
     def names(self) -> Iterable[str]:
         """Return the names of the stored channels."""
         return list(self.channels)
+
+    def release(self, name: str) -> None:
+        """Forget a channel that has no messages, steps or presence events.
+
+        Its row stays until its steps have been folded.
+        """
+        channel = self.channels.pop(name, None)
+        if channel is not None and channel.id is not None:
+            self.unstored.moved.pop(channel, None)
+            self._content.let_go(channel.id)
 
     def commit(self) -> None:
         """Write everything recorded so far in one transaction.

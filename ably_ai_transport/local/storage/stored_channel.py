@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
+from ably_ai_transport.local.protocol.presence import held_by_event
+from ably_ai_transport.local.protocol.values import weight_of
 from ably_ai_transport.local.storage.contract import LogEntry, PresenceRecord
 from ably_ai_transport.local.storage.data_file import ChannelRow, StepRow
 from ably_ai_transport.local.storage.memory import MemoryChannelStorage
@@ -110,10 +112,13 @@ class SqliteChannelStorage(MemoryChannelStorage):
         message = StoredMessage.load(fields)
         self._by_serial[message.serial] = message
         self._messages.append(message)
+        self._count(message)
 
     def load_presence(self, records: Iterable[tuple[str, int, WirePresence]]) -> None:
         """Load past presence events as of the latest compaction."""
-        self._presence.extend(PresenceRecord(*record) for record in records)
+        for record in records:
+            self._presence.append(PresenceRecord(*record))
+            self.held += held_by_event(record[2])
 
     def load_step(self, row: StepRow, content: Any) -> LogEntry:  # noqa: ANN401
         """Load a step after the compaction, or one that the compaction already includes.
@@ -132,6 +137,7 @@ class SqliteChannelStorage(MemoryChannelStorage):
         elif row.kind == CHANGE:
             target, fields, version = body
             change = Submission(*fields)
+            change.held_by_extras = weight_of(change.extras)
             message = self._by_serial[target]
             if cast("dict[str, str]", version)["serial"] > message.version.get("serial", ""):
                 message.apply(change, cast("WireVersion", version))
