@@ -32,6 +32,8 @@ logger = logging.getLogger("ably_ai_transport.local")
 
 _COMPACT_EVERY_MS: Final = 30_000
 _DEFAULT_APP: Final = ""
+_NO_APP: Final = "-"
+"""The app of channels that were let go; no app has this id."""
 
 
 class SqliteContent:
@@ -285,11 +287,12 @@ class SqliteStorage:
     def release(self, name: str) -> None:
         """Forget a channel that has no messages, steps or presence events.
 
-        Its row stays until its steps have been folded.
+        Its row stays until its steps have been folded, and says that it is gone.
         """
         channel = self.channels.pop(name, None)
         if channel is not None and channel.id is not None:
             self.unstored.moved.pop(channel, None)
+            self.unstored.gone.append(channel.row(channel.id)._replace(app=_NO_APP))
             self._content.let_go(channel.id)
 
     def commit(self) -> None:
@@ -311,6 +314,8 @@ class SqliteStorage:
             for channel in unstored.moved:
                 if channel.id is not None:
                     file.put_channel(channel.row(channel.id))
+            for row in unstored.gone:
+                file.put_channel(row)
             for id_, fields in unstored.connections.items():
                 if fields is None:
                     file.forget_connection(id_)

@@ -43,20 +43,23 @@ class Unstored:
     Attributes:
         steps: The steps, in order. A commit that fails gives them up.
         moved: The channels whose `trimmed_to` has changed.
+        gone: The rows of channels that were let go.
         connections: The fields of connections by id; None for those to delete.
     """
 
     steps: list[UnstoredStep] = field(default_factory=list["UnstoredStep"])
     moved: dict[SqliteChannelStorage, None] = field(default_factory=dict["SqliteChannelStorage", None])
+    gone: list[ChannelRow] = field(default_factory=list["ChannelRow"])
     connections: dict[str, list[object] | None] = field(default_factory=dict[str, "list[object] | None"])
 
     def __bool__(self) -> bool:
-        return bool(self.steps or self.moved or self.connections)
+        return bool(self.steps or self.moved or self.gone or self.connections)
 
     def clear(self) -> None:
         """Forget everything."""
         self.steps = []
         self.moved.clear()
+        self.gone.clear()
         self.connections.clear()
 
 
