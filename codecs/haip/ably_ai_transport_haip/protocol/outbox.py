@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ably_ai_transport_haip.protocol.credits import CreditAccount, FlowControlConfig
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError, HaipProtocolError
@@ -12,6 +13,9 @@ from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEven
 from ably_ai_transport_haip.protocol.payloads import check_payload, is_plain_part
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
 from ably_ai_transport_haip.protocol.tariff import Tariff, content_bytes, is_free, message_credits
+
+MOST_HANDSHAKES: Final = 100
+"""The number of handshakes whose numbers are kept."""
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Outbox:
         self.dialect: Dialect = "text"
         self.accepted: frozenset[HaipEventType] | None = None
         self.marks = False
+        self._handshakes: deque[int] = deque(maxlen=MOST_HANDSHAKES)
         self.tariff = Tariff.MESSAGE
         self.window: int | None = None
         self.backlog_bytes = 0
@@ -215,7 +220,10 @@ class Outbox:
 
     def write(self, message: HaipMessage) -> None:
         """Send a message unchecked and without credits."""
-        self._commit([self._build(message, channel_of(message), self._log.last + 1)])
+        number = self._log.last + 1
+        if self.marks and message.type is HaipEventType.HAI:
+            self._handshakes.append(number)
+        self._commit([self._build(message, channel_of(message), number)])
 
     def write_binary(self, data: bytes) -> None:
         """Send a binary frame without a message."""
@@ -269,7 +277,9 @@ class Outbox:
             HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         for frame in self._log.between(first, last):
-            self._queue(Frame(frame.text, frame.binary, frame.size))
+            # The ack of an earlier handshake is behind those of the messages before it.
+            if frame.number not in self._handshakes:
+                self._queue(Frame(frame.text, frame.binary, frame.size))
 
     def _measured(self, message: HaipMessage) -> Checked:
         cost = message_credits(message, self.tariff, self._config.message_cost)
