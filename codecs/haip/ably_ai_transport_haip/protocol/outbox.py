@@ -88,6 +88,10 @@ class Outbox:
         """The number of frames to send now."""
         return len(self._frames)
 
+    def first_frame(self) -> Frame | None:
+        """Return the next frame to send and keep it; None if there is none."""
+        return self._frames[0] if self._frames else None
+
     def next_frame(self) -> Frame | None:
         """Return and remove the next frame to send; None if there is none."""
         if not self._frames:
