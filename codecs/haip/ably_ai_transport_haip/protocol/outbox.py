@@ -273,6 +273,9 @@ class Outbox:
             HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         for frame in self._log.between(first, last):
+            if self.marks and frame.is_handshake:
+                # Its ack is older than that of the handshake that was just sent.
+                continue
             self._queue(Frame(frame.text, frame.binary, frame.size))
 
     def _measured(self, message: HaipMessage) -> Checked:
@@ -324,7 +327,7 @@ class Outbox:
         if message.bin_mime is not None:
             flat["bin_mime"] = message.bin_mime
         text = write_flat(flat, message.type)
-        return SentFrame.of(number, text, binary, now)
+        return SentFrame.of(number, text, binary, now, is_handshake=message.type is HaipEventType.HAI)
 
     def _ack(self, message: HaipMessage, number: int) -> str | None:
         if not self.marks:
