@@ -694,8 +694,8 @@ def _excess(message: HaipMessage) -> HaipFlowControlError:
     channel = channel_of(message)
     return HaipFlowControlError(
         f"unable to accept all messages on {channel}; they exceed the granted credits",
-        HaipErrorCode.FLOW_CONTROL_VIOLATION,
         {"channel": channel},
+        code=HaipErrorCode.FLOW_CONTROL_VIOLATION,
     )
 
 

@@ -542,12 +542,11 @@ class HaipServerSession(HaipEndpoint):
 
     def _with_run(self, message: HaipMessage) -> HaipMessage:
         """Assign a message without a run to the newest open run (specification 1.1.2)."""
-        run = self._runs.newest_open
         envelope = message.envelope
+        run = self._runs.newest_open(envelope.thread_id)
         if run is None or envelope.run_id is not None or message.type in _ABOUT_RUNS:
             return message
-        thread_id = envelope.thread_id or run.thread_id
-        return replace(message, envelope=replace(envelope, run_id=run.id, thread_id=thread_id))
+        return replace(message, envelope=replace(envelope, run_id=run.id, thread_id=run.thread_id))
 
     def _take_run(self, message: HaipMessage) -> bool:
         """Update the registry of runs; return whether the message is not for the application."""
