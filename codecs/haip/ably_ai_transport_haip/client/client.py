@@ -11,12 +11,12 @@ from typing_extensions import TypedDict
 
 from ably_ai_transport_haip.client.config import (
     HaipClientConfig,
-    HTTPStreamingTransportOptions,
-    SSETransportOptions,
+    HaipTransportConfig,
     Token,
     TransportName,
     TransportOptions,
     WebSocketTransportOptions,
+    options_of,
 )
 from ably_ai_transport_haip.client.events import Emitter, logger
 from ably_ai_transport_haip.client.http import HTTPStreamingTransport, SSETransport
@@ -219,6 +219,33 @@ class HaipClient(HaipEndpoint):
         """
         return self._events.on(event, listener)
 
+    def once(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
+        """Add a listener that is removed before its first call.
+
+        Args:
+            event: An event of :meth:`on`.
+            listener: A plain function or a coroutine function, as for :meth:`on`.
+
+        Returns:
+            A function that removes the listener.
+
+        Raises:
+            ValueError: The event is unknown, or the listener is not callable.
+        """
+        return self._events.once(event, listener)
+
+    def off(self, event: str, listener: Callable[..., object]) -> None:
+        """Remove a listener. Of a listener that was added twice, the later one is removed.
+
+        Args:
+            event: The event.
+            listener: The listener, as it was passed to :meth:`on` or :meth:`once`. An unknown one is ignored.
+
+        Raises:
+            ValueError: The event is unknown.
+        """
+        self._events.off(event, listener)
+
     def messages(self) -> IncomingMessages:
         """Iterate over the messages that arrive from now on, until the client is closed.
 
@@ -306,18 +333,14 @@ def make_transport(config: HaipClientConfig) -> HaipTransport:
         HaipConnectionError: The address does not fit the transport.
         HaipError: The options belong to another transport.
     """
-    options = config.options
     match config.transport:
-        case "websocket" if options is None or isinstance(options, WebSocketTransportOptions):
+        case "websocket":
+            options = options_of(WebSocketTransportOptions, config.options)
             return WebSocketTransport(config.url, config.token, options)
-        case "sse" if options is None or isinstance(options, SSETransportOptions):
-            return SSETransport(config.url, config.token, options)
-        case "http-streaming" if options is None or isinstance(options, HTTPStreamingTransportOptions):
-            return HTTPStreamingTransport(config.url, config.token, options)
-        case _:
-            raise HaipError(
-                f"unable to build the transport; '{config.transport}' does not take {type(options).__name__}"
-            )
+        case "sse":
+            return SSETransport(HaipTransportConfig(config.url, config.token, config.options))
+        case "http-streaming":
+            return HTTPStreamingTransport(HaipTransportConfig(config.url, config.token, config.options))
 
 
 def create_haip_client(

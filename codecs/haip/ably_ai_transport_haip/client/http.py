@@ -1,16 +1,18 @@
 """HTTP transports: frames arrive in one open response and leave in requests."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx
 from httpx_sse import EventSource
 
 from ably_ai_transport_haip.client.config import (
+    HaipTransportConfig,
     HTTPStreamingTransportOptions,
     SSETransportOptions,
     Token,
+    options_of,
 )
 from ably_ai_transport_haip.client.transport import BaseTransport, refusal, with_query, without_query
 from ably_ai_transport_haip.protocol import HaipConnectionError, new_id
@@ -24,25 +26,17 @@ class HttpTransport(BaseTransport):
     Args:
         url: The address of the server: ``http://…`` or ``https://…``.
         token: A JWT, or a function that returns one for each connection.
-        headers: Additional headers of each request.
-        cookies: Cookies of each request.
-        timeout: The longest wait for the response to a request, in seconds.
+        options: Headers, cookies and the timeout of each request.
     """
 
     def __init__(
-        self,
-        url: str,
-        token: Token,
-        *,
-        headers: Mapping[str, str],
-        cookies: Mapping[str, str],
-        timeout: float,
+        self, url: str, token: Token, options: SSETransportOptions | HTTPStreamingTransportOptions
     ) -> None:
         super().__init__(url, token)
         self._post_to = _split(url)
-        self._headers = dict(headers)
-        self._cookies = dict(cookies)
-        self._timeout = timeout
+        self._headers = dict(options.headers)
+        self._cookies = dict(options.cookies)
+        self._timeout = options.timeout
         self._bearer = ""
         self._stream_id = ""
         self._stack = AsyncExitStack()
@@ -123,14 +117,15 @@ class SSETransport(HttpTransport):
     """Frames arrive as server-sent events and leave in requests.
 
     Args:
-        url: The address of the event stream.
-        token: A JWT, or a function that returns one for each connection.
-        options: The options.
+        config: The address of the event stream, the token, and :class:`SSETransportOptions`.
+
+    Raises:
+        HaipConnectionError: The address does not fit this transport.
+        HaipError: The options belong to another transport.
     """
 
-    def __init__(self, url: str, token: Token, options: SSETransportOptions | None = None) -> None:
-        chosen = options or SSETransportOptions()
-        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+    def __init__(self, config: HaipTransportConfig) -> None:
+        super().__init__(config.url, config.token, options_of(SSETransportOptions, config.options))
 
     async def _open(self, token: str) -> None:
         await self._open_stream(token, "text/event-stream")
@@ -145,14 +140,15 @@ class HTTPStreamingTransport(HttpTransport):
     The response may be server-sent events, or one JSON object per line.
 
     Args:
-        url: The address of the stream.
-        token: A JWT, or a function that returns one for each connection.
-        options: The options.
+        config: The address of the stream, the token, and :class:`HTTPStreamingTransportOptions`.
+
+    Raises:
+        HaipConnectionError: The address does not fit this transport.
+        HaipError: The options belong to another transport.
     """
 
-    def __init__(self, url: str, token: Token, options: HTTPStreamingTransportOptions | None = None) -> None:
-        chosen = options or HTTPStreamingTransportOptions()
-        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+    def __init__(self, config: HaipTransportConfig) -> None:
+        super().__init__(config.url, config.token, options_of(HTTPStreamingTransportOptions, config.options))
 
     async def _open(self, token: str) -> None:
         await self._open_stream(token, "text/event-stream, application/x-ndjson;q=0.5", stream="true")

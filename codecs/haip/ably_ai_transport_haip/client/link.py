@@ -302,7 +302,7 @@ class Link:
             # Nobody awaits connect() any more, so the listeners are told.
             logger.warning("The connection is given up: %s", error)
             self._ended = HaipConnectionError(
-                f"unable to send; the connection has ended ({error})", error.code, error.details
+                f"unable to send; the connection has ended ({error})", error.details, code=error.code
             )
             self._events.emit("error", error)
         self._give_up(self._ended or error)
@@ -343,7 +343,7 @@ class Link:
         except TimeoutError:
             raise HaipConnectionError(
                 f"unable to connect; no handshake arrived within {self._patience.timeout} s",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
         except HaipError:
             raise

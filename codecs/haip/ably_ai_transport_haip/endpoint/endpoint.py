@@ -210,7 +210,7 @@ class HaipEndpoint:
             raise HaipConnectionError(
                 f"unable to send {message.type} within {options.timeout} s; there was no connection, or there"
                 " were no credits",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
 
     async def send_binary(self, data: bytes) -> None:

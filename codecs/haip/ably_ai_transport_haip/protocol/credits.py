@@ -158,7 +158,8 @@ class CreditAccount:
         """
         if channel in self.paused:
             raise HaipFlowControlError(
-                f"unable to send on {channel}; the other side has paused it", HaipErrorCode.CHANNEL_PAUSED
+                f"unable to send on {channel}; the other side has paused it",
+                code=HaipErrorCode.CHANNEL_PAUSED,
             )
         if self.is_lifted or not messages:
             return

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ably_ai_transport_haip.protocol.credits import CreditAccount, FlowControlConfig
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError, HaipProtocolError
@@ -13,9 +12,6 @@ from ably_ai_transport_haip.protocol.names import Dialect, HaipChannel, HaipEven
 from ably_ai_transport_haip.protocol.payloads import check_payload, is_plain_part
 from ably_ai_transport_haip.protocol.sequence import ReceiveOrder, SendLog, SentFrame
 from ably_ai_transport_haip.protocol.tariff import Tariff, content_bytes, is_free, message_credits
-
-MOST_HANDSHAKES: Final = 100
-"""The number of handshakes whose numbers are kept."""
 
 
 @dataclass(slots=True)
@@ -70,7 +66,6 @@ class Outbox:
         self.dialect: Dialect = "text"
         self.accepted: frozenset[HaipEventType] | None = None
         self.marks = False
-        self._handshakes: deque[int] = deque(maxlen=MOST_HANDSHAKES)
         self.tariff = Tariff.MESSAGE
         self.window: int | None = None
         self.backlog_bytes = 0
@@ -92,6 +87,10 @@ class Outbox:
     def backlog(self) -> int:
         """The number of frames to send now."""
         return len(self._frames)
+
+    def first_frame(self) -> Frame | None:
+        """Return the next frame to send and keep it; None if there is none."""
+        return self._frames[0] if self._frames else None
 
     def next_frame(self) -> Frame | None:
         """Return and remove the next frame to send; None if there is none."""
@@ -220,10 +219,7 @@ class Outbox:
 
     def write(self, message: HaipMessage) -> None:
         """Send a message unchecked and without credits."""
-        number = self._log.last + 1
-        if self.marks and message.type is HaipEventType.HAI:
-            self._handshakes.append(number)
-        self._commit([self._build(message, channel_of(message), number)])
+        self._commit([self._build(message, channel_of(message), self._log.last + 1)])
 
     def write_binary(self, data: bytes) -> None:
         """Send a binary frame without a message."""
@@ -277,9 +273,10 @@ class Outbox:
             HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         for frame in self._log.between(first, last):
-            # The ack of an earlier handshake is behind those of the messages before it.
-            if frame.number not in self._handshakes:
-                self._queue(Frame(frame.text, frame.binary, frame.size))
+            if self.marks and frame.is_handshake:
+                # Its ack is older than that of the handshake that was just sent.
+                continue
+            self._queue(Frame(frame.text, frame.binary, frame.size))
 
     def _measured(self, message: HaipMessage) -> Checked:
         cost = message_credits(message, self.tariff, self._config.message_cost)
@@ -330,7 +327,7 @@ class Outbox:
         if message.bin_mime is not None:
             flat["bin_mime"] = message.bin_mime
         text = write_flat(flat, message.type)
-        return SentFrame.of(number, text, binary, now)
+        return SentFrame.of(number, text, binary, now, is_handshake=message.type is HaipEventType.HAI)
 
     def _ack(self, message: HaipMessage, number: int) -> str | None:
         if not self.marks:

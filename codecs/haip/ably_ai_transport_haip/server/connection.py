@@ -125,7 +125,7 @@ class Connection:
             return
         while (left := expires_at - self._registry.now()) > 0:  # noqa: ASYNC110 - tokens end by the wall clock
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
-        error = HaipAuthenticationError("the token has expired", HaipErrorCode.TOKEN_EXPIRED)
+        error = HaipAuthenticationError("the token has expired", code=HaipErrorCode.TOKEN_EXPIRED)
         if self.session is not None and not self.session.uses(self._outlet):
             await self._outlet.close(error.message, "refused")
         else:

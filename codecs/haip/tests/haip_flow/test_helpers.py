@@ -24,8 +24,9 @@ from ably_ai_transport_haip.flow import (
     FlowControlMonitor,
     MockFlowControl,
 )
-from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+from ably_ai_transport_haip.server import HaipServerOptions
 
+from tests.support.haip_listener import Listener
 from tests.support.haip_stand import Inbox, standing
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "haip_flow_control.py"
@@ -41,29 +42,6 @@ def strategies() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-class Listener:
-    """Records the text that a server receives."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.session: HaipServerSession
-        self._news = anyio.Event()
-
-    async def listen(self, session: HaipServerSession) -> None:
-        self.session = session
-        async for message in session.messages():
-            if message.type == "MESSAGE_PART":
-                self.said.append(str(message.payload["text"]))
-                self._news.set()
-                self._news = anyio.Event()
-
-    async def until(self, number: int) -> list[str]:
-        with anyio.fail_after(10):
-            while len(self.said) < number:
-                await self._news.wait()
-        return self.said
 
 
 @asynccontextmanager
