@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ably_ai_transport.local.core.steps import entry_frame
 from ably_ai_transport.local.protocol.channels import KNOWN_PARAMS, modes_of, rewind_of, split_name
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
+from ably_ai_transport.local.protocol.presence import held_by_event
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
     continuity_lost,
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.channel import Channel
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.channels import Rewind
-    from ably_ai_transport.local.protocol.frames import WireMessage
+    from ably_ai_transport.local.protocol.frames import WireMessage, WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.protocol.serials import SerialMinter
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -36,6 +38,7 @@ _SUBSCRIBE: Final = Flag.SUBSCRIBE
 _PRESENCE_SUBSCRIBE: Final = Flag.PRESENCE_SUBSCRIBE
 _MAX_REWIND: Final = 100
 _SYNC_PAGE: Final = 100
+_SYNC_BYTES: Final = 2**18
 
 
 class Attachment:
@@ -263,10 +266,13 @@ class Attachments:
             self.fan_out(channel, delivery)
 
     def _forget(self, attachment: Attachment) -> None:
-        others = self._by_channel[attachment.channel]
+        channel = attachment.channel
+        others = self._by_channel[channel]
         del others[attachment]
         if not others:
-            del self._by_channel[attachment.channel]
+            del self._by_channel[channel]
+        channel.attached -= 1
+        channel.touch()
 
     def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
         name, params = split_name(label)
@@ -322,6 +328,8 @@ class Attachments:
             self._sync(connection, channel, label)
         self._by_connection.setdefault(connection, {})[label] = attachment
         self._by_channel.setdefault(channel, {})[attachment] = None
+        channel.attached += 1
+        channel.touch()
         logger.debug(
             "attached (%s)",
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",
@@ -355,20 +363,35 @@ class Attachments:
         return recent
 
     def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
-        members = channel.presence.members()
+        pages = _pages(channel.presence.members())
         sequence = random_id(12)
-        for first in range(0, max(len(members), 1), _SYNC_PAGE):
+        sent = 0
+        for page in pages:
+            sent += len(page)
             # The last page has no cursor: that ends the sync (specification RTP18b).
-            rest = first + _SYNC_PAGE
             connection.send(
                 {
                     "action": int(Action.SYNC),
                     "channel": label,
-                    "channelSerial": f"{sequence}:{rest if rest < len(members) else ''}",
+                    "channelSerial": f"{sequence}:{sent if page is not pages[-1] else ''}",
                     "timestamp": self._clock.now(),
-                    "presence": members[first:rest],
+                    "presence": page,
                 }
             )
+
+
+def _pages(members: Sequence[WirePresence]) -> list[list[WirePresence]]:
+    """Return the members for the frames of a SYNC, each of which a client can take."""
+    pages: list[list[WirePresence]] = [[]]
+    size = 0
+    for member in members:
+        added = held_by_event(member)
+        if pages[-1] and (len(pages[-1]) == _SYNC_PAGE or size + added > _SYNC_BYTES):
+            pages.append([])
+            size = 0
+        pages[-1].append(member)
+        size += added
+    return pages
 
 
 def _label(frame: Frame) -> str:
