@@ -243,7 +243,11 @@ async def _take_stream(value: tuple[str, str, bytes]) -> None:
     config = HaipTransportConfig("http://haip.test/haip/sse", "token")
     transport: HaipTransport = SSETransport(config) if kind == "sse" else HTTPStreamingTransport(config)
     ended = asyncio.Event()
-    transport.on("disconnect", lambda _: ended.set())
+
+    def end(_: str) -> None:
+        ended.set()
+
+    transport.on("disconnect", end)
     with respx.mock() as router:
         router.get(host="haip.test").respond(200, headers={"content-type": content_type}, content=body)
         try:
