@@ -22,13 +22,11 @@ _OPEN: Final = frozenset(
         "local.token_bytes",
         "local.token_requests",
         "local.files",
+        "local.rows",
     }
 )
 _OPEN_KEPT: Final = frozenset(
     {
-        "codec.openai.outputs",
-        "adapters.anthropic",
-        "local.frames",
         "local.openings",
         "local.requests",
         "local.tokens",
@@ -36,7 +34,6 @@ _OPEN_KEPT: Final = frozenset(
         "local.token_requests",
         "local.capabilities",
         "local.rows",
-        "haip.frames",
     }
 )
 
