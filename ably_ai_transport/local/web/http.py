@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -146,5 +145,5 @@ def _client_id(request: Request) -> str | None:
 def _unbase64(value: str) -> str:
     try:
         return base64.b64decode(value + "=" * (-len(value) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not ASCII, not base64, or not UTF-8 inside
         raise RefusedError(40101, 401, "credentials are not valid base64") from error
