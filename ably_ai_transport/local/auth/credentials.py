@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import math
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -253,8 +252,7 @@ def _key_name_of(token: str) -> str | None:
 def _time(claims: Mapping[str, object], name: str) -> int:
     """Return a NumericDate claim in milliseconds."""
     seconds = claims.get(name)
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= _MAX_SECONDS:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _MAX_SECONDS:
         raise bad_token(f"its {name} claim must be a time in seconds, not {shown(seconds)}")
     return round(seconds * 1000)
 

@@ -5,11 +5,12 @@ Enter, update, leave, and the members for a SYNC. The storage keeps past events.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import PresenceAction, Value, WirePresence
-from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
+from ably_ai_transport.local.protocol.parse import integer, text
+from ably_ai_transport.local.protocol.refusals import RefusedError, bad_client_id, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,17 +51,19 @@ class PresenceSet:
         for index, event in enumerate(events):
             if not isinstance(event, dict):
                 raise bad_request("a presence message must be an object")
-            action = event.get("action")
+            action = integer(event.get("action"), "the action of a presence message", 0)
             if action not in (PresenceAction.ENTER, PresenceAction.LEAVE, PresenceAction.UPDATE):
-                raise bad_request(f"a presence message with action {action!r} cannot be published")
+                raise bad_request(f"a presence message with action {action} cannot be published")
             claimed = event.get("clientId")
-            client_id = publisher.identity.author(claimed if isinstance(claimed, str) else None)
+            if claimed is not None:
+                claimed = text(claimed, "the clientId of a presence message", refusal=bad_client_id)
+            client_id = publisher.identity.author(claimed)
             if not client_id:
                 raise RefusedError(91000, 400, "unable to enter presence channel (no clientId)")
             data, encoding = canonical_data(event.get("data"), event.get("encoding"))
             wire: WirePresence = {
                 "id": f"{publisher.frame_id}:{index}",
-                "action": cast("int", action),
+                "action": action,
                 "clientId": client_id,
                 "connectionId": connection_id,
             }
@@ -93,6 +96,10 @@ class PresenceSet:
             else:
                 self._members[key] = event
 
+    def holds(self, connection_id: str) -> bool:
+        """Tell whether a connection has members here."""
+        return any(holder == connection_id for holder, _ in self._members)
+
     def connections(self) -> set[str]:
         """Return the connectionIds of the members."""
         return {connection_id for connection_id, _ in self._members}
@@ -123,5 +130,5 @@ class PresenceSet:
             if event.get("action") != PresenceAction.LEAVE
         }
         if len(self._members.keys() | entering) > self._limit and not entering <= self._members.keys():
-            text = f"maximum number of {self._limit} members exceeded"
-            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {text}")
+            reason = f"maximum number of {self._limit} members exceeded"
+            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {reason}")

@@ -109,6 +109,10 @@ class Publishing:
             count = len(cast("list[Value]", events)) if isinstance(events, list) else 0
             rates.take(_rates_of(channel, connection), count)
             delivery = channel.enter(_publisher(connection, [slot]), cast("Value", events))
+            if channel.presence.holds(connection.id):
+                connection.entered[name] = None
+            else:
+                connection.entered.pop(name, None)
         except RefusedError as refusal:
             self._refuse(connection, label, [slot], refusal)
             return

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import msgpack
 
 from ably_ai_transport.local.protocol.frames import Action, Frame, Value, WireMessage, WirePresence
+from ably_ai_transport.local.protocol.parse import MAX_INTEGER, integer
 from ably_ai_transport.local.protocol.refusals import bad_request
 
 Format: TypeAlias = Literal["json", "msgpack"]
@@ -33,15 +34,15 @@ _unpack = cast("Any", msgpack).unpackb
 
 
 _FIELDS: Final[dict[str, type]] = {
+    "id": str,
     "channel": str,
     "channelSerial": str,
-    "flags": int,
-    "msgSerial": int,
     "params": dict,
     "auth": dict,
     "messages": list,
     "presence": list,
 }
+_INTEGERS: Final = ("flags", "msgSerial")
 
 
 def dump(value: object, format_: Format) -> bytes:
@@ -77,8 +78,12 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
         RefusedError: 40000, it is not a protocol message.
     """
     value = load(payload, format_)
-    if not isinstance(value, dict) or not isinstance(value.get("action"), int):
+    if not isinstance(value, dict):
         raise bad_request("a protocol message must be an object with an action")
+    value["action"] = integer(value.get("action"), "action of a protocol message", -MAX_INTEGER)
+    for name in _INTEGERS:
+        if value.get(name) is not None:
+            value[name] = integer(value[name], f"{name} of a protocol message", 0)
     for name, field in value.items():
         expected = _FIELDS.get(name)
         if expected is not None and field is not None and not isinstance(field, expected):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import MessageAction, Value, WireMessage, WireVersion
+from ably_ai_transport.local.protocol.parse import integer
 from ably_ai_transport.local.protocol.refusals import bad_request
 
 if TYPE_CHECKING:
@@ -62,13 +63,12 @@ def parse_submission(message: Value) -> Submission:
     if not isinstance(message, dict):
         raise bad_request("a message must be an object")
     action = message.get("action")
-    if action is None:
-        action = _CREATE
-    elif action not in _ACCEPTED or isinstance(action, bool):
-        raise bad_request(f"a message with action {action!r} cannot be published")
+    action = _CREATE if action is None else integer(action, "the action of a message", 0)
+    if action not in _ACCEPTED:
+        raise bad_request(f"a message with action {action} cannot be published")
     data, encoding = canonical_data(message.get("data"), message.get("encoding"))
     submission = Submission(
-        cast("int", action),
+        action,
         _text(message, "serial"),
         _text(message, "id"),
         _text(message, "name"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Refusal = Callable[[str], RefusedError]
     """Makes the error from its message."""
@@ -98,6 +98,17 @@ def boolean(value: object, name: str, *, refusal: Refusal = bad_request) -> bool
     """
     if not isinstance(value, bool):
         raise refusal(f"{name} must be true or false, not {shown(value)}")
+    return value
+
+
+def choice(value: str, name: str, options: Sequence[str], *, refusal: Refusal = bad_request) -> str:
+    """Return one of a few words of a query.
+
+    Raises:
+        RefusedError: It is none of them.
+    """
+    if value not in options:
+        raise refusal(f"{name} must be {' or '.join(options)}, not {shown(value)}")
     return value
 
 
