@@ -227,7 +227,9 @@ SIGNED = [
 ]
 
 
-async def post(client: httpx.AsyncClient, key: str, body: object, auth: tuple[str, str] | None = None) -> Any:
+async def post(
+    client: httpx.AsyncClient, key: str, body: object, auth: tuple[str, str] | None = None
+) -> httpx.Response:
     path = f"/keys/{key.partition(':')[0]}/requestToken"
     kind = {"Content-Type": "application/json"}
     return await client.post(path, content=json.dumps(body), headers=kind, auth=auth)

@@ -157,13 +157,32 @@ class Connections:
         error: RefusedError | None = None
         if key and connection is None:
             error = connection_expired() if _CONNECTION_KEY.fullmatch(key) else invalid_connection_key()
-        options = self._options
         if connection is None:
             connection = self._create(identity)
         else:
             connection.identity = identity
             for timer in self._farewells.pop(connection, ()):
                 timer.cancel()
+        try:
+            self._continue(connection, transport, query, error)
+        except BaseException:
+            # Nobody would end a connection without a websocket and without timers.
+            self._live.pop(connection, None)
+            self._expire(connection)
+            raise
+        logger.debug(
+            "connected %s (%s)",
+            connection.label,
+            "resumed" if resumed else "new" if error is None else f"resume failed with {error.code}",
+            extra={"connection": connection.id},
+        )
+        return connection
+
+    def _continue(
+        self, connection: Connection, transport: Transport, query: ConnectQuery, error: RefusedError | None
+    ) -> None:
+        """Carry a connection over a websocket from now on."""
+        options, identity = self._options, connection.identity
         rollup_ms, remain_ms = query.rollup_ms, query.remain_ms
         default_ms = options.append_rollup_window_ms
         connection.configure(
@@ -191,13 +210,6 @@ class Connections:
         connection.start(transport, error)
         self._live[connection] = None
         self._rules.affect(connection)
-        logger.debug(
-            "connected %s (%s)",
-            connection.label,
-            "resumed" if resumed else "new" if error is None else f"resume failed with {error.code}",
-            extra={"connection": connection.id},
-        )
-        return connection
 
     def transport_lost(self, connection: Connection, transport: Transport) -> None:
         """Take the end of a websocket: a connection that can be resumed keeps its state for a while."""
