@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -164,7 +164,7 @@ async def test_a_client_that_may_not_see_metadata_any_more_gets_no_more(
 
 
 async def test_rest_tells_the_same(server: LocalServer, rest: httpx.AsyncClient) -> None:
-    async def told() -> Any:
+    async def told() -> dict[str, int]:
         return (await rest.get("/channels/c")).json()["status"]["occupancy"]["metrics"]
 
     assert set((await told()).values()) == {0}
