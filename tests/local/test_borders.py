@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -88,7 +88,7 @@ def test_what_is_no_such_text_is_named(value: object) -> None:
 @pytest.mark.parametrize("name", ["appendRollupWindow", "remainPresentFor", "heartbeatInterval"])
 @pytest.mark.parametrize("value", NOT_NUMBERS, ids=_shown)
 async def test_a_number_of_a_connection_is_one(server: LocalServer, name: str, value: str) -> None:
-    async with raw_client(server, **{name: value}) as client:
+    async with raw_client(server, **cast("Any", {name: value})) as client:
         assert client.connected["action"] == Action.ERROR
         assert client.connected["error"]["code"] == 40000
         assert client.connected["error"]["message"].startswith(name)
@@ -102,7 +102,7 @@ async def test_a_number_of_a_connection_is_one(server: LocalServer, name: str, v
 async def test_a_choice_of_a_connection_is_one_of_its_words(
     server: LocalServer, params: dict[str, str]
 ) -> None:
-    async with raw_client(server, **params) as client:
+    async with raw_client(server, **cast("Any", params)) as client:
         assert client.connected["error"]["code"] == 40000
 
 
@@ -121,30 +121,29 @@ async def test_a_refused_query_leaves_no_connection_behind(
 # Frames
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        {"action": []},
-        {"action": {}},
-        {"action": True},
-        {"action": "15"},
-        {"action": 1.5},
-        {"action": 10**30},
-        {"action": 10, "channel": "c", "flags": -1},
-        {"action": 10, "channel": "c", "flags": 1e300},
-        {"action": 10, "channel": "c", "flags": True},
-        {"action": 15, "channel": "c", "msgSerial": -1, "messages": [{}]},
-        {"action": 15, "channel": "c", "msgSerial": 2**53, "messages": [{}]},
-        {"action": 15, "channel": "c", "msgSerial": True, "messages": [{}]},
-        {"action": 15, "channel": "c", "messages": [{}]},
-        {"action": 15, "channel": ["c"], "msgSerial": 0, "messages": [{}]},
-        {"action": 0, "id": ["x"]},
-        [],
-        5,
-        None,
-    ],
-    ids=lambda frame: json.dumps(frame)[:40],
-)
+WRONG_FRAMES: list[object] = [
+    {"action": []},
+    {"action": {}},
+    {"action": True},
+    {"action": "15"},
+    {"action": 1.5},
+    {"action": 10**30},
+    {"action": 10, "channel": "c", "flags": -1},
+    {"action": 10, "channel": "c", "flags": 1e300},
+    {"action": 10, "channel": "c", "flags": True},
+    {"action": 15, "channel": "c", "msgSerial": -1, "messages": [{}]},
+    {"action": 15, "channel": "c", "msgSerial": 2**53, "messages": [{}]},
+    {"action": 15, "channel": "c", "msgSerial": True, "messages": [{}]},
+    {"action": 15, "channel": "c", "messages": [{}]},
+    {"action": 15, "channel": ["c"], "msgSerial": 0, "messages": [{}]},
+    {"action": 0, "id": ["x"]},
+    [],
+    5,
+    None,
+]
+
+
+@pytest.mark.parametrize("frame", WRONG_FRAMES, ids=lambda frame: json.dumps(frame)[:40])
 async def test_a_frame_of_wrong_types_fails_its_connection(server: LocalServer, frame: object) -> None:
     async with raw_client(server) as client:
         await client.socket.send(json.dumps(frame))

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -197,7 +197,7 @@ def signed(key: str, now: int, **fields: object) -> dict[str, Any]:
     return {**request, "mac": base64.b64encode(digest).decode()}
 
 
-BARE = [
+BARE: list[tuple[str, object, int]] = [
     ("capability", ["*"], 40000),
     ("capability", False, 40000),
     ("capability", 0, 40000),
@@ -214,7 +214,7 @@ BARE = [
     ("ttl", "\u0661\u0660\u0660\u0660", 40003),
     ("keyName", 5, 40102),
 ]
-SIGNED = [
+SIGNED: list[tuple[str, object, int]] = [
     ("capability", {"c": ["subscribe"]}, 40000),
     ("timestamp", True, 40104),
     ("timestamp", None, 40104),
@@ -232,7 +232,8 @@ async def post(
 ) -> httpx.Response:
     path = f"/keys/{key.partition(':')[0]}/requestToken"
     kind = {"Content-Type": "application/json"}
-    return await client.post(path, content=json.dumps(body), headers=kind, auth=auth)
+    basic = None if auth is None else httpx.BasicAuth(*auth)
+    return await client.post(path, content=json.dumps(body), headers=kind, auth=cast("Any", basic))
 
 
 @pytest.mark.parametrize(("field", "value", "code"), BARE + SIGNED, ids=_shown)
@@ -332,7 +333,7 @@ async def test_an_unknown_key_of_a_known_app_is_not_found(timed_server: LocalSer
             ("elsewhere.nobody:secret", 40101),
             ("invalid", 40101),
         ):
-            response = await app.client.get("/channels/c", auth=tuple(key.partition(":")[::2]))
+            response = await app.client.get("/channels/c", auth=httpx.BasicAuth(*key.partition(":")[::2]))
             assert (response.status_code, response.json()["error"]["code"]) == (401, code)
             async with raw_client(timed_server, credentials=False, key=key) as client:
                 error = client.connected["error"]

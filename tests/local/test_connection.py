@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -135,7 +135,7 @@ async def test_a_client_may_choose_the_heartbeat_interval(
     timed_server: LocalServer, clock: ManualClock, asked: str | None, given: int
 ) -> None:
     """Within the bounds that Ably documents."""
-    params = {} if asked is None else {"heartbeatInterval": asked}
+    params: Any = {} if asked is None else {"heartbeatInterval": asked}
     async with raw_client(timed_server, **params) as client:
         assert client.connected["connectionDetails"]["maxIdleInterval"] == given
         clock.advance(given)

@@ -238,11 +238,24 @@ def test_requests_of_any_content_are_answered(
 
 _SECRET = "secret"
 _KEY = f"app.key:{_SECRET}"
-_odd_values = (
+_odd_values: st.SearchStrategy[Any] = (
     _values
     | _odd_texts
     | st.sampled_from(
-        [10**18, 1e300, float("nan"), float("inf"), True, '{"c":[[]]}', '{"c":["*"]}', {"c": ["*"]}, [[]]]
+        cast(
+            "list[Any]",
+            [
+                10**18,
+                1e300,
+                float("nan"),
+                float("inf"),
+                True,
+                '{"c":[[]]}',
+                '{"c":["*"]}',
+                {"c": ["*"]},
+                [[]],
+            ],
+        )
     )
 )
 _claims = st.fixed_dictionaries(
@@ -304,7 +317,7 @@ def test_credentials_of_any_content_are_answered(tokens: list[str], requests: li
                         f"/keys/app.key/{'revokeTokens' if number % 3 == 0 else 'requestToken'}",
                         content=content,
                         headers={"Content-Type": kind},
-                        auth=("app.key", _SECRET) if number % 2 == 0 else None,
+                        auth=cast("Any", ("app.key", _SECRET) if number % 2 == 0 else None),
                     )
                     assert 200 <= response.status_code < 500, response.text
             async with raw_client(server, "bystander") as bystander:
