@@ -80,10 +80,11 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
     value = load(payload, format_)
     if not isinstance(value, dict):
         raise bad_request("a protocol message must be an object with an action")
-    value["action"] = integer(value.get("action"), "action of a protocol message", -MAX_INTEGER)
+    value["action"] = integer(value.get("action"), "action", -MAX_INTEGER)
     for name in _INTEGERS:
-        if value.get(name) is not None:
-            value[name] = integer(value[name], f"{name} of a protocol message", 0)
+        number = value.get(name)
+        if number is not None:
+            value[name] = integer(number, name, 0)
     for name, field in value.items():
         expected = _FIELDS.get(name)
         if expected is not None and field is not None and not isinstance(field, expected):

@@ -39,6 +39,8 @@ def integer(
     Raises:
         RefusedError: It is not a whole number within the bounds.
     """
+    if type(value) is int and low <= value <= high:  # every frame passes here
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
