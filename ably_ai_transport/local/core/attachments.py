@@ -118,7 +118,8 @@ class Attachments:
         for label, attachment in list(self._by_connection.get(connection, {}).items()):
             name = attachment.channel.name
             granted = connection.identity.capability.modes(name, attachment.requested)
-            if attachment.occupancy and not connection.identity.capability.allows(name, "channel-metadata"):
+            may_see = connection.identity.capability.allows(name, "channel-metadata")
+            if not (may_see and granted & _SUBSCRIBE):
                 self._occupancy.discard(attachment)
             if not granted:
                 self.drop(connection, label)

@@ -62,6 +62,7 @@ class DeadlineProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Prepare for the next request."""
         super().on_response_complete()
+        self._phase = None  # the next request may be in the same phase already
         self._watch()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
