@@ -16,7 +16,9 @@ class Limits:
     ```
 
     Attributes:
-        max_message_size: Bytes of name, clientId, data and extras of one publish (40009).
+        max_message_size: Bytes of one publish (40009): name, clientId, data and extras (Ably specification
+            TM6), ids that a client chooses, and the description and the metadata of a change. Presence
+            events have the same limit.
         max_frame_size: Bytes of one websocket frame (the connection fails with 40009) or REST body.
         connection_rate: Messages of one connection in any second (42911), which CONNECTED announces as
             `maxInboundRate`; None for no limit. Presence events count, and each message of a batch.
@@ -29,10 +31,11 @@ class Limits:
         max_attachments: Channels attached by one connection (90010).
         max_members: Presence members of one channel (91003).
         max_history: Messages of one channel (40112).
-        max_memory: Bytes of all messages of an app (40112).
+        max_memory: Bytes of memory of an app (40112): an estimate of what its channels, messages, presence,
+            logs and acks take. Frames for slow consumers may take a quarter more.
         max_queued_frames: Frames waiting for a slow consumer before it is disconnected.
         max_queued_bytes: The same in bytes.
-        retained_results: Acks kept per connection to answer retried publishes.
+        retained_results: Acks kept per connection to answer retried publishes; fewer while memory is full.
 
     Raises:
         ValueError: A rate is not positive.

@@ -198,3 +198,42 @@ async def text_until(channel: JsChannel, wanted: str) -> list[Json]:
     while "".join(message["data"] for message in heard) != wanted:
         heard += await channel.heard()
     return heard
+
+
+async def test_a_number_beyond_64_bits_is_published_once(server: LocalServer) -> None:
+    """JavaScript writes 1e20 without an exponent, and msgpack has no such integer."""
+    extras = {"headers": {"n": 1e20, "m": -1e19, "o": 2**53}}
+    async with JsAbly(server, binary=False) as in_json, JsAbly(server, binary=True) as in_msgpack:
+        channels: list[JsChannel] = []
+        for process, client in ((in_json, "json"), (in_msgpack, "msgpack")):
+            await process.connect(client, client_id=client)
+            channels.append(process.channel(client, CHANNEL))
+            await channels[-1].subscribe()
+        before = await in_json.connection("json")
+        await channels[0].publish({"name": "large", "extras": extras})
+        await channels[0].publish({"name": "after"})
+        assert await in_json.connection("json") == before
+        for channel in channels:
+            large, after = await channel.heard(2)
+            assert (large["name"], large["extras"], after["name"]) == ("large", extras, "after")
+            (page,) = await channel.history(direction="forwards")
+            assert [(message["name"], message["extras"]) for message in page[:1]] == [("large", extras)]
+            assert len(page) == 2
+            assert list(channel.unheard()) == []
+
+
+async def test_what_no_server_can_carry_is_refused_once(server: LocalServer) -> None:
+    """The publish fails, and the connection and its other publishes go on."""
+    deep: object = "x"
+    for _ in range(200):
+        deep = [deep]
+    async with JsAbly(server, binary=False) as ably:
+        await ably.connect("pub", client_id="pub")
+        channel = ably.channel("pub", CHANNEL)
+        await channel.subscribe()
+        before = await ably.connection("pub")
+        with pytest.raises(JsError, match="nests more than"):
+            await channel.publish({"name": "deep", "extras": {"headers": {"deep": deep}}})
+        await channel.publish({"name": "after"})
+        assert [message["name"] for message in await channel.heard()] == ["after"]
+        assert await ably.connection("pub") == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -346,14 +347,104 @@ async def test_a_channel_holds_so_many_messages() -> None:
 
 
 async def test_the_server_holds_so_many_bytes() -> None:
-    async with limited(max_memory=3000) as server, raw_client(server) as client:
-        serial = await client.publish("c", {"data": "x" * 1000})
-        await client.append("c", serial, "x" * 1000)
-        assert (await client.refused("c", {"action": 5, "serial": serial, "data": "x" * 1000}))[
-            "code"
-        ] == 40112
-        assert (await client.refused("d", {"data": "x" * 500}))["code"] == 40112
-        await client.append("c", serial, "x")
+    async with limited(max_memory=100_000) as server, raw_client(server) as client:
+        serial = await client.publish("c", {"data": "x" * 40_000})
+        append = {"action": 5, "serial": serial}
+        await client.publish("c", {**append, "data": "x"})
+        assert (await client.refused("c", {**append, "data": "x" * 20_000}))["code"] == 40112
+        assert (await client.refused("d", {"data": "x" * 20_000}))["code"] == 40112
+        assert (await client.refused("d", {"extras": {"a": ["x"] * 1000}}))["code"] == 40112
+        await client.publish("c", {**append, "data": "x"})
+
+
+async def test_what_channels_no_longer_hold_is_free_again(clock: ManualClock) -> None:
+    async with limited(clock, max_memory=300_000) as server, raw_client(server) as client:
+        serial = await client.publish("c", {"data": ""})
+        for _ in range(2):
+            code = 0
+            while not code:
+                await client.post("c", {"action": 5, "serial": serial, "data": "x"})
+                code = (await client.answer()).get("error", {}).get("code", 0)
+            assert code == 40112
+            # The steps that subscribers could resume from are most of it.
+            clock.advance(2 * server.options.retention_ms)
+            await client.settled()
+        await client.publish("c", {"data": "x" * 10_000})
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "é" * 500, "🎉" * 250])
+async def test_a_message_is_measured_in_bytes(wire_format: WireFormat, text: str) -> None:
+    too_large = [
+        {"data": text + "x"},
+        {"name": text + "x"},
+        {"id": text + "x"},
+        {"extras": {"a": text}},
+        {"data": {"a": text}},
+        {"clientId": text + "x"},
+    ]
+    async with (
+        limited(max_message_size=1000) as server,
+        raw_client(server, format_=wire_format) as client,
+        httpx.AsyncClient(base_url=server.url, params={"key": server.key}, trust_env=False) as rest,
+    ):
+        for message in ({"data": text}, {"name": text}, {"id": text}, {"clientId": text}):
+            await client.publish("c", message)
+        for message in too_large:
+            assert (await client.refused("c", message))["code"] == 40009
+            response = await rest.post("/channels/c/messages", json=message)
+            assert (response.status_code, response.json()["error"]["code"]) == (413, 40009)
+
+
+async def test_a_change_may_be_so_large(wire_format: WireFormat) -> None:
+    async with limited(max_message_size=1000) as server, raw_client(server, format_=wire_format) as client:
+        serial = await client.publish("c", {"data": "x"})
+        for version in ({"description": "é" * 501}, {"metadata": {"a": "é" * 500}}):
+            change = {"action": 1, "serial": serial, "version": version}
+            assert (await client.refused("c", change))["code"] == 40009
+        version = {"description": "é" * 100, "metadata": {"a": "é" * 100}}
+        await client.publish("c", {"action": 1, "serial": serial, "data": "é" * 200, "version": version})
+
+
+async def test_numbers_of_msgpack_count_as_in_json() -> None:
+    """Five bytes of msgpack may be twenty of JSON."""
+    async with limited(max_message_size=1000) as server, raw_client(server, format_="msgpack") as client:
+        frame = (
+            b"\x84\xa6action\x0f\xa7channel\xa1c\xa9msgSerial\x00\xa8messages\x91\x81\xa6extras\xdc\x00\x48"
+        )
+        await client.socket.send(frame + b"\xca\x00\x80\x00\x01" * 72)
+        assert (await client.answer())["error"]["code"] == 40009
+
+
+@pytest.mark.parametrize(
+    "event", [{"data": "é" * 501}, {"extras": {"a": "é" * 500}}, {"clientId": "é" * 501}]
+)
+async def test_a_presence_event_may_be_so_large(wire_format: WireFormat, event: dict[str, object]) -> None:
+    async with limited(max_message_size=1000) as server, raw_client(server, format_=wire_format) as client:
+        for number, (sent, code) in enumerate(((event, 40009), ({"clientId": "a", "data": "é" * 499}, None))):
+            events = [{"action": PresenceAction.ENTER, "clientId": "alice", **sent}]
+            await client.send(
+                {"action": Action.PRESENCE, "channel": "c", "msgSerial": number, "presence": events}
+            )
+            assert (await client.answer()).get("error", {}).get("code") == code
+
+
+async def test_a_frame_holds_so_many_presence_events(server: LocalServer) -> None:
+    async with raw_client(server, "alice") as client:
+        events = [{"action": PresenceAction.UPDATE}] * 1001
+        await client.send({"action": Action.PRESENCE, "channel": "c", "msgSerial": 0, "presence": events})
+        assert (await client.answer())["error"]["code"] == 40009
+
+
+async def test_a_frame_is_measured_in_bytes() -> None:
+    async with limited(max_frame_size=5000) as server:
+        for text, fits in (("🎉" * 1200, True), ("🎉" * 1300, False)):
+            async with raw_client(server) as client:
+                await client.socket.send(json.dumps({"action": 0, "text": text}, ensure_ascii=False))
+                await client.send({"action": Action.HEARTBEAT, "id": "x"})
+                frame = await client.receive()
+                assert frame["action"] == (Action.HEARTBEAT if fits else Action.ERROR)
+                if not fits:
+                    assert frame["error"]["code"] == 40009
 
 
 async def test_a_consumer_may_be_so_slow(clock: ManualClock) -> None:

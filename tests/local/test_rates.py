@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ably_ai_transport.local import LocalServerOptions, MemoryStorage
+from ably_ai_transport.local import Limits, LocalServerOptions, MemoryStorage
 from ably_ai_transport.local.auth.capability import EVERYTHING
 from ably_ai_transport.local.auth.credentials import Identity
 from ably_ai_transport.local.core.acks import Slot
 from ably_ai_transport.local.core.commits import Commits
 from ably_ai_transport.local.core.connection import Connection
+from ably_ai_transport.local.core.limits import Quota
 from ably_ai_transport.local.core.rates import PERIOD_MS, AppendWindows, RollingRate, take
 from ably_ai_transport.local.core.rollup import Rollup
 from ably_ai_transport.local.protocol.messages import parse_submission
@@ -144,6 +145,7 @@ class Stream:
             options=LocalServerOptions(),
             clock=self.clock,
             commits=Commits(MemoryStorage()),
+            quota=Quota(Limits()),
             server_id="local",
         )
         self.connection.rollup_ms = WINDOW_MS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ably_ai_transport.local.protocol.frames import Action, Frame, PublishResult
 from ably_ai_transport.local.protocol.refusals import RefusedError
@@ -11,11 +11,23 @@ from ably_ai_transport.local.protocol.refusals import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ably_ai_transport.local.core.limits import Quota
+
 Result: TypeAlias = "list[str | None] | RefusedError"
 """The serials of a frame's messages, or its refusal."""
 
 _ACK = int(Action.ACK)
 _NACK = int(Action.NACK)
+
+
+_Kept: TypeAlias = "list[str | None] | tuple[int, int, str]"
+"""A result as it is kept: a refusal is its code, its status and its message."""
+
+_AT_LEAST: Final = 1000
+"""Results that are kept even while the app holds as much as it may."""
+_HELD_BY_RESULT: Final = 200
+_HELD_BY_SERIAL: Final = 100
+"""Bytes of memory, measured with CPython 3.11."""
 
 
 class Slot:
@@ -34,25 +46,34 @@ class AckQueue:
     Clients pair ACKs with publishes by position, so acks are sent in order; consecutive ones go out as one
     frame with their count (specification RTN7). Results outlive the transport: a client that lost an ACK
     retries the publish and gets the first result (RTN19a).
+
+    Args:
+        send: Sends a frame to the client.
+        retained: How many results are kept; fewer of them while the app holds as much as it may.
+        quota: Counts what they take.
     """
 
-    def __init__(self, send: Callable[[Frame], None], retained: int) -> None:
+    def __init__(self, send: Callable[[Frame], None], retained: int, quota: Quota) -> None:
         self._send = send
         self._retained = retained
+        self._quota = quota
+        self._held = 0
+        self._is_counted = True
         self._slots: deque[Slot] = deque()
-        self._results: dict[int, Result] = {}
+        self._results: dict[int, _Kept] = {}
         self._order: deque[int] = deque()
         self.held = False
 
     def known(self, msg_serial: int) -> Result | None:
         """Return the result of a publish that was processed before."""
-        return self._results.get(msg_serial)
+        kept = self._results.get(msg_serial)
+        return RefusedError(*kept) if isinstance(kept, tuple) else kept
 
     def recall(self, results: dict[int, list[str | None]]) -> None:
         """Load the newest results of an earlier process."""
         kept = sorted(results)[-self._retained :]
-        self._results.update((msg_serial, results[msg_serial]) for msg_serial in kept)
-        self._order.extend(kept)
+        for msg_serial in kept:
+            self._keep(msg_serial, results[msg_serial])
 
     def is_next(self, msg_serial: int) -> bool:
         """Tell whether a publish comes after all those in progress, as it should."""
@@ -71,11 +92,9 @@ class AckQueue:
     def complete(self, slot: Slot, result: Result) -> None:
         """Store the result of a publish; `flush` sends it."""
         slot.result = result
-        if slot.msg_serial not in self._results:
-            self._order.append(slot.msg_serial)
-            if len(self._order) > self._retained:
-                del self._results[self._order.popleft()]
-        self._results[slot.msg_serial] = result
+        self._keep(slot.msg_serial, result)
+        while len(self._order) > self._retained or (len(self._order) > _AT_LEAST and self._quota.is_full):
+            self._drop()
 
     def flush(self) -> None:
         """Send all acks up to the first publish without a result."""
@@ -98,3 +117,32 @@ class AckQueue:
     def transport_lost(self) -> None:
         """Drop the slots: the client retries every publish that it has no ack for."""
         self._slots.clear()
+
+    def release(self) -> None:
+        """Give back what the results take, when the connection can no longer be resumed."""
+        self._quota.used -= self._held
+        self._is_counted = False
+
+    def _keep(self, msg_serial: int, result: Result) -> None:
+        before = self._results.get(msg_serial)
+        if before is None:
+            self._order.append(msg_serial)
+        else:
+            self._count(-_held_by(before))
+        # An error itself would keep its traceback, and with it the frame that was refused.
+        is_refusal = isinstance(result, RefusedError)
+        kept = (result.code, result.status, result.message) if is_refusal else result
+        self._results[msg_serial] = kept
+        self._count(_held_by(kept))
+
+    def _drop(self) -> None:
+        self._count(-_held_by(self._results.pop(self._order.popleft())))
+
+    def _count(self, held: int) -> None:
+        if self._is_counted:
+            self._held += held
+            self._quota.used += held
+
+
+def _held_by(kept: _Kept) -> int:
+    return _HELD_BY_RESULT + (len(kept[2]) if isinstance(kept, tuple) else _HELD_BY_SERIAL * len(kept))

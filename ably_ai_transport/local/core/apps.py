@@ -14,8 +14,10 @@ from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.options import Namespace
 from ably_ai_transport.local.protocol.channels import split_name
 from ably_ai_transport.local.protocol.parse import boolean, integer, text
+from ably_ai_transport.local.protocol.presence import parse_presence
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 from ably_ai_transport.local.protocol.serials import random_id
+from ably_ai_transport.local.protocol.values import carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +61,7 @@ class Apps:
         Raises:
             RefusedError: 40000, the description is invalid; 40114, there are too many apps.
         """
+        spec = carried(spec, "an app")
         if not isinstance(spec, dict):
             raise bad_request("an app must be described by an object")
         if len(self._provisioned) >= _MAX_APPS:
@@ -169,4 +172,4 @@ def _fill(engine: Engine, key: ApiKey, item: dict[str, Value]) -> None:
     connection_id = random_id(10)
     publisher = Publisher(Identity(key.name, WILDCARD, EVERYTHING), connection_id, f"{connection_id}:0")
     events: list[Value] = [{**member, "action": 2} for member in members]
-    engine.channels.open(name).enter(publisher, events)
+    engine.channels.open(name).enter(publisher, parse_presence(events))

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ably_ai_transport.local.clock import Clock
-    from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.channel import Channel
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
@@ -169,10 +170,13 @@ class Attachments:
 
     def _forget(self, attachment: Attachment) -> None:
         self._occupancy.discard(attachment)
-        others = self._by_channel[attachment.channel]
+        channel = attachment.channel
+        others = self._by_channel[channel]
         del others[attachment]
         if not others:
-            del self._by_channel[attachment.channel]
+            del self._by_channel[channel]
+        channel.attached -= 1
+        channel.touch()
 
     def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
         name, params = split_name(label)
@@ -229,6 +233,8 @@ class Attachments:
             self._sync(connection, channel, label)
         self._by_connection.setdefault(connection, {})[label] = attachment
         self._by_channel.setdefault(channel, {})[attachment] = None
+        channel.attached += 1
+        channel.touch()
         if attachment.occupancy and granted & _SUBSCRIBE:
             self._occupancy.add(attachment)
         self._occupancy.changed(channel)

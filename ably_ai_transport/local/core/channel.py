@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ably_ai_transport.local.core.idempotency import KnownPublishes, given_ids
+from ably_ai_transport.local.core.idempotency import HELD_BY_ID, KnownPublishes, given_ids
 from ably_ai_transport.local.core.presence import PresenceSet
-from ably_ai_transport.local.core.rates import channel_rate
 from ably_ai_transport.local.core.steps import Delivery, Outcome
 from ably_ai_transport.local.protocol.frames import MessageAction, WireVersion
-from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
-from ably_ai_transport.local.protocol.refusals import (
-    bad_request,
-    not_mutable,
-    too_many_channels,
-    unknown_serial,
-)
+from ably_ai_transport.local.protocol.messages import HELD_BY_MESSAGE, StoredMessage, Submission
+from ably_ai_transport.local.protocol.presence import held_by_event
+from ably_ai_transport.local.protocol.refusals import bad_request, not_mutable, unknown_serial
 from ably_ai_transport.local.protocol.serials import MAX_BATCH, message_serial, random_id
 from ably_ai_transport.local.storage.contract import LogEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ably_ai_transport.local.clock import Clock
     from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.core.rates import RollingRate
     from ably_ai_transport.local.core.steps import Publisher
-    from ably_ai_transport.local.options import LocalServerOptions
-    from ably_ai_transport.local.protocol.frames import Value
+    from ably_ai_transport.local.protocol.presence import PresenceSubmission
     from ably_ai_transport.local.protocol.serials import SerialMinter
-    from ably_ai_transport.local.stats import Stats
-    from ably_ai_transport.local.storage.contract import ChannelStorage, Storage
-    from ably_ai_transport.local.storage.sweep import Sweep
+    from ably_ai_transport.local.storage.contract import ChannelStorage
+
+
+HELD_BY_CHANNEL: Final = 3000
+"""Bytes of memory of an empty channel and its attachment, measured with CPython 3.11."""
 
 
 class Channel:
@@ -45,7 +41,27 @@ class Channel:
         head: The serial of the latest step.
         origin: A serial before all steps; clients may resume from there.
         rate: The limit of publishes, if there is one.
+        attached: How many attachments it has.
     """
+
+    __slots__ = (
+        "_clock",
+        "_held",
+        "_minter",
+        "_mutable",
+        "_note",
+        "_publishes",
+        "_quota",
+        "_retention_ms",
+        "_used",
+        "attached",
+        "head",
+        "name",
+        "origin",
+        "presence",
+        "rate",
+        "storage",
+    )
 
     def __init__(
         self,
@@ -58,7 +74,7 @@ class Channel:
         mutable: bool,
         retention_ms: int,
         max_members: int,
-        sweep: Sweep,
+        note: Callable[[Channel], None],
         rate: RollingRate | None = None,
         origin: str | None = None,
     ) -> None:
@@ -73,9 +89,14 @@ class Channel:
         self.rate = rate
         self._mutable = mutable
         self._retention_ms = retention_ms
-        self._sweep = sweep
+        self._note = note
+        self._clock = clock
         self._publishes = KnownPublishes(clock)
+        self._held = 0
+        self._used: int | None = None
+        self.attached = 0
         self._recall()
+        self._count()
 
     # Publishing
 
@@ -99,13 +120,14 @@ class Channel:
         if any(s.action != MessageAction.CREATE for s in submissions):
             raise bad_request("an update, delete or append must be the only message of its frame")
         identity = publisher.identity
-        identity.capability.check(self.name, "publish")
         authors = [identity.author(submission.client_id) for submission in submissions]
         ids = given_ids(submissions)
         known = self._publishes.find(ids)
         if known is not None:
             return Outcome(known, None, ids[0])
-        self._quota.take(submissions, len(self.storage.messages()))
+        held = len(ids) * HELD_BY_ID + sum(HELD_BY_MESSAGE + submission.held for submission in submissions)
+        self._quota.check(held)
+        self._quota.check_messages(len(self.storage.messages()) + len(submissions))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         frame_id = publisher.frame_id or random_id(10)
@@ -132,10 +154,11 @@ class Channel:
         stored = tuple(m for m, s in zip(messages, submissions, strict=True) if not s.is_ephemeral)
         if stored:
             self._record(entry if len(stored) == len(messages) else replace(entry, messages=stored))
-        self.head = channel_serial
+        self._moved(channel_serial)
         serials: list[str | None] = [message.serial for message in messages]
         if ids:
             self._publishes.add(messages)
+            self._count()
         wires = [message.wire() for message in messages]
         return Outcome(serials, Delivery(entry, is_create=True, messages=wires), messages[0].id)
 
@@ -171,7 +194,7 @@ class Channel:
             RefusedError: The mutation breaks a rule.
         """
         message = self.target(publisher, submission)
-        self._quota.take([submission], 0)
+        self._quota.check(message.growth(submission))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
         version: WireVersion = {"serial": f"{channel_serial}:000", "timestamp": timestamp}
@@ -193,27 +216,31 @@ class Channel:
             msg_serials=publisher.msg_serials,
         )
         self._record(entry)
-        self.head = channel_serial
+        self._moved(channel_serial)
         is_append = submission.action == MessageAction.APPEND
         delta = message.delta(submission) if is_append else None
         return Outcome([version["serial"]], Delivery(entry, delta=delta), message.id)
 
     # Presence
 
-    def enter(self, publisher: Publisher, events: Value) -> Delivery:
+    def enter(self, publisher: Publisher, submissions: Sequence[PresenceSubmission]) -> Delivery:
         """Take presence events and return the step for subscribers.
 
         Raises:
             RefusedError: The events break a rule.
         """
         channel_serial = self._minter.mint()
-        taken = self.presence.apply(publisher, events, self._minter.ms)
+        timestamp = self._minter.ms
+        events = self.presence.events(publisher, submissions, timestamp)
+        # An event is held as a past one, and that of a member as well.
+        self._quota.check(2 * sum(map(held_by_event, events)))
+        self.presence.apply(events)
         entry = LogEntry(
             channel_serial,
-            self._minter.ms,
+            timestamp,
             publisher.frame_id,
             publisher.connection_id,
-            presence=taken,
+            presence=events,
             msg_serials=publisher.msg_serials,
         )
         return self._announce(entry)
@@ -233,90 +260,66 @@ class Channel:
 
     def _announce(self, entry: LogEntry) -> Delivery:
         self._record(entry)
-        self.head = entry.channel_serial
+        self._moved(entry.channel_serial)
         return Delivery(entry)
 
     # The log
 
     def forget_backlog(self) -> None:
         """Move the head on and forget the log: no earlier serial can be resumed from."""
-        self.head = self._minter.mint()
+        self._moved(self._minter.mint())
         self.storage.forget_until(self.head)
+        self._count()
 
     def _record(self, entry: LogEntry) -> None:
         self.storage.append(entry)
         self.storage.trim(before=entry.timestamp - self._retention_ms)
-        self._sweep.note(self.storage)
+        self._count()
+
+    def _moved(self, head: str) -> None:
+        self.head = head
+        self.touch()
 
     def _recall(self) -> None:
         """Load the data of an earlier process: the ids of its publishes, and the members present."""
-        self.presence.recall(record.event for record in self.storage.presence())
+        self.presence.apply(record.event for record in self.storage.presence())
         self._publishes.recall(self.storage.messages())
 
+    # What it holds
 
-class Channels:
-    """The channels of an app by name, made when first used."""
+    def touch(self) -> None:
+        """Note that the channel is in use: clients may resume from its head for a while."""
+        self._used = self._clock.now()
+        self._note(self)
 
-    def __init__(
-        self,
-        storage: Storage,
-        minter: SerialMinter,
-        quota: Quota,
-        *,
-        options: LocalServerOptions,
-        clock: Clock,
-        sweep: Sweep,
-        stats: Stats,
-    ) -> None:
-        self._storage = storage
-        self._minter = minter
-        self._quota = quota
-        self._options = options
-        self._clock = clock
-        self._sweep = sweep
-        self._stats = stats
-        self._channels: dict[str, Channel] = {}
+    def tidy(self) -> bool:
+        """Forget what is too old; returns whether more will be."""
+        remains = self.storage.trim(self._clock.now() - self._retention_ms)
+        self._publishes.forget()
+        self._count()
+        return remains or bool(self._publishes.held) or not (self.attached or self.storage.messages())
 
-    def open(self, name: str) -> Channel:
-        """Return a channel, made when missing.
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has happened on it since it was made."""
+        return self._used is None and self._held == HELD_BY_CHANNEL
 
-        Raises:
-            RefusedError: 40114, the app has too many channels.
-        """
-        channel = self._channels.get(name)
-        if channel is None:
-            options = self._options
-            limits = options.limits
-            if len(self._channels) >= limits.max_channels:
-                raise too_many_channels(limits.max_channels)
-            channel = self._channels[name] = Channel(
-                name,
-                self._storage.channel(name),
-                self._minter,
-                self._quota,
-                clock=self._clock,
-                mutable=options.is_mutable(name),
-                retention_ms=options.retention_ms,
-                max_members=limits.max_members,
-                sweep=self._sweep,
-                rate=channel_rate(limits.channel_rate, self._clock),
-                # Every step of a channel in a durable storage came after the origin of its series.
-                origin=self._minter.origin if self._storage.is_durable else None,
-            )
-            self._stats.channels += 1
-        return channel
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost with the channel: a new one in its place would be the same."""
+        if self.attached or len(self.presence) or self._publishes.held or self._held > HELD_BY_CHANNEL:
+            return False
+        if self._used is not None and self._clock.now() - self._used < self._retention_ms:
+            return False
+        return self.rate is None or self.rate.is_idle
 
-    def find(self, name: str) -> Channel | None:
-        """Return a channel; None when it does not exist yet."""
-        return self._channels.get(name)
+    def release(self) -> None:
+        """Give back what the channel holds, when it is gone."""
+        self._quota.used -= self._held
+        self._held = 0
 
-    def all(self) -> Iterable[Channel]:
-        """Return all channels."""
-        return self._channels.values()
-
-    def reload(self) -> None:
-        """Drop all channels and open those that the storage holds."""
-        self._stats.channels -= len(self._channels)
-        self._channels.clear()
-        for name in self._storage.names():
-            self._sweep.note(self.open(name).storage)
+    def _count(self) -> None:
+        """Count what the channel holds now."""
+        held = HELD_BY_CHANNEL + self.storage.held + self.presence.held + self._publishes.held
+        self._quota.used += held - self._held
+        self._held = held

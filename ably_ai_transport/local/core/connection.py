@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.clock import Clock, Timer
     from ably_ai_transport.local.core.commits import Commits
+    from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.core.steps import Delivery, Form
     from ably_ai_transport.local.core.transport import Transport
     from ably_ai_transport.local.options import LocalServerOptions
@@ -54,6 +55,7 @@ class Connection:
         options: LocalServerOptions,
         clock: Clock,
         commits: Commits,
+        quota: Quota,
         server_id: str,
         id_: str | None = None,
         keys: Sequence[str] = (),
@@ -73,7 +75,7 @@ class Connection:
         self.counted_ms = 0
         self.append_windows = AppendWindows(clock)
         self.transport: Transport | None = None
-        self.acks = AckQueue(self.send, options.limits.retained_results)
+        self.acks = AckQueue(self.send, options.limits.retained_results, quota)
         self._options = options
         self._clock = clock
         self._commits = commits

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.auth.credentials import Authority, Identity
     from ably_ai_transport.local.clock import Clock, Timer
     from ably_ai_transport.local.core.attachments import Attachments
-    from ably_ai_transport.local.core.channel import Channels
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.fault_rules import FaultRules
+    from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.core.publishing import Publishing
     from ably_ai_transport.local.core.transport import Transport
     from ably_ai_transport.local.options import LocalServerOptions
@@ -49,6 +50,7 @@ class Connections:
         attachments: Attachments,
         publishing: Publishing,
         commits: Commits,
+        quota: Quota,
         storage: Storage,
         authority: Authority,
         rules: FaultRules,
@@ -61,6 +63,7 @@ class Connections:
         self._attachments = attachments
         self._publishing = publishing
         self._commits = commits
+        self._quota = quota
         self._storage = storage
         self._authority = authority
         self._rules = rules
@@ -244,7 +247,8 @@ class Connections:
 
     def forget(self, connection: Connection) -> None:
         """Make a connection impossible to resume."""
-        self._resumable.pop(connection.id, None)
+        if self._resumable.pop(connection.id, None) is not None:
+            connection.acks.release()
         self._storage.forget_connection(connection.id)
         if self._farewells.get(connection):
             self._expire(connection)
@@ -306,6 +310,7 @@ class Connections:
             options=self._options,
             clock=self._clock,
             commits=self._commits,
+            quota=self._quota,
             server_id=self._server_id,
             id_=None if record is None else record.id,
             keys=() if record is None else record.keys,
@@ -329,7 +334,8 @@ class Connections:
     def _expire(self, connection: Connection) -> None:
         for timer in self._farewells.pop(connection, ()):
             timer.cancel()
-        self._resumable.pop(connection.id, None)
+        if self._resumable.pop(connection.id, None) is not None:
+            connection.acks.release()
         self._storage.forget_connection(connection.id)
         self._leave(connection)
 
@@ -346,6 +352,8 @@ class Connections:
             self._clock.call_later(connection.remain_ms, lambda: self._leave(connection)),
             self._clock.call_later(self._options.connection_state_ttl_ms, lambda: self._expire(connection)),
         ]
+        if len(self._farewells) > self._options.limits.max_connections:
+            self._expire(next(iter(self._farewells)))
 
 
 def _heartbeat(connection: Connection, frame: Frame) -> None:

@@ -10,7 +10,7 @@ from ably_ai_transport.local.auth.keys import keys_of
 from ably_ai_transport.local.auth.tokens import TokenDesk
 from ably_ai_transport.local.clock import Clock, SystemClock
 from ably_ai_transport.local.core.attachments import Attachments
-from ably_ai_transport.local.core.channel import Channels
+from ably_ai_transport.local.core.channels import Channels
 from ably_ai_transport.local.core.commits import Commits
 from ably_ai_transport.local.core.connections import Connections
 from ably_ai_transport.local.core.fault_rules import FaultRules
@@ -22,7 +22,6 @@ from ably_ai_transport.local.protocol.refusals import bad_request
 from ably_ai_transport.local.protocol.serials import SerialMinter
 from ably_ai_transport.local.stats import Stats
 from ably_ai_transport.local.storage.memory import MemoryStorage
-from ably_ai_transport.local.storage.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,15 +65,13 @@ class Engine:
         self.commits = Commits(self.storage)
         self.rules = FaultRules()
         self._minter = SerialMinter(clock)
-        self._quota = Quota(options.limits)
-        self._sweep = Sweep(clock, options.retention_ms)
+        self.quota = Quota(options.limits)
         self.channels = Channels(
             self.storage,
             self._minter,
-            self._quota,
+            self.quota,
             options=options,
             clock=clock,
-            sweep=self._sweep,
             stats=self.stats,
         )
         self.attachments = Attachments(self.channels, self._minter, options=options, clock=clock)
@@ -82,7 +79,7 @@ class Engine:
             self.channels,
             self.attachments,
             self.commits,
-            self._quota,
+            self.quota,
             self.rules,
             options=options,
             clock=clock,
@@ -93,6 +90,7 @@ class Engine:
             self.attachments,
             self._publishing,
             self.commits,
+            self.quota,
             self.storage,
             self.authority,
             self.rules,
@@ -135,7 +133,7 @@ class Engine:
         Raises:
             RefusedError: The publish breaks a rule.
         """
-        self._quota.check_size(submissions)
+        self.quota.check_size(submissions)
         key = submissions[0].connection_key if submissions else None
         if key is None:
             return self._publishing.rest(name, Publisher(identity), submissions)
@@ -148,6 +146,6 @@ class Engine:
         """Cut all websockets, cancel all timers and close the storage."""
         self.commits.flush()
         self.connections.cut_all()
-        self._sweep.close()
+        self.channels.close()
         self.commits.flush()
         self.storage.close()

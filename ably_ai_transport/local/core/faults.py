@@ -10,7 +10,7 @@ from ably_ai_transport.local.protocol.refusals import RefusedError
 
 if TYPE_CHECKING:
     from ably_ai_transport.local.core.attachments import Attachments
-    from ably_ai_transport.local.core.channel import Channels
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.connections import Connections
     from ably_ai_transport.local.core.fault_rules import FaultRules

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.local.protocol.formats import canonical_data
-from ably_ai_transport.local.protocol.frames import PresenceAction, Value, WirePresence
-from ably_ai_transport.local.protocol.parse import integer, text
-from ably_ai_transport.local.protocol.refusals import RefusedError, bad_client_id, bad_request
+from ably_ai_transport.local.protocol.frames import PresenceAction, WirePresence
+from ably_ai_transport.local.protocol.presence import held_by_event
+from ably_ai_transport.local.protocol.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ably_ai_transport.local.core.steps import Publisher
+    from ably_ai_transport.local.protocol.presence import PresenceSubmission
 
 
 class PresenceSet:
     """The members of one channel by connection and clientId.
 
     All events reach this server in order, so the latest event of a member wins.
+
+    Attributes:
+        held: Bytes of memory that the members take.
     """
 
-    __slots__ = ("_limit", "_members")
+    __slots__ = ("_limit", "_members", "held")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._members: dict[tuple[str, str], WirePresence] = {}
+        self.held = 0
 
     def __len__(self) -> int:
         return len(self._members)
@@ -37,64 +41,53 @@ class PresenceSet:
         """Return the members for a SYNC."""
         return [{**member, "action": int(PresenceAction.PRESENT)} for member in self._members.values()]
 
-    def apply(self, publisher: Publisher, events: Value, timestamp: int) -> tuple[WirePresence, ...]:
-        """Apply the events of a PRESENCE frame and return them in the form for subscribers.
+    def events(
+        self, publisher: Publisher, submissions: Sequence[PresenceSubmission], timestamp: int
+    ) -> tuple[WirePresence, ...]:
+        """Return the events of a PRESENCE frame in the form for subscribers; `apply` makes them happen.
 
         Raises:
-            RefusedError: 91000, no clientId; 40012, the clientId of another client; 91003, too many members;
-                40000, an invalid event.
+            RefusedError: 91000, no clientId; 40012, the clientId of another client; 91003, too many members.
         """
-        if not isinstance(events, list) or not events:
-            raise bad_request("a PRESENCE frame must carry presence messages")
         connection_id = publisher.connection_id or ""
         announced: list[WirePresence] = []
-        for index, event in enumerate(events):
-            if not isinstance(event, dict):
-                raise bad_request("a presence message must be an object")
-            action = integer(event.get("action"), "the action of a presence message", 0)
-            if action not in (PresenceAction.ENTER, PresenceAction.LEAVE, PresenceAction.UPDATE):
-                raise bad_request(f"a presence message with action {action} cannot be published")
-            claimed = event.get("clientId")
-            if claimed is not None:
-                claimed = text(claimed, "the clientId of a presence message", refusal=bad_client_id)
-            client_id = publisher.identity.author(claimed)
+        for index, submission in enumerate(submissions):
+            client_id = publisher.identity.author(submission.client_id)
             if not client_id:
                 raise RefusedError(91000, 400, "unable to enter presence channel (no clientId)")
-            data, encoding = canonical_data(event.get("data"), event.get("encoding"))
+            data, encoding = submission.data, submission.encoding
             wire: WirePresence = {
                 "id": f"{publisher.frame_id}:{index}",
-                "action": action,
+                "action": submission.action,
                 "clientId": client_id,
                 "connectionId": connection_id,
             }
             before = self._members.get((connection_id, client_id))
-            if data is None and action == PresenceAction.LEAVE and before is not None:
+            if data is None and submission.action == PresenceAction.LEAVE and before is not None:
                 data, encoding = before.get("data"), before.get("encoding")
             if data is not None:
                 wire["data"] = data
             if encoding is not None:
                 wire["encoding"] = encoding
-            if event.get("extras") is not None:
-                wire["extras"] = event["extras"]
+            if submission.extras is not None:
+                wire["extras"] = submission.extras
             wire["timestamp"] = timestamp
             announced.append(wire)
         self._check_limit(announced)
-        for wire in announced:
-            key = (connection_id, wire.get("clientId", ""))
-            if wire.get("action") == PresenceAction.LEAVE:
-                self._members.pop(key, None)
-            else:
-                self._members[key] = wire
         return tuple(announced)
 
-    def recall(self, events: Iterable[WirePresence]) -> None:
-        """Restore the members from past events."""
+    def apply(self, events: Iterable[WirePresence]) -> None:
+        """Change the members by events."""
         for event in events:
             key = (event.get("connectionId", ""), event.get("clientId", ""))
+            before = self._members.get(key)
+            if before is not None:
+                self.held -= held_by_event(before)
             if event.get("action") == PresenceAction.LEAVE:
                 self._members.pop(key, None)
             else:
                 self._members[key] = event
+                self.held += held_by_event(event)
 
     def holds(self, connection_id: str) -> bool:
         """Tell whether a connection has members here."""
@@ -112,7 +105,7 @@ class PresenceSet:
         gone = [key for key in self._members if key[0] == connection_id]
         events: list[WirePresence] = []
         for index, key in enumerate(gone):
-            member = self._members.pop(key)
+            member = self._members[key]
             events.append(
                 {
                     **member,
@@ -121,6 +114,7 @@ class PresenceSet:
                     "timestamp": timestamp,
                 }
             )
+        self.apply(events)
         return tuple(events)
 
     def _check_limit(self, events: list[WirePresence]) -> None:

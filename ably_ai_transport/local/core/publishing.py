@@ -11,15 +11,18 @@ from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.protocol.channels import split_name
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame, MessageAction
 from ably_ai_transport.local.protocol.messages import Submission, parse_submission
+from ably_ai_transport.local.protocol.presence import parse_presence
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, no_mode, not_supported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.clock import Clock
     from ably_ai_transport.local.core.acks import Result, Slot
     from ably_ai_transport.local.core.attachments import Attachments
-    from ably_ai_transport.local.core.channel import Channel, Channels
+    from ably_ai_transport.local.core.channel import Channel
+    from ably_ai_transport.local.core.channels import Channels
     from ably_ai_transport.local.core.commits import Commits
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.fault_rules import FaultAction, FaultRules, Rule
@@ -35,6 +38,8 @@ logger = logging.getLogger("ably_ai_transport.local")
 
 _APPEND: Final = int(MessageAction.APPEND)
 _CREATE: Final = int(MessageAction.CREATE)
+_MAX_MSG_SERIAL: Final = 2**53
+_MOST_GROWTH: Final = 8
 _NAMES: Final[dict[int, FaultAction]] = {0: "create", 1: "update", 2: "delete", 5: "append"}
 
 
@@ -59,8 +64,8 @@ class Publishing:
         self._quota = quota
         self._rules = rules
         self._ack_before_echo = options.ack_before_echo
-        # A small frame cannot hold a message that is too large.
-        self._small_frame = options.limits.max_message_size // 2
+        # A small frame cannot hold a message that is too large, even where msgpack becomes JSON.
+        self._small_frame = options.limits.max_message_size // _MOST_GROWTH
         self._stats = stats
         self._rollup = Rollup(clock, self._publish_append)
 
@@ -72,6 +77,7 @@ class Publishing:
         if slot is None:
             return
         label = _text(frame.get("channel"))
+        name = ""
         try:
             submissions = _submissions(frame)
             if connection.frame_size > self._small_frame:
@@ -85,6 +91,7 @@ class Publishing:
                 self._rollup.offer(connection, label, submissions[0], slot)
                 return
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)
             return
         if connection.rollup_ms:
@@ -98,26 +105,30 @@ class Publishing:
         if slot is None:
             return
         label = _text(frame.get("channel"))
+        name = ""
         try:
             name, _ = split_name(label)
             connection.identity.capability.check(name, "presence")
             if not self._attachments.allow(connection, label, Flag.PRESENCE):
                 raise no_mode("enter, update or leave presence", "PRESENCE")
             self._rules.check_nack(name, "presence")
-            channel = self._channel(name)
-            events: object = frame.get("presence")
-            count = len(cast("list[Value]", events)) if isinstance(events, list) else 0
-            rates.take(_rates_of(channel, connection), count)
-            delivery = channel.enter(_publisher(connection, [slot]), cast("Value", events))
+            submissions = parse_presence(cast("Value", frame.get("presence")))
+            if connection.frame_size > self._small_frame:
+                self._quota.check_size(submissions)
+            self._commits.check()
+            channel = self._channels.open(name)
+            rates.take(_rates_of(channel, connection), len(submissions))
+            delivery = channel.enter(_publisher(connection, [slot]), submissions)
             if channel.presence.holds(connection.id):
                 connection.entered[name] = None
             else:
                 connection.entered.pop(name, None)
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)
             return
         self._attachments.fan_out(channel, delivery)
-        serials: list[str | None] = [None] * count
+        serials: list[str | None] = [None] * len(submissions)
         cut = self._rules.cut_instead_of_ack(name, "presence")
         if cut is not None:
             self._swallow(connection, [slot], serials, cut)
@@ -145,18 +156,21 @@ class Publishing:
     ) -> None:
         """Publish one frame, or several that were rolled up into one append."""
         rules = self._rules
+        name = ""
         try:
             name, _ = split_name(label)
             if not self._attachments.allow(connection, label, Flag.PUBLISH):
                 connection.identity.capability.check(name, "publish")
                 raise no_mode("publish a message", "PUBLISH")
             action = _NAMES[submissions[0].action]
-            channel = self._channel(name)
+            self._permit(connection.identity, name, action)
+            channel = self._channels.open(name)
             if not connection.rollup_ms or action != "append":
                 rules.check_nack(name, action)
                 self._check_rates(connection, channel, submissions)
             outcome = channel.publish(_publisher(connection, slots), submissions)
         except RefusedError as refusal:
+            self._channels.discard(name)
             self._refuse(connection, label, slots, refusal)
             return
         delivery = outcome.delivery
@@ -183,11 +197,16 @@ class Publishing:
         Raises:
             RefusedError: The publish breaks a rule.
         """
-        channel = self._channel(name)
         action = _NAMES[submissions[0].action] if submissions else "create"
+        self._permit(publisher.identity, name, action)
         self._rules.check_nack(name, action)
-        rates.take(_rates_of(channel), len(submissions))
-        outcome = channel.publish(publisher, submissions)
+        channel = self._channels.open(name)
+        try:
+            rates.take(_rates_of(channel), len(submissions))
+            outcome = channel.publish(publisher, submissions)
+        except RefusedError:
+            self._channels.discard(name)
+            raise
         if outcome.delivery is not None:
             self._count(submissions)
             self._attachments.fan_out(channel, outcome.delivery)
@@ -200,10 +219,15 @@ class Publishing:
             _log_publish(name, action, outcome, None)
         return outcome
 
-    def _channel(self, name: str) -> Channel:
-        """Return the channel of a publish, if the storage works."""
+    def _permit(self, identity: Identity, name: str, action: FaultAction) -> None:
+        """Check that a publish may reach a channel: the storage works, and creates are permitted.
+
+        Raises:
+            RefusedError: 40160, the capability does not cover it; 50000, the storage has failed.
+        """
         self._commits.check()
-        return self._channels.open(name)
+        if action == "create":
+            identity.capability.check(name, "publish")
 
     def _check_rates(
         self, connection: Connection, channel: Channel, submissions: Sequence[Submission]
@@ -234,8 +258,8 @@ class Publishing:
     def _slot(self, connection: Connection, frame: Frame) -> Slot | None:
         """Open the slot of a frame in the order of acks; None when the frame was answered before."""
         msg_serial: object = frame.get("msgSerial")
-        if not isinstance(msg_serial, int):
-            raise bad_request("a publish must carry a msgSerial")
+        if not isinstance(msg_serial, int) or not 0 <= msg_serial <= _MAX_MSG_SERIAL:
+            raise bad_request("a publish must carry a msgSerial, a number from 0 on")
         acks = connection.acks
         known = acks.known(msg_serial)
         if known is None and not acks.is_next(msg_serial):

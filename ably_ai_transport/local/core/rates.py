@@ -52,12 +52,15 @@ class RollingRate:
         Raises:
             RefusedError: The code of this limit; they do not fit.
         """
-        taken = self._taken
-        start = self._time.now() - PERIOD_MS
-        while taken and taken[0][0] <= start:
-            self._count -= taken.popleft()[1]
+        self._forget()
         if self._count and self._count + count > self._permitted:
             raise too_fast(self._code, self._metric, self._permitted)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message of the last second counts."""
+        self._forget()
+        return not self._taken
 
     def add(self, count: int) -> None:
         """Count messages that `check` let pass."""
@@ -65,6 +68,12 @@ class RollingRate:
         earlier = taken.pop()[1] if taken and taken[-1][0] == now else 0
         taken.append((now, earlier + count))
         self._count += count
+
+    def _forget(self) -> None:
+        taken = self._taken
+        start = self._time.now() - PERIOD_MS
+        while taken and taken[0][0] <= start:
+            self._count -= taken.popleft()[1]
 
 
 class AppendWindows:

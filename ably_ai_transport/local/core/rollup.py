@@ -118,6 +118,7 @@ def _merge(held: Submission, later: Submission) -> Submission:
         later,
         data=later.data if later.data is not None else held.data,
         extras=later.extras if later.extras is not None else held.extras,
+        held_by_extras=later.held_by_extras if later.extras is not None else held.held_by_extras,
         name=later.name if later.name is not None else held.name,
         description=later.description if later.description is not None else held.description,
         metadata=later.metadata if later.metadata is not None else held.metadata,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Form: TypeAlias = Literal["full", "delta"]
 
+_HELD_BY_PACKET: Final = 1000
 _MESSAGE: Final = int(Action.MESSAGE)
 _PRESENCE: Final = int(Action.PRESENCE)
 
@@ -38,13 +39,29 @@ class Publisher:
 
 
 class Packet:
-    """A frame and its encoding, as it waits in a connection's queue."""
+    """A frame and its encoding, as it waits in the queues of connections."""
 
-    __slots__ = ("frame", "payload")
+    __slots__ = ("_queues", "frame", "payload")
 
     def __init__(self, frame: Frame, payload: bytes) -> None:
         self.frame = frame
         self.payload = payload
+        self._queues = 0
+
+    def enter(self) -> int:
+        """Enter a queue; returns the bytes of memory to count: those of a packet that is in no other one."""
+        self._queues += 1
+        return self._held if self._queues == 1 else 0
+
+    def leave(self) -> int:
+        """Leave a queue; returns the bytes of memory to give back."""
+        self._queues -= 1
+        return 0 if self._queues else self._held
+
+    @property
+    def _held(self) -> int:
+        # The frame holds its values, and the payload holds them again.
+        return 2 * len(self.payload) + _HELD_BY_PACKET
 
 
 class Delivery:

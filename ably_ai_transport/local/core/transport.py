@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ably_ai_transport.local.clock import Clock, Timer
+    from ably_ai_transport.local.core.limits import Quota
     from ably_ai_transport.local.options import Limits
     from ably_ai_transport.local.protocol.formats import Format
     from ably_ai_transport.local.stats import Stats
@@ -24,6 +25,9 @@ FrameObserver: TypeAlias = "Callable[[Direction, str, Frame], None]"
 """Called with (direction, label of the connection, frame)."""
 
 _BATCH: Final = 256
+_BATCH_BYTES: Final = 2**17
+_FAIR_BYTES: Final = 2**16
+"""Bytes that may wait on a connection even when the queues of the app are full."""
 _LINGER_MS: Final = 10_000
 _GONE: Final = RefusedError(80003, 503, "the connection does not read fast enough")
 
@@ -73,6 +77,7 @@ class Transport:
         stats: Stats,
         limits: Limits,
         observers: Sequence[FrameObserver],
+        quota: Quota,
     ) -> None:
         self.format: Format = format_
         self.label = label
@@ -82,6 +87,7 @@ class Transport:
         self._stats = stats
         self._limits = limits
         self._observers = observers
+        self._quota = quota
         self._queue: deque[Packet] = deque()
         self._queued_bytes = 0
         self._delayed: deque[Packet] = deque()
@@ -128,8 +134,7 @@ class Transport:
         """Cut the websocket now; queued frames are lost."""
         if not self._aborted:
             self._aborted = True
-            self._queue.clear()
-            self._queued_bytes = 0
+            self._empty()
             self._stop_timers()
             self._wake.set()
             self._socket.abort()
@@ -141,8 +146,7 @@ class Transport:
     def become_black_hole(self) -> None:
         """Stay open, but lose everything that either side sends from now on."""
         self.is_black_hole = True
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._empty()
         self._socket.swallow()
 
     def received(self, frame: Frame, size: int) -> None:
@@ -158,11 +162,10 @@ class Transport:
         try:
             while not self._aborted:
                 if queue and self._cuts:
-                    self._socket.cut(queue.popleft().payload, text=self.format == "json")
+                    self._socket.cut(queue[0].payload, text=self.format == "json")
                     self.abort()
                 elif queue:
-                    batch = [queue.popleft() for _ in range(min(len(queue), _BATCH))]
-                    self._queued_bytes -= sum(len(packet.payload) for packet in batch)
+                    batch = self._batch()
                     await self._socket.send([p.payload for p in batch], text=self.format == "json")
                     self._written(batch)
                 elif self._closing is not None:
@@ -174,24 +177,50 @@ class Transport:
         except SocketClosedError:
             return
         finally:
+            self._empty()
             self._stop_timers()
+
+    def _batch(self) -> list[Packet]:
+        """Take the frames that are written at once: the web server holds them until the peer reads."""
+        queue = self._queue
+        batch: list[Packet] = []
+        size = 0
+        while queue and len(batch) < _BATCH and size < _BATCH_BYTES:
+            packet = queue.popleft()
+            batch.append(packet)
+            size += len(packet.payload)
+            self._quota.queued -= packet.leave()
+        self._queued_bytes -= size
+        return batch
+
+    def _empty(self) -> None:
+        for packet in self._queue:
+            self._quota.queued -= packet.leave()
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def _put(self, packet: Packet) -> None:
+        self._queue.append(packet)
+        self._queued_bytes += len(packet.payload)
+        self._quota.queued += packet.enter()
+
+    def _is_too_slow(self) -> bool:
+        """Tell whether too much waits, here or in all queues of the app together."""
+        limits, waiting = self._limits, self._queued_bytes
+        if len(self._queue) > limits.max_queued_frames or waiting > limits.max_queued_bytes:
+            return True
+        return waiting > _FAIR_BYTES and self._quota.has_full_queues
 
     def _enqueue(self, packet: Packet) -> None:
         if self.is_black_hole:
             return
-        queue = self._queue
-        queue.append(packet)
-        self._queued_bytes += len(packet.payload)
-        limits = self._limits
-        if len(queue) == 1:
+        self._put(packet)
+        if len(self._queue) == 1:
             self._wake.set()
-        elif len(queue) > limits.max_queued_frames or self._queued_bytes > limits.max_queued_bytes:
-            queue.clear()
-            self._queued_bytes = 0
+        elif self._is_too_slow():
+            self._empty()
             frame: Frame = {"action": int(Action.DISCONNECTED), "error": _GONE.to_wire()}
-            last = Packet(frame, dump_frame(frame, self.format))
-            queue.append(last)
-            self._queued_bytes += len(last.payload)
+            self._put(Packet(frame, dump_frame(frame, self.format)))
             self.finish()
 
     def _written(self, batch: Sequence[Packet]) -> None:

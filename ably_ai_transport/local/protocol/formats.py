@@ -9,8 +9,10 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import msgpack
 
 from ably_ai_transport.local.protocol.frames import Action, Frame, Value, WireMessage, WirePresence
+from ably_ai_transport.local.protocol.nesting import prune_json, prune_msgpack
 from ably_ai_transport.local.protocol.parse import MAX_INTEGER, integer
 from ably_ai_transport.local.protocol.refusals import bad_request
+from ably_ai_transport.local.protocol.values import MAX_DEPTH, carried, carried_text, is_shallow
 
 Format: TypeAlias = Literal["json", "msgpack"]
 
@@ -20,11 +22,23 @@ def _jsonable(value: object) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _large_integer(digits: str) -> float:
+    """Return an integer that may have more digits than Python reads."""
+    return float(digits) if len(digits) > _MAX_DIGITS else int(digits)
 
 
-_decode_json = json.JSONDecoder(parse_constant=_no_constant).decode
+def _text_keys(pairs: list[tuple[object, object]]) -> dict[str | None, object]:
+    """Return an object of msgpack; a key that is not text becomes None, which no checked value may have."""
+    return {key if isinstance(key, str) else None: value for key, value in pairs}
+
+
+_MAX_DIGITS: Final = 400
+_MAX_ENCODING: Final = 256
+_PRUNED_AT: Final = 2 * MAX_DEPTH
+
+# Values that JSON lacks are decoded, too: the frame that holds one is refused, and its connection lives.
+_decode_json = json.JSONDecoder().decode
+_decode_any_json = json.JSONDecoder(parse_int=_large_integer).decode
 _encode_json = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, check_circular=False, default=_jsonable
 ).encode
@@ -43,6 +57,7 @@ _FIELDS: Final[dict[str, type]] = {
     "presence": list,
 }
 _INTEGERS: Final = ("flags", "msgSerial")
+_PUBLISHED: Final = frozenset({"messages", "presence"})
 
 
 def dump(value: object, format_: Format) -> bytes:
@@ -63,12 +78,35 @@ def load(payload: str | bytes, format_: Format) -> Value:
     """
     try:
         if format_ == "json":
-            return _decode_json(payload if isinstance(payload, str) else payload.decode())
+            return _load_json(payload if isinstance(payload, str) else payload.decode())
         if isinstance(payload, str):
             raise TypeError("text instead of binary")
-        return _unpack(payload, raw=False, unicode_errors="surrogatepass")
+        return _load_msgpack(payload)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise bad_request(f"the body or frame is not valid {format_}: {error}") from error
+
+
+def _load_json(text: str) -> Value:
+    try:
+        return _decode_json(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError):
+        return _decode_any_json(prune_json(text, _PRUNED_AT))
+
+
+def _load_msgpack(payload: bytes) -> Value:
+    try:
+        return _unpack(payload, raw=False, unicode_errors="surrogatepass")
+    except (ValueError, TypeError):
+        # Keys are decoded in pairs: integers as keys of a dict can be chosen to collide.
+        return _unpack(
+            prune_msgpack(payload, _PRUNED_AT),
+            raw=False,
+            unicode_errors="surrogatepass",
+            strict_map_key=False,
+            object_pairs_hook=_text_keys,
+        )
 
 
 def load_frame(payload: str | bytes, format_: Format) -> Frame:
@@ -89,6 +127,9 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
         expected = _FIELDS.get(name)
         if expected is not None and field is not None and not isinstance(field, expected):
             raise bad_request(f"{name} of a protocol message has the wrong type")
+        # Those of a publish are checked with their messages, and refused without failing the connection.
+        if isinstance(field, (dict, list)) and name not in _PUBLISHED and not is_shallow(field):
+            raise bad_request(f"{name} of a protocol message nests too deep")
     return cast("Frame", value)
 
 
@@ -134,13 +175,15 @@ def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, st
     """Return data and encoding in the form that the server stores: base64 decoded, objects as JSON text.
 
     Raises:
-        RefusedError: 40013, Ably does not carry data of this type.
+        RefusedError: 40013, Ably does not carry data of this type; 40000, JSON cannot carry the data.
     """
-    if not isinstance(encoding, str) or not encoding:
-        encoding = None
+    encoding = carried_text(encoding) if isinstance(encoding, str) and encoding else None
+    if encoding is not None and len(encoding) > _MAX_ENCODING:
+        raise bad_request(f"an encoding must have at most {_MAX_ENCODING} characters, not {len(encoding)}")
     if data is None or isinstance(data, bytes):
         return data, encoding
     if isinstance(data, str):
+        data = carried_text(data)
         if encoding is not None and encoding.endswith("base64"):
             rest, _, last = encoding.rpartition("/")
             if last == "base64":
@@ -150,7 +193,7 @@ def canonical_data(data: Value, encoding: Value) -> tuple[str | bytes | None, st
                     raise bad_request(f"invalid message data: {error}", 40013) from error
         return data, encoding
     if isinstance(data, (dict, list)):
-        return _encode_json(data), f"{encoding}/json" if encoding else "json"
+        return _encode_json(carried(data, "data")), f"{encoding}/json" if encoding else "json"
     raise bad_request("invalid message data: must be a string, binary or an object", 40013)
 
 

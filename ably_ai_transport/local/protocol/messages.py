@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import MessageAction, Value, WireMessage, WireVersion
 from ably_ai_transport.local.protocol.parse import integer
 from ably_ai_transport.local.protocol.refusals import bad_request
+from ably_ai_transport.local.protocol.values import (
+    carried,
+    carried_text,
+    size_of,
+    size_of_text,
+    weighed,
+    weight_of,
+    weight_of_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +31,21 @@ _DELETE: Final = int(MessageAction.DELETE)
 _APPEND: Final = int(MessageAction.APPEND)
 _ACCEPTED: Final = frozenset({_CREATE, _UPDATE, _DELETE, _APPEND})
 
+# Bytes of memory, measured with CPython 3.11, of objects without their content.
+HELD_BY_MESSAGE: Final = 1000
+_HELD_BY_VERSION: Final = 900
+_HELD_BY_PART: Final = 50
+_MOST_PARTS: Final = 1000
+"""Parts of a message that are kept apart until it is read."""
+
 
 @dataclass(slots=True)
 class Submission:
-    """One message of a publish, checked, with binary data as bytes."""
+    """One message of a publish, checked, with binary data as bytes.
+
+    Attributes:
+        held_by_extras: Bytes of memory that its extras take.
+    """
 
     action: int
     serial: str | None
@@ -39,14 +58,29 @@ class Submission:
     description: str | None = None
     metadata: dict[str, Value] | None = None
     connection_key: str | None = field(default=None, repr=False)
+    held_by_extras: int = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that its values take."""
+        texts = (self.name, self.client_id, self.id)
+        held = size_of_text(self.data) + sum(map(weight_of_text, texts))
+        return held + self.held_by_extras + self.held_by_version
+
+    @property
+    def held_by_version(self) -> int:
+        """Bytes of memory that the description and the metadata of a change take."""
+        return weight_of_text(self.description) + weight_of(self.metadata)
 
     @property
     def size(self) -> int:
-        """Bytes of name, clientId, data and extras (Ably specification TM6)."""
-        size = _length(self.data) + _length(self.name) + _length(self.client_id)
-        if self.extras is not None:
-            size += len(json.dumps(self.extras, separators=(",", ":"), default=str))
-        return size
+        """Bytes that limits count.
+
+        Name, clientId, data and extras count (Ably specification TM6), and what else is stored of what a
+        client sends: the id, and the description and the metadata of a change.
+        """
+        texts = (self.data, self.name, self.client_id, self.id, self.description)
+        return sum(map(size_of_text, texts)) + size_of(self.extras) + size_of(self.metadata)
 
     @property
     def is_ephemeral(self) -> bool:
@@ -58,7 +92,7 @@ def parse_submission(message: Value) -> Submission:
     """Parse a message of a MESSAGE frame or of a REST body.
 
     Raises:
-        RefusedError: 40000 (shape, action) or 40013 (data).
+        RefusedError: 40000 (shape, action, a value that JSON or msgpack cannot carry) or 40013 (data).
     """
     if not isinstance(message, dict):
         raise bad_request("a message must be an object")
@@ -67,6 +101,7 @@ def parse_submission(message: Value) -> Submission:
     if action not in _ACCEPTED:
         raise bad_request(f"a message with action {action} cannot be published")
     data, encoding = canonical_data(message.get("data"), message.get("encoding"))
+    extras, held_by_extras = weighed(message.get("extras"), "extras")
     submission = Submission(
         action,
         _text(message, "serial"),
@@ -75,51 +110,78 @@ def parse_submission(message: Value) -> Submission:
         _text(message, "clientId"),
         data,
         encoding,
-        message.get("extras"),
+        extras,
         connection_key=_text(message, "connectionKey"),
+        held_by_extras=held_by_extras,
     )
     operation = message.get("version")
     if isinstance(operation, dict) and action != _CREATE:
         # The operation names the client that makes the change; the outer clientId may be the author's.
         submission.client_id = _text(operation, "clientId") or submission.client_id
         submission.description = _text(operation, "description")
-        metadata = operation.get("metadata")
+        metadata = carried(operation.get("metadata"), "metadata of a version")
         submission.metadata = metadata if isinstance(metadata, dict) else None
     return submission
 
 
-def _length(value: Data) -> int:
-    if value is None:
-        return 0
-    return len(value) if isinstance(value, bytes) else len(value.encode(errors="replace"))
-
-
 def _text(fields: dict[str, Value], name: str) -> str | None:
     value = fields.get(name)
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return carried_text(value)
     raise bad_request(f"{name} of a message must be a string")
+
+
+class _Version(NamedTuple):
+    """A version of a message: its fields, and its data apart."""
+
+    fields: WireMessage
+    content: bytes | None
+    is_text: bool
+    encoding: str | None
+
+    def wire(self) -> WireMessage:
+        """Return the version in the form for clients."""
+        message = self.fields.copy()
+        if self.content is not None:
+            message["data"] = self.content.decode() if self.is_text else self.content
+            if self.encoding is not None:
+                message["encoding"] = self.encoding
+        return message
 
 
 class StoredMessage:
     """A message with its latest version and the earlier ones.
 
     Appended data is kept in parts and joined when it is read, so the cost of an append does not depend on the
-    length of the message.
+    length of the message. Text is kept as UTF-8: a Python string takes up to four bytes a character.
+
+    Attributes:
+        held: Bytes of memory that it takes.
+        counted: How many of them its storage has counted.
     """
 
     __slots__ = (
         "_appending",
+        "_content_held",
+        "_extras_held",
+        "_has_data",
+        "_is_text",
         "_parts",
+        "_past",
+        "_separate",
+        "_version_held",
         "action",
         "channel_serial",
         "client_id",
         "connection_id",
+        "counted",
         "encoding",
         "extras",
+        "held",
         "id",
         "name",
-        "past",
         "serial",
         "timestamp",
         "version",
@@ -149,20 +211,19 @@ class StoredMessage:
         self.version: WireVersion = {"serial": serial, "timestamp": timestamp}
         if client_id is not None:
             self.version["clientId"] = client_id
-        self.past: list[WireMessage] = []
-        self._parts: list[Data] = [submission.data]
+        self._past: list[_Version] = []
         self._appending = False
+        self._put(submission.data)
+        self._extras_held = submission.held_by_extras
+        self._version_held = 0
+        self.held = HELD_BY_MESSAGE + submission.held
+        self.counted = 0
 
     @property
     def data(self) -> Data:
         """The whole data of the latest version."""
-        parts = self._parts
-        if len(parts) > 1:
-            if isinstance(parts[0], str):
-                parts[:] = ["".join(cast("list[str]", parts))]
-            else:
-                parts[:] = [b"".join(cast("list[bytes]", parts))]
-        return parts[0]
+        content = self._content()
+        return content if content is None or not self._is_text else content.decode()
 
     def dump(self) -> list[object]:
         """Return all fields of the message, for `load`."""
@@ -178,7 +239,7 @@ class StoredMessage:
             self.encoding,
             self.action,
             self.version,
-            self.past,
+            [version.wire() for version in self._past],
             self.data,
             self._appending,
         ]
@@ -203,7 +264,9 @@ class StoredMessage:
             appending,
         ) = fields
         message = cls(
-            Submission(_CREATE, None, None, name, None, data, encoding, extras),
+            Submission(
+                _CREATE, None, None, name, None, data, encoding, extras, held_by_extras=weight_of(extras)
+            ),
             serial=serial,
             channel_serial=channel_serial,
             id_=id_,
@@ -218,8 +281,13 @@ class StoredMessage:
         """Restore a version."""
         self.action = action
         self.version = version
-        self.past = past
+        self._past = [_version(earlier) for earlier in past]
         self._appending = appending
+        self._version_held = weight_of(version.get("metadata"))
+        self.held += self._version_held
+        for earlier in past:
+            data, extras = earlier.get("data"), earlier.get("extras")
+            self.held += _HELD_BY_VERSION + size_of_text(data) + weight_of(extras)
 
     def check(self, submission: Submission) -> None:
         """Check that a mutation fits.
@@ -229,24 +297,48 @@ class StoredMessage:
         """
         if submission.action != _APPEND:
             return
-        data, base = submission.data, self._parts[0]
-        if data is not None and base is not None and type(data) is not type(base):
+        data = submission.data
+        if data is not None and self._has_data and isinstance(data, str) != self._is_text:
             raise bad_request("data appended to a message must be of the same type as the data it has")
+
+    def growth(self, submission: Submission) -> int:
+        """Return the bytes of memory that a mutation adds."""
+        data = submission.data
+        is_append = submission.action == _APPEND
+        grown = submission.held
+        if is_append and data is not None:
+            grown += _HELD_BY_PART
+        if is_append and self._appending:
+            # Appends in a row are one version: each replaces the fields of the one before.
+            grown -= self._version_held
+            if submission.extras is not None:
+                grown -= self._extras_held
+            if self._separate == _MOST_PARTS:
+                grown -= _MOST_PARTS * _HELD_BY_PART
+            return grown
+        grown += _HELD_BY_VERSION - self._separate * _HELD_BY_PART
+        if is_append and data is not None:
+            grown += self._content_held  # the earlier version keeps its data; the new one has it and more
+        return grown
 
     def apply(self, submission: Submission, version: WireVersion) -> None:
         """Make the next version; fields that the mutation leaves out stay as they are."""
         is_append = submission.action == _APPEND
+        self.held += self.growth(submission)
         if not (is_append and self._appending):
-            self.past.append(self.wire())
+            self._past.append(self._current(self.action))
+            self._separate = 0
         if submission.name is not None:
             self.name = submission.name
         if submission.extras is not None:
             self.extras = submission.extras
+            self._extras_held = submission.held_by_extras
+        self._version_held = submission.held_by_version
         if submission.data is not None:
-            if is_append and self._parts[0] is not None:
-                self._parts.append(submission.data)
+            if is_append and self._has_data:
+                self._append(submission.data)
             else:
-                self._parts = [submission.data]
+                self._put(submission.data)
                 self.encoding = submission.encoding
         self.action = _DELETE if submission.action == _DELETE else _UPDATE
         self.version = version
@@ -272,9 +364,34 @@ class StoredMessage:
                 message["encoding"] = encoding
         return message
 
+    def _put(self, data: Data) -> None:
+        self._has_data = data is not None
+        self._is_text = isinstance(data, str)
+        self._parts: list[bytes] = [] if data is None else [_bytes_of(data)]
+        self._content_held = sum(map(len, self._parts))
+        self._separate = 0
+
+    def _append(self, data: str | bytes) -> None:
+        if self._separate == _MOST_PARTS:
+            self._content()
+            self._separate = 0
+        content = _bytes_of(data)
+        self._parts.append(content)
+        self._content_held += len(content)
+        self._separate += 1
+
+    def _content(self) -> bytes | None:
+        parts = self._parts
+        if len(parts) > 1:
+            parts[:] = [b"".join(parts)]
+        return parts[0] if parts else None
+
+    def _current(self, action: int) -> _Version:
+        return _Version(self._head(action), self._content(), self._is_text, self.encoding)
+
     def versions(self) -> list[WireMessage]:
         """Return every version, oldest first; appends in a row count as one."""
-        return [*self.past, self.wire()]
+        return [*(version.wire() for version in self._past), self.wire()]
 
     def _head(self, action: int) -> WireMessage:
         message: WireMessage = {"id": self.id, "action": action, "serial": self.serial}
@@ -289,3 +406,15 @@ class StoredMessage:
             message["extras"] = self.extras
         message["version"] = self.version
         return message
+
+
+def _version(message: WireMessage) -> _Version:
+    """Return a version from its form for clients."""
+    fields = message.copy()
+    data = fields.pop("data", None)
+    encoding = fields.pop("encoding", None)
+    return _Version(fields, None if data is None else _bytes_of(data), isinstance(data, str), encoding)
+
+
+def _bytes_of(data: str | bytes) -> bytes:
+    return data.encode(errors="replace") if isinstance(data, str) else data

@@ -84,7 +84,13 @@ class ConnectionRecord:
 
 
 class ChannelStorage(Protocol):
-    """The storage of one channel. Calls are synchronous: a publish is one step for all subscribers."""
+    """The storage of one channel. Calls are synchronous: a publish is one step for all subscribers.
+
+    Attributes:
+        held: Bytes of memory that it takes.
+    """
+
+    held: int
 
     def append(self, entry: LogEntry) -> None:
         """Record a step; a message not seen before is new, one seen before has a new version."""
@@ -111,7 +117,10 @@ class ChannelStorage(Protocol):
         ...
 
     def trim(self, before: int) -> bool:
-        """Forget steps (never messages) before a time; returns whether others remain."""
+        """Forget steps (never messages) before a time, and presence events of a day before it.
+
+        Returns whether others remain.
+        """
         ...
 
     def forget_until(self, channel_serial: str) -> None:
@@ -150,6 +159,10 @@ class Storage(Protocol):
 
     def names(self) -> Iterable[str]:
         """Return the names of the stored channels."""
+        ...
+
+    def release(self, name: str) -> None:
+        """Forget a channel that has no messages, steps or presence events."""
         ...
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ import msgpack
 
 from ably_ai_transport.local.protocol.messages import StoredMessage, Submission
 from ably_ai_transport.local.protocol.serials import random_id, time_of
+from ably_ai_transport.local.protocol.values import weight_of
 from ably_ai_transport.local.storage.contract import (
     ChannelStorage,
     ConnectionRecord,
@@ -22,7 +23,7 @@ from ably_ai_transport.local.storage.contract import (
     StorageError,
     StorageUnusableError,
 )
-from ably_ai_transport.local.storage.memory import MemoryChannelStorage
+from ably_ai_transport.local.storage.memory import PRESENCE_KEPT_MS, MemoryChannelStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +56,6 @@ _PRESENCE: Final = 2
 _CHECKPOINT_PAGES: Final = 4096
 _COMPACT_EVERY_MS: Final = 30_000
 _COMPACT_STEPS: Final = 2000
-_PRESENCE_KEPT_MS: Final = 24 * 3_600_000
 
 _pack = cast("Any", msgpack).Packer(unicode_errors="surrogatepass").pack
 
@@ -208,6 +208,15 @@ class SqliteStorage:
         """Return the names of the stored channels."""
         return list(self._channels)
 
+    def release(self, name: str) -> None:
+        """Forget a channel that has no messages, steps or presence events."""
+        channel = self._channels.pop(name, None)
+        if channel is None or channel.id is None:
+            return
+        self._steps = [step for step in self._steps if step[0] != channel.id]
+        self._run("DELETE FROM steps WHERE channel = ?", (channel.id,))
+        self._run("DELETE FROM channels WHERE id = ?", (channel.id,))
+
     def check(self) -> None:
         """Check that the storage works.
 
@@ -325,7 +334,7 @@ class SqliteStorage:
         gone: list[tuple[int]] = []
         for id_, channel, serial, kind, timestamp, body in rows:
             if kind == _PRESENCE:
-                if timestamp < self._latest - _PRESENCE_KEPT_MS:
+                if timestamp < self._latest - PRESENCE_KEPT_MS:
                     gone.append((id_,))
                 continue
             gone.append((id_,))
@@ -374,6 +383,7 @@ class SqliteChannelStorage(MemoryChannelStorage):
         """Load a message as of the latest compaction."""
         self._by_serial[message.serial] = message
         self._messages.append(message)
+        self._count(message)
         self.latest = max(self.latest, message.version.get("serial", ""))
 
     def load_step(self, serial: str, timestamp: int, kind: int, body: Any) -> LogEntry:  # noqa: ANN401
@@ -389,6 +399,7 @@ class SqliteChannelStorage(MemoryChannelStorage):
         elif kind == _CHANGE:
             target, fields, version = content
             change = Submission(*fields)
+            change.held_by_extras = weight_of(change.extras)
             message = self._by_serial[target]
             if cast("dict[str, str]", version)["serial"] > message.version.get("serial", ""):
                 message.apply(change, cast("WireVersion", version))

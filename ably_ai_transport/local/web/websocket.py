@@ -16,6 +16,7 @@ from ably_ai_transport.local.protocol.formats import load_frame
 from ably_ai_transport.local.protocol.frames import Action
 from ably_ai_transport.local.protocol.query import format_of, params_of, parse_query
 from ably_ai_transport.local.protocol.refusals import RefusedError, internal_error, too_large
+from ably_ai_transport.local.protocol.values import size_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ class WebSocketEndpoint:
             stats=engine.stats,
             limits=engine.options.limits,
             observers=engine.observers,
+            quota=engine.quota,
         )
         engine.stats.connections += 1
         engine.stats.connections_opened += 1
@@ -139,7 +141,7 @@ class WebSocketEndpoint:
                 return
             if transport.is_black_hole:
                 continue
-            size = len(payload)
+            size = size_of_text(payload)
             try:
                 if size > limit:
                     raise too_large(size, limit)
