@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from math import isfinite
 from typing import Any, Final, TypeAlias, cast
 
 from ably_ai_transport.local import Direction
@@ -16,6 +17,8 @@ KEPT_CHANNELS: Final = 1000
 """The most channels that a page lists; the oldest ones are dropped."""
 SHOWN_TEXT: Final = 4000
 """The most characters of a text in a frame that are shown."""
+SHOWN_DEPTH: Final = 80
+"""The most objects and lists in one another that are shown; publishes that nest deeper are refused."""
 
 _ACTIONS: Final = (
     "HEARTBEAT", "ACK", "NACK", "CONNECT", "CONNECTED", "DISCONNECT", "DISCONNECTED", "CLOSE", "CLOSED",
@@ -99,12 +102,12 @@ class FrameLog:
         if len(self.channels) > KEPT_CHANNELS:
             del self.channels[next(iter(self.channels))]
         if action == _ATTACH and direction == "c2s":
-            agents = str(cast("Json", frame.get("params") or {}).get("agent", "")).split()
+            agents = str(_object(frame.get("params")).get("agent", "")).split()
             tags = [agent.partition("/")[0] for agent in agents]
             tags = [tag for tag in tags if not tag.startswith(("ai-transport", "ably"))]
             channel.adapter = tags[-1] if tags else channel.adapter
         if action == _MESSAGE and direction == "c2s":
-            messages = cast("list[Json]", frame.get("messages") or [])
+            messages = _objects(frame.get("messages"))
             channel.messages += len(messages)
             if any(str(message.get("name", "")).startswith("ai-") for message in messages):
                 channel.is_session = True
@@ -117,9 +120,8 @@ def _summary(frame: Mapping[str, Any]) -> str:
         error = frame.get("error")
         return str(cast("Json", error).get("message", "")) if isinstance(error, dict) else ""
     said: list[str] = []
-    for message in cast("list[Json]", messages):
-        extras = cast("Json", message.get("extras") or {})
-        codec = cast("Json", cast("Json", extras.get("ai") or {}).get("codec") or {})
+    for message in _objects(messages):
+        codec = _object(_object(_object(message.get("extras")).get("ai")).get("codec"))
         words = [str(message.get("name") or "append"), str(codec.get("kind") or "")]
         data = message.get("data")
         if isinstance(data, str) and data:
@@ -128,17 +130,31 @@ def _summary(frame: Mapping[str, Any]) -> str:
     return "; ".join(said)[:200]
 
 
-def _shortened(value: object) -> Any:  # noqa: ANN401 - any JSON
-    """Cut long texts and replace bytes by their number."""
+def _objects(value: object) -> list[Json]:
+    """Return the objects of a list; a client may send anything."""
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("Json", item) for item in items if isinstance(item, dict)]
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def _shortened(value: object, room: int = SHOWN_DEPTH) -> Any:  # noqa: ANN401 - any JSON
+    """Cut long texts and deep values, and replace bytes by their number and numbers that JSON lacks."""
     match value:
+        case dict() | list() if not room:
+            return "…"
+        case float() if not isfinite(value):
+            return str(value)
         case str() if len(value) > SHOWN_TEXT:
             return f"{value[:SHOWN_TEXT]}… ({len(value):,} characters)"
         case bytes() | bytearray():
             return f"({len(value):,} bytes)"
         case dict():
             entries = cast("dict[object, object]", value).items()
-            return {str(key): _shortened(inner) for key, inner in entries}
+            return {str(key): _shortened(inner, room - 1) for key, inner in entries}
         case list():
-            return [_shortened(inner) for inner in cast("list[object]", value)]
+            return [_shortened(inner, room - 1) for inner in cast("list[object]", value)]
         case _:
             return value

@@ -183,3 +183,31 @@ def test_what_is_kept_is_bounded() -> None:
     assert list(log.channels) == [f"c{number}" for number in range(KEPT_CHANNELS, 2 * KEPT_CHANNELS)]
     [message] = log.since(log.last - 1)[0]["frame"]["messages"]
     assert len(message["data"]) < SHOWN_TEXT + 40
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {
+            "action": 15,
+            "channel": "c",
+            "messages": ["x", None, {"extras": "x"}, {"extras": {"ai": {"codec": 1}}}],
+        },
+        {"action": 15, "channel": "c", "messages": {"name": "x"}},
+        {"action": 15, "channel": "c", "messages": [{"extras": {"n": float("nan"), "m": float("inf")}}]},
+        {"action": 10, "channel": "c", "params": "x"},
+    ],
+)
+def test_frames_of_any_content_are_shown(frame: dict[str, object]) -> None:
+    log = FrameLog(frozenset())
+    log.take("c2s", "alice", frame)
+    json.dumps(log.since(0), allow_nan=False)
+
+
+def test_deep_values_are_cut() -> None:
+    log = FrameLog(frozenset())
+    deep: object = "x"
+    for _ in range(5000):
+        deep = [deep]
+    log.take("c2s", "alice", {"action": 15, "channel": "c", "messages": [{"extras": deep}]})
+    assert "…" in json.dumps(log.since(0), ensure_ascii=False)

@@ -12,7 +12,7 @@ import pytest
 
 from ably_ai_transport.local import Limits, LocalServer, LocalServerOptions, Namespace
 from ably_ai_transport.local.protocol.frames import Action, PresenceAction
-from ably_ai_transport.local.storage.contract import LogEntry
+from ably_ai_transport.local.storage.memory import Step
 from tests.local.raw_client import raw_client
 
 if TYPE_CHECKING:
@@ -486,7 +486,7 @@ async def test_names_that_no_channel_can_have(server: LocalServer, name: str) ->
 
 def steps_held() -> int:
     gc.collect()
-    return sum(isinstance(held, LogEntry) for held in gc.get_objects())
+    return sum(isinstance(held, Step) for held in gc.get_objects())
 
 
 async def test_what_channels_keep_for_those_who_resume_is_forgotten_in_time(

@@ -242,3 +242,15 @@ def test_the_public_names() -> None:
         "WirePresence",
         "serve",
     }
+
+
+async def test_an_observer_that_fails_harms_no_client(
+    server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(direction: str, label: str, frame: object) -> None:
+        raise ValueError("broken observer")
+
+    server.on_frame(fail)
+    async with raw_client(server) as client:
+        await client.publish("c", {"data": "x"})
+    assert "a frame observer failed" in caplog.text

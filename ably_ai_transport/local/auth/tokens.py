@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ably_ai_transport.local.auth.capability import Capability, capability_of, parse_capability
 from ably_ai_transport.local.auth.credentials import DEFAULT_TTL_MS, MAX_CLIENT_ID, same
+from ably_ai_transport.local.auth.nonces import UsedNonces
 from ably_ai_transport.local.protocol.parse import MAX_INTEGER, boolean, integer, integer_of, shown, text
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
@@ -44,7 +45,8 @@ class TokenDesk:
     def __init__(self, authority: Authority, clock: Clock) -> None:
         self._authority = authority
         self._clock = clock
-        self._nonces: dict[tuple[str, str, int], int] = {}
+        # A replay after the timestamp window is refused anyway.
+        self._nonces = UsedNonces(clock, 2 * TIMESTAMP_WINDOW_MS)
 
     def details(
         self, key_name: str, request: Mapping[str, Value], identity: Identity | None
@@ -140,18 +142,7 @@ class TokenDesk:
         nonce = text(request.get("nonce"), "a nonce", MAX_NONCE, refusal=bad_parameter)
         if len(nonce) < MIN_NONCE:
             raise bad_parameter(f"a nonce must have at least {MIN_NONCE} characters")
-        used = (key.name, nonce, timestamp)
-        if used in self._nonces:
-            raise RefusedError(40105, 401, "the nonce of the token request has been used before")
-        self._nonces[used] = now
-        self._forget_nonces(now)
-
-    def _forget_nonces(self, now: int) -> None:
-        # A replay after the timestamp window is refused anyway.
-        for used, when in list(self._nonces.items()):
-            if now - when <= 2 * TIMESTAMP_WINDOW_MS:
-                return
-            del self._nonces[used]
+        self._nonces.use(key.name, nonce, timestamp)
 
 
 def _mac(key: ApiKey, request: Mapping[str, Value]) -> str:

@@ -125,8 +125,8 @@ class Channel:
         known = self._publishes.find(ids)
         if known is not None:
             return Outcome(known, None, ids[0])
-        held = len(ids) * HELD_BY_ID + sum(HELD_BY_MESSAGE + submission.held for submission in submissions)
-        self._quota.check(held)
+        held = [HELD_BY_MESSAGE + submission.held for submission in submissions]
+        self._quota.check(sum(held) + len(ids) * HELD_BY_ID)
         self._quota.check_messages(len(self.storage.messages()) + len(submissions))
         channel_serial = self._minter.mint()
         timestamp = self._minter.ms
@@ -140,6 +140,7 @@ class Channel:
                 client_id=authors[index],
                 connection_id=publisher.connection_id,
                 timestamp=timestamp,
+                held=held[index],
             )
             for index, submission in enumerate(submissions)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.options import Limits
     from ably_ai_transport.local.protocol.formats import Format
     from ably_ai_transport.local.stats import Stats
+
+logger = logging.getLogger("ably_ai_transport.local")
 
 Direction: TypeAlias = Literal["c2s", "s2c"]
 FrameObserver: TypeAlias = "Callable[[Direction, str, Frame], None]"
@@ -154,7 +157,7 @@ class Transport:
         self._stats.frames_in += 1
         self._stats.bytes_in += size
         for observer in self._observers:
-            observer("c2s", self.label, frame)
+            self._show(observer, "c2s", frame)
 
     async def write(self) -> None:
         """Write queued frames until the transport is closed or lost."""
@@ -229,7 +232,13 @@ class Transport:
         self._stats.bytes_out += sum(len(packet.payload) for packet in batch)
         for observer in self._observers:
             for packet in batch:
-                observer("s2c", self.label, packet.frame)
+                self._show(observer, "s2c", packet.frame)
+
+    def _show(self, observer: FrameObserver, direction: Direction, frame: Frame) -> None:
+        try:
+            observer(direction, self.label, frame)
+        except Exception:  # an observer may raise anything; the client must not suffer from it
+            logger.exception("a frame observer failed", extra={"connection": self.label})
 
     def _start_timer(self, delay_ms: float) -> None:
         def fire() -> None:

@@ -63,9 +63,11 @@ class Submission:
     @property
     def held(self) -> int:
         """Bytes of memory that its values take."""
-        texts = (self.name, self.client_id, self.id)
-        held = size_of_text(self.data) + sum(map(weight_of_text, texts))
-        return held + self.held_by_extras + self.held_by_version
+        held = self.held_by_extras + size_of_text(self.data)
+        for text in (self.name, self.client_id, self.id):
+            if text is not None:
+                held += weight_of_text(text)
+        return held if self.action == _CREATE else held + self.held_by_version
 
     @property
     def held_by_version(self) -> int:
@@ -197,6 +199,7 @@ class StoredMessage:
         client_id: str | None,
         connection_id: str | None,
         timestamp: int,
+        held: int | None = None,
     ) -> None:
         self.serial = serial
         self.channel_serial = channel_serial
@@ -216,7 +219,7 @@ class StoredMessage:
         self._put(submission.data)
         self._extras_held = submission.held_by_extras
         self._version_held = 0
-        self.held = HELD_BY_MESSAGE + submission.held
+        self.held = HELD_BY_MESSAGE + submission.held if held is None else held
         self.counted = 0
 
     @property

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 from math import isfinite
 from sys import getsizeof
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ably_ai_transport.local.protocol.frames import Data, Value
 
 MAX_DEPTH: Final = 64
@@ -97,7 +95,7 @@ def size_of(value: Value) -> int:
 
 def size_of_text(text: Data) -> int:
     """Return the bytes of text or binary; 0 for None."""
-    if text is None:
+    if not text:
         return 0
     return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode(errors="replace"))
 
@@ -114,51 +112,57 @@ def weight_of(value: Value) -> int:
     return 0 if value is None else _weigh(value, "a value", MAX_DEPTH)
 
 
-def _weigh(value: object, what: str, room: int) -> int:
+def _weigh(value: Any, what: str, room: int) -> int:  # noqa: ANN401 - any value; this is on the hot path
     """Check a value and return the bytes of memory that it takes; `room` is how deep it may nest."""
-    if isinstance(value, dict):
-        return _weigh_dict(cast("dict[object, object]", value), what, room)
-    if isinstance(value, str):
+    kind: type[object] = type(value)
+    if kind is dict:
+        return _weigh_dict(value, what, room)
+    if kind is str:
         return _TEXT + _weigh_text(value)
-    if value is None or isinstance(value, bool):
+    if value is None or kind is bool:
         return 0
-    if isinstance(value, int):
+    if kind is int:
         if not _LEAST <= value <= _MOST:
             raise _NeedsChange
         return _NUMBER
-    if isinstance(value, float):
+    if kind is float:
         if not isfinite(value):
             raise _unfit(what, f"JSON has no number {value} (send null)")
         return _NUMBER
-    if isinstance(value, list):
+    if kind is list:
         if not room:
             raise _too_deep(what)
-        size = getsizeof(cast("object", value))
-        for item in cast("list[object]", value):
+        size = getsizeof(value)
+        for item in value:
             size += _weigh(item, what, room - 1)
         return size
-    if isinstance(value, bytes):
+    if kind is bytes:
         raise _unfit(what, "JSON cannot carry binary (send text in base64, or send it as data)")
-    raise _unfit(what, f"JSON cannot carry msgpack's type {type(value).__name__}")
+    raise _unfit(what, f"JSON cannot carry msgpack's type {kind.__name__}")
 
 
-def _weigh_dict(value: dict[object, object], what: str, room: int) -> int:
+def _weigh_dict(value: dict[Any, Any], what: str, room: int) -> int:
     if not room:
         raise _too_deep(what)
-    try:
-        keys = "".join(cast("dict[str, object]", value))
-    except TypeError:
-        raise _unfit(what, "the keys of an object must be text") from None
-    size = getsizeof(value) + len(value) * _TEXT + _weigh_text(keys)
-    items = value.values()
-    if len(value) > _FEW:
+    number = len(value)
+    size = getsizeof(value) + number * _TEXT
+    if number > _FEW:
         # Most of what is published: an object that holds nothing but text.
         try:
-            return size + len(value) * _TEXT + _weigh_text("".join(cast("Iterable[str]", items)))
+            return size + number * _TEXT + _weigh_text("".join(value)) + _weigh_text("".join(value.values()))
         except TypeError:
             pass
-    for item in items:
-        size += _weigh(item, what, room - 1)
+    for key, item in value.items():
+        if type(key) is not str:
+            raise _unfit(what, f"the keys of an object must be text, not {type(key).__name__}")
+        size += len(key) if key.isascii() else _weigh_text(key)
+        kind: type[object] = type(item)
+        if kind is dict:
+            size += _weigh_dict(item, what, room - 1)
+        elif kind is str and item.isascii():
+            size += _TEXT + len(item)
+        else:
+            size += _weigh(item, what, room - 1)
     return size
 
 

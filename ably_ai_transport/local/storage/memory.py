@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ably_ai_transport.local.protocol.presence import held_by_event
 from ably_ai_transport.local.storage.contract import LogEntry, PresenceRecord
@@ -12,6 +12,7 @@ from ably_ai_transport.local.storage.contract import LogEntry, PresenceRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ably_ai_transport.local.protocol.frames import WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.storage.contract import ChannelStorage, ConnectionRecord
 
@@ -27,6 +28,20 @@ _HELD_BY_STEP: Final = 400
 """Bytes of memory of a step in the log, measured with CPython 3.11."""
 
 
+class Step(NamedTuple):
+    """What the log keeps of an entry: readers get messages in their latest version.
+
+    So it needs neither the change nor the publishes that it acks.
+    """
+
+    channel_serial: str
+    timestamp: int
+    frame_id: str | None
+    connection_id: str | None
+    messages: tuple[StoredMessage, ...]
+    presence: tuple[WirePresence, ...]
+
+
 class MemoryChannelStorage:
     """One channel in lists."""
 
@@ -34,7 +49,7 @@ class MemoryChannelStorage:
         self._messages: list[StoredMessage] = []
         self._by_serial: dict[str, StoredMessage] = {}
         self._presence: list[PresenceRecord] = []
-        self._log: list[LogEntry] = []
+        self._log: list[Step] = []
         self._start = 0
         self._trimmed_to = ""
         self.held = 0
@@ -50,8 +65,7 @@ class MemoryChannelStorage:
             serial = f"{entry.channel_serial}:{index:03d}"
             self._presence.append(PresenceRecord(serial, entry.timestamp, event))
             self.held += held_by_event(event)
-        # A reader gets messages in their latest version: the log needs neither the change nor its acks.
-        step = LogEntry(
+        step = Step(
             entry.channel_serial,
             entry.timestamp,
             entry.frame_id,
@@ -84,7 +98,7 @@ class MemoryChannelStorage:
         if channel_serial < self._trimmed_to:
             return None
         first = bisect_right(self._log, channel_serial, lo=self._start, key=_BY_CHANNEL_SERIAL)
-        return self._log[first:]
+        return [LogEntry(*step) for step in self._log[first:]]
 
     def last_before(self, channel_serial: str) -> str | None:
         """Return the channel serial of the last message created before the given point."""
@@ -132,7 +146,7 @@ class MemoryChannelStorage:
         del self._presence[:number]
 
 
-def _held_by_step(step: LogEntry) -> int:
+def _held_by_step(step: Step) -> int:
     return _HELD_BY_STEP + 8 * len(step.messages)
 
 
