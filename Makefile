@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= auto
 PROJECTS := pyproject.toml $(wildcard codecs/*/pyproject.toml)
 
-.PHONY: help demo test test-fast differential lint format types layers check bench clean
+.PHONY: help demo test test-fast differential fuzz lint format types layers check bench clean
 
 help:  ## Show what can be run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test-fast: $(STAMP)  ## Only the tests that need no node
 
 differential: $(STAMP)  ## Ten thousand conversations and replies, compared with the npm package (half an hour)
 	@AIT_CASES=2500 $(BIN)/python -m pytest integration_tests/differential integration_tests/codecs
+
+fuzz: $(STAMP)  ## Hostile and damaged input for every parser (three minutes; FUZZ_SECONDS, FUZZ_SEED)
+	@$(BIN)/python -m tests.fuzz
 
 lint: $(STAMP)  ## Style
 	@$(BIN)/ruff check .

@@ -11,7 +11,14 @@ The names below are the public API. Other public modules are :mod:`ably_ai_trans
 import logging
 from typing import TYPE_CHECKING
 
-from ably_ai_transport.channel import AblyPool, ChannelClient, limit_publish_rate, set_heartbeat_interval
+from ably_ai_transport.channel import (
+    AblyPool,
+    ChannelClient,
+    client_options,
+    connect,
+    limit_publish_rate,
+    set_heartbeat_interval,
+)
 from ably_ai_transport.codec.contract import Codec, CodecMessage
 from ably_ai_transport.conversation import (
     BranchHandle,
@@ -145,6 +152,8 @@ __all__ = [
     "View",
     "Write",
     "__version__",
+    "client_options",
+    "connect",
     "error_is",
     "limit_publish_rate",
     "page_until_located",

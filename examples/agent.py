@@ -1,6 +1,8 @@
 """An agent behind an HTTP endpoint. It replies on the session's channel, not in the HTTP response.
 
 ABLY_KEY=… python examples/agent.py            # then, elsewhere: python examples/client.py "Hello"
+
+ABLY_ENDPOINT=http://127.0.0.1:8099 leads both to a local server, or to any other that speaks Ably's protocol.
 """
 
 import logging
@@ -13,13 +15,12 @@ import anyio
 import uvicorn
 from ably import AblyRealtime
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, UIMessageCodec, text_of
-from connection import connect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ably_ai_transport import AgentSession, AITransportError, Invocation
+from ably_ai_transport import AgentSession, AITransportError, Invocation, connect
 
 logger = logging.getLogger("agent")
 
@@ -65,7 +66,8 @@ async def chat(request: Request) -> JSONResponse:
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
     """Own the Ably client and the work. Runs that are under way when the server stops end as cancelled."""
-    async with connect("agent") as ably, anyio.create_task_group() as tasks:
+    address, key = os.environ.get("ABLY_ENDPOINT"), os.environ["ABLY_KEY"]
+    async with connect(address, key=key, client_id="agent") as ably, anyio.create_task_group() as tasks:
         yield {"ably": ably, "tasks": tasks}
         tasks.cancel_scope.cancel()
 

@@ -9,10 +9,10 @@ import sys
 import anyio
 import httpx
 from ably_ai_transport_vercel import UIMessageCodec, text_message, text_of
-from connection import connect
 
-from ably_ai_transport import ClientSession
+from ably_ai_transport import ClientSession, connect
 
+ADDRESS = os.environ.get("ABLY_ENDPOINT")  # Ably itself by default
 AGENT = os.environ.get("AGENT_URL", "http://127.0.0.1:8000/api/chat")
 
 
@@ -21,7 +21,7 @@ async def ask(question: str) -> None:
     codec, shown = UIMessageCodec(), 0
 
     async with (
-        connect("reader") as ably,
+        connect(ADDRESS, key=os.environ["ABLY_KEY"], client_id="reader") as ably,
         ClientSession(ably, "examples:1", codec=codec) as session,
         httpx.AsyncClient() as http,
     ):

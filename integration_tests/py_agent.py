@@ -22,7 +22,7 @@ from ably_ai_transport import (
     StreamResult,
     Write,
 )
-from ably_ai_transport.local import LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
 from integration_tests.streams import answer_program
@@ -182,7 +182,7 @@ class PyAgent:
 
     def __init__(
         self,
-        server: LocalServer,
+        server: Server,
         *,
         client_id: str = "agent",
         binary: bool = False,

@@ -12,7 +12,7 @@ from ably_ai_transport_vercel import UIMessage, create_tool_result_fork, text_me
 
 from ably_ai_transport import AITransportError, ClientRun, ClientSession, ClientView, SteerResult
 from ably_ai_transport.codec import TableCodec
-from ably_ai_transport.local import LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.js_process import RETRY_MS, TIMEOUT, Json
 from integration_tests.signals import Signals
 from integration_tests.vocabularies import CODECS, CodecName
@@ -109,7 +109,7 @@ class PyClient:
 
     def __init__(
         self,
-        server: LocalServer,
+        server: Server,
         *,
         client_id: str,
         channel: str,

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from ably_ai_transport.local import LocalServer
+import pytest
+
+from ably_ai_transport.local import Faults, LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.js_peer import JsAgent, JsClient
 from integration_tests.js_process import RETRY_MS, Json
 from integration_tests.peers import Agent, Client
@@ -49,13 +52,20 @@ class Stage:
     """One channel of one server, and what it takes to play a scenario on it."""
 
     def __init__(
-        self, server: LocalServer, pairing: Pairing, *, binary: bool, codec: CodecName = "vercel"
+        self, server: Server, pairing: Pairing, *, binary: bool, codec: CodecName = "vercel"
     ) -> None:
         self.codec: CodecName = codec
         self.server = server
         self.pairing = pairing
         self.binary = binary
         self.channel = f"test:{uuid.uuid4()}"
+
+    @property
+    def faults(self) -> Faults:
+        """The fault switch of the local server; tests that use it are for that server only."""
+        if not isinstance(self.server, LocalServer):
+            pytest.skip("only the local server has a fault switch")
+        return self.server.faults
 
     def agent(
         self, client_id: str = "agent", *, may_have_unhandled: bool = False, append_interval: float = 0.0

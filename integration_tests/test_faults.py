@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 
 from integration_tests import streams
+from integration_tests.engines.network import Network
 from integration_tests.stage import Stage, agree, texts
 from integration_tests.streams import answer_program
 
@@ -15,31 +16,31 @@ def interrupted() -> tuple[list[streams.Json], str]:
     return streams.text_stream([*deltas[:40], {"gate": "middle"}, *deltas[40:]]), "".join(deltas)
 
 
-async def test_a_client_catches_up_with_what_it_missed(stage: Stage) -> None:
+async def test_a_client_catches_up_with_what_it_missed(stage: Stage, network: Network) -> None:
+    stage.server = network
     script, text = interrupted()
     async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, answer_program(script))
         await agent.at_gate("middle")
-        stage.server.faults.refuse_connections(on=True)
-        for name in ("alice", "bob"):
-            stage.server.faults.drop(name)
+        network.close("alice", "bob")
         await agent.open("middle")
         result = await serving.result()
-        stage.server.faults.refuse_connections(on=False)
+        network.open("alice", "bob")
         for client in (alice, bob):
             await client.wait_for(ended=result["runId"])
 
         assert texts((await agree(alice, bob))["messages"]) == ["hi", text]
 
 
-async def test_an_agent_goes_on_when_its_connection_is_back(stage: Stage) -> None:
+async def test_an_agent_goes_on_when_its_connection_is_back(stage: Stage, network: Network) -> None:
+    stage.server = network
     script, text = interrupted()
     async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, answer_program(script))
         await agent.at_gate("middle")
-        stage.server.faults.drop("agent")
+        network.cut("agent")
         await agent.open("middle")
         result = await serving.result()
         for client in (alice, bob):
@@ -51,7 +52,7 @@ async def test_an_agent_goes_on_when_its_connection_is_back(stage: Stage) -> Non
 
 async def test_answers_that_get_lost_double_nothing(stage: Stage) -> None:
     script, text = interrupted()
-    stage.server.faults.cut_before_ack(stage.channel, action="append", skip=5)
+    stage.faults.cut_before_ack(stage.channel, action="append", skip=5)
     async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, answer_program(script))
@@ -70,7 +71,7 @@ async def test_an_ack_is_lost_and_the_state_of_the_connection_with_it(
 ) -> None:
     """An agent of ours publishes everything once; one of the npm package doubles unacked text."""
     script, text = interrupted()
-    stage.server.faults.cut_before_ack(stage.channel, action=action, skip=3, count=2, forget=True)
+    stage.faults.cut_before_ack(stage.channel, action=action, skip=3, count=2, forget=True)
     async with stage.agent() as agent, stage.client() as alice, stage.other() as bob:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, answer_program(script))
@@ -93,7 +94,7 @@ async def test_an_ack_is_lost_and_the_state_of_the_connection_with_it(
 async def test_a_refused_append_is_repaired(stage: Stage) -> None:
     """Late joiners and followers in Python read the whole text; followers in JS keep a gap."""
     script, text = interrupted()
-    stage.server.faults.nack(stage.channel, action="append", skip=5, count=2)
+    stage.faults.nack(stage.channel, action="append", skip=5, count=2)
     languages = (stage.pairing.client, stage.pairing.other)
     async with (
         stage.agent(may_have_unhandled=True) as agent,
@@ -123,11 +124,11 @@ async def test_a_gap_is_reported_and_the_session_goes_on(stage: Stage) -> None:
         await agent.serve(run.invocation, streams.reply("first"))
         for client in (alice, bob):
             await client.wait_for(status="complete")
-        stage.server.faults.refuse_connections(on=True)
-        stage.server.faults.drop("bob")
+        stage.faults.refuse_connections(on=True)
+        stage.faults.drop("bob")
         run = await alice.send("two")
-        stage.server.faults.trim(stage.channel)
-        stage.server.faults.refuse_connections(on=False)
+        stage.faults.trim(stage.channel)
+        stage.faults.refuse_connections(on=False)
         await bob.reported(104006)
         await agent.serve(run.invocation, streams.reply("second"))
         await alice.wait_for(settled=2)

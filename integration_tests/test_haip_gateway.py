@@ -145,3 +145,60 @@ async def test_a_haip_client_cancels_and_hears_what_was_said_before(stage: Stage
         await alice.wait_for(ended=result["runId"])
         [finished] = await inbox.until(1, "RUN_FINISHED")
         assert finished.payload["status"] == "CANCELLED"
+
+
+async def test_a_haip_client_approves_what_an_agent_asks_about(stage: Stage) -> None:
+    request = {"type": "tool-approval-request", "approvalId": "approval-1", "toolCallId": "call-1"}
+    called = tool_call("rm", "call-1", {"path": "leftovers"})
+    async with (
+        bridged(stage) as bridge,
+        stage.agent() as agent,
+        stage.client() as alice,
+        bridge.client() as hanna,
+    ):
+        inbox = Inbox(hanna)
+        run_id = await hanna.start_run("any")
+        await hanna.send_text_message("USER", "Clean up")
+        program = asking([*called[:-2], request, *called[-2:]])
+        await (await agent.start_serving(await bridge.invocation(), program)).result()
+        [asked] = await inbox.until(1, "TOOL_UPDATE")
+        assert asked.payload["partial"] == {"approval": {"id": "approval-1"}}
+        call_id = str(asked.payload["call_id"])
+        # A client that answers OK to every call approves nothing.
+        await hanna.complete_tool("USER", call_id, "OK", {"removed": True})
+        await inbox.until(1, "ERROR")
+        assert tool_part(await alice.show(), "call-1")["state"] == "approval-requested"
+        decision = {"approval": {"id": "approval-1", "approved": True, "reason": "go ahead"}}
+        await hanna.complete_tool("USER", call_id, "OK", decision)
+        output = {"type": "tool-output-available", "toolCallId": "call-1", "output": "removed"}
+        script = [{"type": "start"}, output, *streams.reply("done")[1:]]
+        answered = await agent.serve(await bridge.invocation(), script)
+        approved = tool_part({"messages": answered["conversation"]}, "call-1")
+        assert approved["approval"] == {"id": "approval-1", "approved": True, "reason": "go ahead"}
+        [finished] = await inbox.until(1, "RUN_FINISHED")
+        assert finished.envelope.run_id == run_id
+        [done] = inbox.of("TOOL_DONE")
+        assert (done.payload["call_id"], done.payload["result"]) == (call_id, "removed")
+
+
+async def test_a_haip_client_cancels_before_the_agent_comes(stage: Stage) -> None:
+    # The agent waits for the cancel before it tells its story.
+    load, start, *rest = answer_program(streams.reply("Once upon a time"))
+    program = [load, start, {"do": "gate", "name": "begin"}, *rest]
+    async with bridged(stage) as bridge, stage.client() as alice, bridge.client() as hanna:
+        inbox = Inbox(hanna)
+        run_id = await hanna.start_run("any")
+        await hanna.send_text_message("USER", "Tell me a story")
+        invocation = await bridge.invocation()
+        await hanna.cancel_run(run_id)
+        [finished] = await inbox.until(1, "RUN_FINISHED")
+        assert (finished.envelope.run_id, finished.payload["status"]) == (run_id, "CANCELLED")
+        # The agent comes when the cancel has passed, and still does not tell its story.
+        async with stage.agent() as agent:
+            serving = await agent.start_serving(invocation, program)
+            await agent.heard_cancel()
+            await agent.open("begin")
+            result = await serving.result()
+            await alice.wait_for(ended=result["runId"])
+            [run] = (await alice.show())["runs"]
+            assert run["status"] == "cancelled"

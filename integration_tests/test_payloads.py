@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.request import url2pathname
 
 import anyio
-import pytest
 from ably import AblyRealtime
 from ably_ai_transport_vercel import (
     UIAgentSession,
@@ -20,19 +19,16 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport import AgentSession, ClientSession, Invocation
-from ably_ai_transport.local import Limits, LocalServer
 from ably_ai_transport.payloads import DirectoryPayloads
 from integration_tests import streams
+from integration_tests.engines.server import Server
 from integration_tests.js_peer import JsAgent, JsClient
 from integration_tests.js_process import TIMEOUT, Json
 from integration_tests.stage import texts
 from tests.session.stage import stream
 from tests.support.showing import show_messages
 
-pytestmark = pytest.mark.parametrize("server", [Limits.ably()], ids=["limits"], indirect=True)
-
 CODEC = UIMessageCodec()
-CHANNEL = "test:payloads"
 ROWS = [{"city": "Lisboa", "temperature": index / 3, "note": "ção"} for index in range(3000)]
 IMAGE = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 1000).decode()
 LONG = "Era uma vez. " * 8000
@@ -55,18 +51,20 @@ REPLY: list[UIMessageChunk] = [
 
 @asynccontextmanager
 async def python_client(
-    server: LocalServer, client_id: str, payloads: DirectoryPayloads
+    server: Server, channel: str, client_id: str, payloads: DirectoryPayloads
 ) -> AsyncGenerator[UIClientSession]:
     ably = AblyRealtime(**server.python_options(client_id))
-    async with ClientSession(ably, CHANNEL, codec=CODEC, payloads=payloads) as session:
+    async with ClientSession(ably, channel, codec=CODEC, payloads=payloads) as session:
         yield session
     await ably.close()
 
 
 @asynccontextmanager
-async def python_agent(server: LocalServer, payloads: DirectoryPayloads) -> AsyncGenerator[UIAgentSession]:
+async def python_agent(
+    server: Server, channel: str, payloads: DirectoryPayloads
+) -> AsyncGenerator[UIAgentSession]:
     ably = AblyRealtime(**server.python_options("agent"))
-    async with AgentSession(ably, CHANNEL, codec=CODEC, payloads=payloads) as session:
+    async with AgentSession(ably, channel, codec=CODEC, payloads=payloads) as session:
         yield session
     await ably.close()
 
@@ -88,19 +86,19 @@ async def shows(session: UIClientSession, expected: list[Json]) -> None:
                 return
 
 
-async def test_a_reply_with_large_values(server: LocalServer, tmp_path: Path) -> None:
+async def test_a_reply_with_large_values(server: Server, channel: str, tmp_path: Path) -> None:
     payloads = DirectoryPayloads(tmp_path)
     async with (
-        JsClient(server, client_id="alice", channel=CHANNEL) as alice,
-        python_client(server, "bob", payloads) as bob,
-        python_agent(server, payloads) as agent,
+        JsClient(server, client_id="alice", channel=channel) as alice,
+        python_client(server, channel, "bob", payloads) as bob,
+        python_agent(server, channel, payloads) as agent,
     ):
         asked = await alice.send("all rows, please")
         async with agent.create_run(Invocation.from_json(asked.invocation)) as run:
             await run.pipe(stream(REPLY), raise_on_error=True)
         await alice.wait_for(status="complete", reply="here they are")
 
-        async with python_client(server, "carol", payloads) as carol:
+        async with python_client(server, channel, "carol", payloads) as carol:
             originals = show_messages(await carol.view.load_all())
         await shows(bob, originals)
         parts = parts_of(originals)
@@ -109,7 +107,7 @@ async def test_a_reply_with_large_values(server: LocalServer, tmp_path: Path) ->
         assert parts["data-table"]["data"] == {"rows": ROWS[:1500]}
 
         live = await alice.messages()
-        async with JsClient(server, client_id="dave", channel=CHANNEL) as dave:
+        async with JsClient(server, client_id="dave", channel=channel) as dave:
             assert await dave.load_all() == live
         seen = parts_of(live)
         # All but the large values is the same.
@@ -123,15 +121,15 @@ async def test_a_reply_with_large_values(server: LocalServer, tmp_path: Path) ->
         assert content_at(seen["file"]["url"]) == bytes(range(256)) * 1000
 
 
-async def test_a_question_with_large_parts(server: LocalServer, tmp_path: Path) -> None:
+async def test_a_question_with_large_parts(server: Server, channel: str, tmp_path: Path) -> None:
     payloads = DirectoryPayloads(tmp_path)
     file: UIMessagePart = {"type": "file", "mediaType": "image/png", "url": IMAGE}
     message = text_message(LONG, message_id="q1", parts=[file])
     async with (
         JsAgent(server) as js_agent,
-        JsClient(server, client_id="bob", channel=CHANNEL) as bob,
-        python_client(server, "alice", payloads) as alice,
-        python_agent(server, payloads) as agent,
+        JsClient(server, client_id="bob", channel=channel) as bob,
+        python_client(server, channel, "alice", payloads) as alice,
+        python_agent(server, channel, payloads) as agent,
     ):
         asked = await alice.view.send(CODEC.create_user_message(message))
         async with agent.create_run(asked.to_invocation()) as run:

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id, get_current_span
 
 from ably_ai_transport import ClientSession, InboundMessage
-from ably_ai_transport.local import LocalServer
 from ably_ai_transport.telemetry import extract, instrument, uninstrument
 from integration_tests import streams
+from integration_tests.engines.server import Server
 from integration_tests.local_server.js_ably import JsAbly, JsChannel
 from integration_tests.stage import Pairing, Stage, agree, texts
 
@@ -83,7 +83,7 @@ async def test_a_traced_conversation_with_javascript(stage: Stage, spans: InMemo
 
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "msgpack"])
 async def test_the_context_of_a_message_from_javascript_can_be_read(
-    server: LocalServer, binary: bool, spans: InMemorySpanExporter
+    server: Server, binary: bool, channel: str, spans: InMemorySpanExporter
 ) -> None:
     received: list[InboundMessage] = []
     arrived = anyio.Event()
@@ -96,11 +96,11 @@ async def test_the_context_of_a_message_from_javascript_can_be_read(
     try:
         async with (
             JsAbly(server, binary=binary) as process,
-            ClientSession(ably, "test:traces", codec=UIMessageCodec()) as alice,
+            ClientSession(ably, channel, codec=UIMessageCodec()) as alice,
         ):
             alice.tree.on_message(take)
             await process.connect("plain")
-            plain = JsChannel(process, "plain", "test:traces")
+            plain = JsChannel(process, "plain", channel)
             await plain.subscribe()
             sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "v=1"}
             await plain.publish({"name": "ai-input", "extras": {"headers": sent}})

@@ -1,7 +1,7 @@
 """Two questions at once, with clients and agents in JavaScript beside ours."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
@@ -17,42 +17,40 @@ from ably_ai_transport import (
     RunRejectedError,
     RunSteeredError,
 )
-from ably_ai_transport.local import LocalServer
 from integration_tests import streams
+from integration_tests.engines.server import Server
 from integration_tests.js_peer import JsAgent, JsClient, JsRun
 from integration_tests.stage import texts
 from tests.session.stage import reply, stream
-
-CHANNEL = "test:turns"
 
 
 class Setting:
     """A server, with agents in Python whose processes are clients of their own."""
 
-    def __init__(self, server: LocalServer, stack: AsyncExitStack) -> None:
+    def __init__(self, server: Server, channel: str, stack: AsyncExitStack) -> None:
         self.server = server
+        self.channel = channel
         self._stack = stack
 
     async def agent(self, concurrency: ConcurrencyPolicy) -> UIAgentSession:
         realtime = AblyRealtime(**self.server.python_options(client_id="agent"))
         self._stack.push_async_callback(realtime.close)
         return await self._stack.enter_async_context(
-            AgentSession(realtime, CHANNEL, codec=UIMessageCodec(), concurrency=concurrency)
+            AgentSession(realtime, self.channel, codec=UIMessageCodec(), concurrency=concurrency)
         )
 
     def client(self) -> JsClient:
-        return JsClient(self.server, client_id="alice", channel=CHANNEL)
+        return JsClient(self.server, client_id="alice", channel=self.channel)
 
     async def ask(self, alice: JsClient, text: str, session: UIAgentSession) -> tuple[JsRun, UIAgentRun]:
         asked = await alice.send(text)
         return asked, session.create_run(Invocation.from_json(asked.invocation))
 
 
-@asynccontextmanager
-async def setting() -> AsyncGenerator[Setting]:
-    with anyio.fail_after(60):
-        async with LocalServer() as server, AsyncExitStack() as stack:
-            yield Setting(server, stack)
+@pytest.fixture
+async def setting(server: Server, channel: str) -> AsyncIterator[Setting]:
+    async with AsyncExitStack() as stack:
+        yield Setting(server, channel, stack)
 
 
 async def answer(run: UIAgentRun, words: str) -> None:
@@ -60,13 +58,13 @@ async def answer(run: UIAgentRun, words: str) -> None:
         await run.pipe(stream(reply(words)))
 
 
-async def test_a_client_sees_one_run_after_the_other_and_why_one_was_rejected() -> None:
-    async with setting() as stage, stage.client() as alice:
-        queueing, rejecting = await stage.agent("queue"), await stage.agent("reject")
-        _, first = await stage.ask(alice, "one", queueing)
+async def test_a_client_sees_one_run_after_the_other_and_why_one_was_rejected(setting: Setting) -> None:
+    async with setting.client() as alice:
+        queueing, rejecting = await setting.agent("queue"), await setting.agent("reject")
+        _, first = await setting.ask(alice, "one", queueing)
         await first.start()
-        second_asked, second = await stage.ask(alice, "two", queueing)
-        third_asked, third = await stage.ask(alice, "three", rejecting)
+        second_asked, second = await setting.ask(alice, "two", queueing)
+        third_asked, third = await setting.ask(alice, "three", rejecting)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer, second, "second")
             # Its start is its place in line.
@@ -86,9 +84,9 @@ async def test_a_client_sees_one_run_after_the_other_and_why_one_was_rejected() 
         assert (await second_asked.state())["status"] == "complete"
 
 
-async def test_an_invocation_that_arrives_twice_shows_one_run() -> None:
-    async with setting() as stage, stage.client() as alice:
-        sessions = [await stage.agent("concurrent") for _ in range(2)]
+async def test_an_invocation_that_arrives_twice_shows_one_run(setting: Setting) -> None:
+    async with setting.client() as alice:
+        sessions = [await setting.agent("concurrent") for _ in range(2)]
         asked = await alice.send("hi")
         refused: list[DuplicateInvocationError] = []
 
@@ -107,15 +105,15 @@ async def test_an_invocation_that_arrives_twice_shows_one_run() -> None:
         assert len(refused) == 1
 
 
-async def test_an_agent_in_javascript_is_interrupted() -> None:
-    async with setting() as stage, stage.client() as alice, JsAgent(stage.server) as other:
+async def test_an_agent_in_javascript_is_interrupted(setting: Setting) -> None:
+    async with setting.client() as alice, JsAgent(setting.server) as other:
         asked = await alice.send("one")
         endless = streams.text_stream(["to be ", {"gate": "middle"}, {"untilCancelled": True}])
         serving = await other.start_serving(asked.invocation, streams.answer_program(endless))
         await other.at_gate("middle")
         await other.open("middle")
-        session = await stage.agent("interrupt")
-        _, run = await stage.ask(alice, "two", session)
+        session = await setting.agent("interrupt")
+        _, run = await setting.ask(alice, "two", session)
         await answer(run, "at your service")
         assert (await serving.result())["outcome"] == "cancelled"
         await alice.wait_for(ended=run.run_id)
@@ -123,7 +121,7 @@ async def test_an_agent_in_javascript_is_interrupted() -> None:
         assert texts(await alice.messages()) == ["one", "to be ", "two", "at your service"]
 
 
-async def test_an_agent_in_javascript_is_steered() -> None:
+async def test_an_agent_in_javascript_is_steered(setting: Setting) -> None:
     passes = [streams.text_stream(["first pass", {"gate": "pass"}]), streams.reply("second pass")]
     program = [
         {"do": "load"},
@@ -131,13 +129,13 @@ async def test_an_agent_in_javascript_is_steered() -> None:
         {"do": "respond", "scripts": passes},
         {"do": "end"},
     ]
-    async with setting() as stage, stage.client() as alice, JsAgent(stage.server) as other:
+    async with setting.client() as alice, JsAgent(setting.server) as other:
         asked = await alice.send("write a poem")
         serving = await other.start_serving(asked.invocation, program)
         await other.at_gate("pass")
         await alice.wait_for(reply="first pass")
-        session = await stage.agent("steer")
-        _, run = await stage.ask(alice, "make it rhyme", session)
+        session = await setting.agent("steer")
+        _, run = await setting.ask(alice, "make it rhyme", session)
         refused: list[RunSteeredError] = []
 
         async def start() -> None:

@@ -16,7 +16,7 @@ API = {
     "RunLostError", "RunNode", "RunPolicy", "RunRequest", "RunStatus", "RunStep", "SessionClosedError",
     "SessionOptions", "SessionTree", "SteerOutcome", "SteerResult", "StepInfo", "StreamResult", "View",
     "Write", "__version__", "error_is", "limit_publish_rate", "page_until_located", "with_agent_session",
-    "AblyPool", "set_heartbeat_interval",
+    "AblyPool", "client_options", "connect", "set_heartbeat_interval",
     "ConcurrencyPolicy", "DuplicateInvocationError", "RunNotStartedError", "RunRejectedError",
     "RunSteeredError",
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from ably_ai_transport.channel.ably.endpoint import client_options, connect, opened
 from ably_ai_transport.channel.ably.modes import BASE_MODES, OBJECT_MODES, resolve_channel_modes
 from ably_ai_transport.channel.ably.pool import AblyPool
 from ably_ai_transport.channel.ably.sdk import is_ably_client, sdk
@@ -172,9 +173,12 @@ __all__ = [
     "PresenceMember",
     "StateListener",
     "Unsubscribe",
+    "client_options",
+    "connect",
     "limit_publish_rate",
     "make_client",
     "open_channel",
+    "opened",
     "resolve_channel_modes",
     "set_heartbeat_interval",
 ]

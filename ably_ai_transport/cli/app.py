@@ -154,9 +154,9 @@ def reap(
     endpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT",
+            metavar="URL",
             envvar="ABLY_ENDPOINT",
-            help="A running local server; Ably itself by default.",
+            help="A server that speaks Ably's protocol; Ably itself by default.",
         ),
     ] = None,
     verbose: Verbose = False,
@@ -192,9 +192,9 @@ def haip_gateway(
     endpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT",
+            metavar="URL",
             envvar="ABLY_ENDPOINT",
-            help="A running local server; Ably itself by default.",
+            help="A server that speaks Ably's protocol; Ably itself by default.",
         ),
     ] = None,
     secret: Annotated[

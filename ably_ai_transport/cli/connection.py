@@ -1,59 +1,15 @@
-"""The commands' Ably clients."""
+"""The first connection of a command."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import anyio
 
-from ably_ai_transport.channel import make_client
+from ably_ai_transport.channel import opened
 from ably_ai_transport.cli.problems import CliError
-
-if TYPE_CHECKING:
-    from ably import AblyRealtime
 
 PATIENCE_SECONDS: Final = 15.0
 """Timeout of the first connection, in seconds."""
-
-
-@asynccontextmanager
-async def connected(options: Mapping[str, Any]) -> AsyncGenerator["AblyRealtime"]:
-    """Open an Ably client, and close it at the end.
-
-    Args:
-        options: The SDK's options.
-
-    Yields:
-        The client, connecting.
-    """
-    client = make_client(options)
-    try:
-        yield client
-    finally:
-        # A client that failed has nothing to close, and the SDK raises in a task of its own when it tries.
-        if client.connection.state != "failed":
-            with anyio.CancelScope(shield=True):
-                await client.close()
-
-
-def client_options(key: str, endpoint: str | None, client_id: str) -> dict[str, Any]:
-    """Return the SDK's options for a client.
-
-    Args:
-        key: The Ably key.
-        endpoint: The host and port of a running local server; None for Ably itself.
-        client_id: The client's id.
-    """
-    basic: dict[str, Any] = {"key": key, "client_id": client_id}
-    if endpoint is None:
-        return basic
-    return {
-        **basic,
-        "endpoint": endpoint.rstrip("/") + "/",
-        "tls": False,
-        "use_token_auth": True,
-        "default_token_params": {"client_id": client_id},
-    }
 
 
 async def reach(options: Mapping[str, Any]) -> None:
@@ -68,7 +24,7 @@ async def reach(options: Mapping[str, Any]) -> None:
     """
     where = str(options.get("endpoint") or "Ably").rstrip("/")
     settled = anyio.Event()
-    async with connected(options) as client:
+    async with opened(options) as client:
         connection = cast("Any", client).connection
 
         def on_change(change: Any) -> None:  # noqa: ANN401 - the SDK has no types here

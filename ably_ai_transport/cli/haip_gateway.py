@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import ChannelClient
-from ably_ai_transport.cli.connection import client_options, connected, reach
+from ably_ai_transport.channel import client_options, opened
+from ably_ai_transport.cli.connection import reach
 from ably_ai_transport.cli.demo.agent import Agent, serving
 from ably_ai_transport.cli.demo.built_in import built_in_replies
 from ably_ai_transport.cli.demo.figures import Figures
@@ -119,7 +120,7 @@ def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsO
     def of(client_id: str) -> dict[str, Any]:
         if server is not None:
             return server.python_options(client_id)
-        return client_options(options.key or "", options.endpoint, client_id)
+        return client_options(options.endpoint, key=options.key or "", client_id=client_id)
 
     return of
 
@@ -127,7 +128,7 @@ def _options_of(options: GatewayOptions, server: LocalServer | None) -> OptionsO
 def _connect(options_of: OptionsOf) -> Callable[[str], AbstractAsyncContextManager[ChannelClient]]:
     @asynccontextmanager
     async def connect(client_id: str) -> AsyncGenerator[ChannelClient]:
-        async with connected(options_of(client_id)) as client:
+        async with opened(options_of(client_id)) as client:
             yield client
 
     return connect

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ably_ai_transport import AITransportError, ChannelClient, ClientSession, ErrorCode, RunInfo
-from ably_ai_transport.cli.connection import client_options, connected, reach
+from ably_ai_transport.channel import client_options, opened
+from ably_ai_transport.cli.connection import reach
 from ably_ai_transport.cli.problems import FAILED, MISUSED, CliError, complain
 from ably_ai_transport.codec import LifecycleOnlyCodec
 from ably_ai_transport.wire import RunLifecycleEvent
@@ -68,11 +69,11 @@ async def run_reap(options: ReapOptions, console: Console | None = None) -> int:
         raise CliError("A key is needed: add --key APP.KEY:SECRET, or set ABLY_KEY.", MISUSED)
     console = console or Console(highlight=False, soft_wrap=True)
     client_id = "reaper"
-    settings = client_options(options.key, options.endpoint, client_id)
+    settings = client_options(options.endpoint, key=options.key, client_id=client_id)
     await reach(settings)
     reapers: list[_Reaping] = []
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with connected(settings) as client, anyio.create_task_group() as tasks:
+        async with opened(settings) as client, anyio.create_task_group() as tasks:
             reapers.extend(_Reaping(client, name, options, console) for name in options.sessions)
 
             async def stop_at_signal() -> None:

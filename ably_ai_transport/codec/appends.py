@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import anyio
 
 from ably_ai_transport.codec.contract import Ack, ChannelWriter, EncoderOptions, EncoderStats, Timer
+from ably_ai_transport.codec.text import well_formed, whole_characters
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -36,29 +37,22 @@ logger = logging.getLogger("ably_ai_transport.codec")
 
 
 def check_text(text: object, action: str) -> str:
-    """Return text that a stream can carry.
+    """Return a piece of text for a stream.
 
     Args:
         text: The text; None stands for no text.
         action: The operation, for the error's message.
 
     Returns:
-        The text; empty for None.
+        The text; empty for None. It may hold half a character: see :meth:`OutgoingStream.take`.
 
     Raises:
-        InvalidArgumentError: It is not text, or holds half of a surrogate pair (40003).
+        InvalidArgumentError: It is not text (40003).
     """
     if text is None:
         return ""
     if not isinstance(text, str):
         raise InvalidArgumentError(f"unable to {action}; text is {type(text).__name__}, not str")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidArgumentError(
-                f"unable to {action}; text has a lone surrogate at {error.start}", cause=error
-            ) from error
     return text
 
 
@@ -71,7 +65,7 @@ def split_text(text: str, limit: int) -> list[str]:
     """Cut a text into pieces of at most ``limit`` bytes of UTF-8, never inside a character.
 
     Args:
-        text: Any text that :func:`check_text` accepts.
+        text: Any well-formed text.
         limit: At least 4, the longest character there is.
 
     Returns:
@@ -174,6 +168,7 @@ class OutgoingStream:
         extras: Extras of its appends, one object for all of them unless a message hook may change them.
         buffer: Text that waits for room.
         buffered: Size of the buffer, in bytes of UTF-8.
+        half: The half of a character that the last text ended with; the next text may complete it.
         queued: Whether it stands in line for room.
         in_flight: How many of its appends are unacked.
         ending: The end that it was given; None while it goes on.
@@ -195,6 +190,7 @@ class OutgoingStream:
     extras: dict[str, object] = field(default_factory=dict[str, object])
     buffer: deque[str] = field(default_factory=deque[str])
     buffered: int = 0
+    half: str = ""
     queued: bool = False
     in_flight: int = 0
     ending: Ending | None = None
@@ -227,7 +223,7 @@ class OutgoingStream:
     @property
     def has_text(self) -> bool:
         """Whether any text was written to it."""
-        return bool(self.buffer) or any(self.sent)
+        return bool(self.buffer or self.half) or any(self.sent)
 
     @property
     def idle(self) -> bool:
@@ -235,6 +231,22 @@ class OutgoingStream:
         if self.phase is StreamPhase.OPEN:
             return not (self.in_flight or self.buffer or self.ending)
         return self.over
+
+    def take(self, text: str, *, last: bool = False) -> str:
+        """Return the text to send for a piece of text: whole characters, with the half that was held.
+
+        Args:
+            text: The piece.
+            last: Whether the stream ends with it. Half a character at its end is U+FFFD then.
+        """
+        if self.half:
+            text, self.half = self.half + text, ""
+        if text.isascii():
+            return text
+        if last:
+            return well_formed(text)
+        text, self.half = whole_characters(text)
+        return text
 
     def take_buffer(self) -> str:
         """Empty the buffer and return its text."""

@@ -117,6 +117,7 @@ class StreamState:
         closed: Whether it is complete, cancelled or deleted; its text is dropped then.
         chunks: The text, in pieces.
         serial: Serial of the message.
+        half: The half of a character that the text ended with; more text may complete it.
     """
 
     name: str
@@ -127,6 +128,7 @@ class StreamState:
     closed: bool = False
     chunks: list[str] = field(default_factory=list[str])
     serial: str = ""
+    half: str = ""
 
     @property
     def text(self) -> str:

@@ -8,6 +8,7 @@ from typing import Final, Never, Protocol, TypeAlias, cast
 from typing_extensions import TypeVar
 
 from ably_ai_transport.codec.contract import Decoded, Decoder, InT, OutT, Payload, StreamState
+from ably_ai_transport.codec.text import well_formed, whole_characters
 from ably_ai_transport.wire import InboundMessage, MessageAction, names
 from ably_ai_transport.wire.messages import Headers
 
@@ -130,7 +131,11 @@ class DecoderCore(Decoder[InT, OutT]):
             stream.version = version
         delta = message.data
         events: Sequence[InT | OutT] = ()
-        if delta and isinstance(delta, str):
+        if not isinstance(delta, str):
+            delta = ""
+        elif stream.half or not delta.isascii():
+            delta = _taken(stream, delta)
+        if delta:
             stream.chunks.append(delta)
             try:
                 events = self._hooks.build_delta_events(stream, delta)
@@ -160,6 +165,7 @@ class DecoderCore(Decoder[InT, OutT]):
                 return _NOTHING
             text, so_far = _data(message), stream.text
             if text.startswith(so_far):
+                stream.half = ""  # the whole text holds it
                 stream.version = _text_or_none(message.version) or stream.version
                 return _decoded(stream.name, self._more(message, serial, stream, text[len(so_far) :]))
             return self._replace(message, serial, stream.version)
@@ -167,7 +173,7 @@ class DecoderCore(Decoder[InT, OutT]):
         if tombstone is not None:
             if not _text_or_none(message.version) or _seen(message, tombstone.version):
                 return _NOTHING
-            if tombstone.fingerprint in (None, _fingerprint(_data(message))):
+            if tombstone.fingerprint in (None, _fingerprint(well_formed(_data(message)))):
                 return _NOTHING
             return self._replace(message, serial, tombstone.version)
         if _stream_tier(message).get(names.STREAM) != "true":
@@ -194,7 +200,8 @@ class DecoderCore(Decoder[InT, OutT]):
 
     def _discrete(self, message: InboundMessage) -> Decoded[InT, OutT]:
         name = message.name or ""
-        payload = Payload(name, message.data, message.codec_headers, message.transport_headers)
+        data = well_formed(message.data) if isinstance(message.data, str) else message.data
+        payload = Payload(name, data, message.codec_headers, message.transport_headers)
         decoded: Decoded[InT, OutT] = _decoded(name, _call(lambda: self._hooks.decode_discrete(payload)))
         decoded.unknown = self._unknown_kind(message, payload)
         return decoded
@@ -233,18 +240,24 @@ class DecoderCore(Decoder[InT, OutT]):
     ) -> Sequence[InT | OutT]:
         """Read more text, and the end if the message has it."""
         events: Sequence[InT | OutT] = ()
-        if delta:
-            stream.chunks.append(delta)
-            events = _call(lambda: self._hooks.build_delta_events(stream, delta))
+        whole = _taken(stream, delta)
+        if whole:
+            stream.chunks.append(whole)
+            events = _call(lambda: self._hooks.build_delta_events(stream, whole))
         return [*events, *self._end(message, serial, stream)]
 
     def _end(self, message: InboundMessage, serial: str, stream: StreamState) -> Sequence[InT | OutT]:
         """Close a stream if the message says so."""
         events: Sequence[InT | OutT] = ()
         status = _status(message)
+        if stream.half and status in ("complete", "cancelled"):
+            lost = well_formed(stream.half)
+            stream.half = ""
+            stream.chunks.append(lost)
+            events = _call(lambda: self._hooks.build_delta_events(stream, lost))
         if status == "complete":
             closing = message.codec_headers
-            events = _call(lambda: self._hooks.build_end_events(stream, closing))
+            events = [*events, *_call(lambda: self._hooks.build_end_events(stream, closing))]
         if status in ("complete", "cancelled"):
             del self._open[serial]
             self._bury(serial, stream)
@@ -277,6 +290,14 @@ def _text_or_none(value: object) -> str | None:
 
 def _data(message: InboundMessage) -> str:
     return message.data if isinstance(message.data, str) else ""
+
+
+def _taken(stream: StreamState, delta: str) -> str:
+    """Return the whole characters of more text. A peer may cut one in half."""
+    if stream.half:
+        delta, stream.half = stream.half + delta, ""
+    text, stream.half = whole_characters(delta)
+    return text
 
 
 def _fingerprint(text: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from ably_ai_transport.codec.contract import (
     Payload,
     WriteOptions,
 )
+from ably_ai_transport.codec.text import carried, carried_headers, well_formed
 from ably_ai_transport.wire import (
     AITransportError,
     ErrorCode,
@@ -67,6 +68,7 @@ class EncoderCore:
         self._options = options
         self._pipeline = AppendPipeline(writer, options)
         self._streams = self._pipeline.streams
+        self._ended: set[str] = set()
         self._publishing = 0
         self._is_closed = False
 
@@ -144,14 +146,17 @@ class EncoderCore:
         transport = self._transport(payload, options or _DEFAULTS)
         transport[names.STREAM] = "true"
         transport[names.STATUS] = "streaming"
-        transport[names.STREAM_ID] = stream_id
-        codec = dict(payload.codec_headers)
+        transport[names.STREAM_ID] = well_formed(stream_id)
+        codec = carried_headers(payload.codec_headers)
         # Appends repeat these very objects: headers that a hook stamps on the start stay on the message.
+        stream = OutgoingStream(stream_id, transport, codec, [])
+        text = stream.take(text)
+        stream.sent.append(text)
         message = OutboundMessage(payload.name, text, _extras(transport, codec))
         self._pipeline.hook(message)
-        stream = OutgoingStream(stream_id, transport, codec, [text])
         ack = self._enqueue([message])
         self._pipeline.add(stream)
+        self._ended.discard(stream_id)
         ack.add_done_callback(partial(self._started, stream))
         await self._answer(ack)
         if stream.error is not None:
@@ -176,6 +181,8 @@ class EncoderCore:
     def write_stream(self, stream_id: str, text: str) -> OutgoingStream | None:
         """Append text to a stream without waiting for room.
 
+        Half a character at the end of the text is sent with the next text.
+
         Args:
             stream_id: An open stream.
             text: The text.
@@ -187,7 +194,10 @@ class EncoderCore:
             AITransportError: As :meth:`append_stream`.
         """
         stream = self._open_stream(stream_id, "append")
-        return None if self._pipeline.write(stream, check_text(text, "append")) else stream
+        text = stream.take(check_text(text, "append"))
+        if not text and stream.half:
+            return None
+        return None if self._pipeline.write(stream, text) else stream
 
     async def wait_for_room(self, stream: OutgoingStream) -> None:
         """Wait until a stream takes more text.
@@ -208,6 +218,10 @@ class EncoderCore:
         stream = self._streams.get(stream_id)
         return None if stream is None or stream.ending is not None else stream.has_text
 
+    def has_ended(self, stream_id: str) -> bool:
+        """Whether the newest stream with this id was closed as complete."""
+        return stream_id in self._ended
+
     async def close_stream(self, stream_id: str, payload: Payload) -> None:
         """Close a stream as complete, and wait for its acks and repairs.
 
@@ -223,6 +237,7 @@ class EncoderCore:
         stream = self._open_stream(stream_id, "close stream")
         text = check_text(payload.data, "close stream")
         self._pipeline.end(stream, self._ending(stream, "complete", payload, _DEFAULTS, text))
+        self._ended.add(stream_id)
         await self._pipeline.until(lambda: stream.over)
         if stream.phase is StreamPhase.DEAD:
             raise self._pipeline.failure([stream], "close stream")
@@ -360,17 +375,17 @@ class EncoderCore:
         headers = {**self._options.headers, **options.headers, **payload.transport_headers}
         if options.message_id is not None:
             headers[names.CODEC_MESSAGE_ID] = options.message_id
-        return headers
+        return carried_headers(headers)
 
     def _discrete(self, payload: Payload, options: WriteOptions, *, part: bool = False) -> OutboundMessage:
         transport = self._transport(payload, options)
         transport[names.STREAM] = "false"
         if part:
             transport[names.DISCRETE] = "true"
-        extras = _extras(transport, dict(payload.codec_headers))
+        extras = _extras(transport, carried_headers(payload.codec_headers))
         if payload.ephemeral:
             extras["ephemeral"] = True
-        return OutboundMessage(payload.name, payload.data, extras)
+        return OutboundMessage(payload.name, carried(payload.data), extras)
 
     def _ending(
         self, stream: OutgoingStream, status: EndStatus, payload: Payload, options: WriteOptions, text: str
@@ -382,7 +397,9 @@ class EncoderCore:
             **payload.transport_headers,
             names.STATUS: status,
         }
-        return Ending(status, text, transport, {**stream.codec, **payload.codec_headers})
+        text = stream.take(text, last=True)
+        codec = carried_headers({**stream.codec, **payload.codec_headers})
+        return Ending(status, text, carried_headers(transport), codec)
 
 
 def _extras(transport: dict[str, str], codec: dict[str, str]) -> dict[str, object]:

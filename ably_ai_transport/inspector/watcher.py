@@ -115,12 +115,12 @@ class FrameLog:
 
 def _summary(frame: Mapping[str, Any]) -> str:
     """Describe a frame in a few words."""
-    messages = frame.get("messages")
+    messages: object = frame.get("messages")
     if not isinstance(messages, list):
         error = frame.get("error")
         return str(cast("Json", error).get("message", "")) if isinstance(error, dict) else ""
     said: list[str] = []
-    for message in _objects(messages):
+    for message in _objects(cast("object", messages)):
         codec = _object(_object(_object(message.get("extras")).get("ai")).get("codec"))
         words = [str(message.get("name") or "append"), str(codec.get("kind") or "")]
         data = message.get("data")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from ably_ai_transport_openai import OpenAIMessage, resolved_call_ids, unanswered_calls, user_message
 
-from ably_ai_transport.local import LocalServer
 from integration_tests import streams
+from integration_tests.engines.server import Server
 from integration_tests.js_process import Json
 from integration_tests.stage import Pairing, Stage, agree
 
@@ -52,7 +52,7 @@ def answering(text: str) -> list[Json]:
 
 
 @pytest.fixture(params=[False, True], ids=["json", "msgpack"])
-def stage(request: pytest.FixtureRequest, server: LocalServer, pairing: Pairing) -> Stage:
+def stage(request: pytest.FixtureRequest, server: Server, pairing: Pairing) -> Stage:
     return Stage(server, pairing, binary=request.param, codec="openai")
 
 

@@ -43,6 +43,33 @@ def ids(shown: Json, view: int = 0) -> list[str]:
     return [entry["codecMessageId"] for entry in shown["views"][view]["messages"]]
 
 
+def words(shown: Json) -> list[list[str]]:
+    """The texts in each message."""
+    messages = [entry["message"]["parts"] for entry in shown["views"][0]["messages"]]
+    return [[part["text"] for part in parts if part["type"] == "text"] for parts in messages]
+
+
+def test_a_message_of_several_parts_in_a_run_whose_step_is_tried_again(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    talk.reply(talk.step(run, "s1"), "one")
+    talk.say("and", into=run, parts=3)
+    talk.reply(talk.step(run, "s1"), "two")
+    talk.end(run)
+    ours, other = live_through(theirs, Script(steps=deliveries(talk)))
+    assert words(ours) == [["hi"], ["and", " 1", " 2"], ["two"]]
+    assert words(other) == [["hi"], ["and", " 1", " 2", " 1", " 2"], ["two"]]
+
+
+def test_a_stream_whose_first_message_has_text(theirs: Theirs, talk: Talk) -> None:
+    run = talk.start(talk.say("hi"), "m1")
+    serial = talk.stream(talk.step(run), "a1")
+    talk.live[-1] = replace(talk.live[-1], data="Hello ")
+    talk.append(serial, "you")
+    ours, other = live_through(theirs, Script(steps=deliveries(talk)))
+    assert words(ours) == [["hi"], ["Hello you"]]
+    assert words(other) == [["hi"], ["you"]]
+
+
 def test_a_run_ends_once(theirs: Theirs, talk: Talk) -> None:
     run = talk.answer(talk.say("hi"), "m1", "hello")
     talk.suspend(run)

@@ -77,7 +77,7 @@ class Theirs:
         command = {"id": self._next_id, "op": op, **arguments}
         self._next_id += 1
         to_node, from_node = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
-        to_node.write(json.dumps(command, ensure_ascii=False) + "\n")
+        to_node.write(json.dumps(command) + "\n")
         to_node.flush()
         for line in from_node:
             said: dict[str, Any] = json.loads(line)

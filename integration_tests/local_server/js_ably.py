@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from ably_ai_transport.local import LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.js_process import RETRY_MS, Json, JsonValue, JsProcess
 
 
@@ -97,7 +97,7 @@ class JsChannel:
 class JsAbly(JsProcess):
     """The process."""
 
-    def __init__(self, server: LocalServer, *, binary: bool) -> None:
+    def __init__(self, server: Server, *, binary: bool) -> None:
         super().__init__("ably.mjs", label="ably-js")
         self._server = server
         self._binary = binary

@@ -3,10 +3,9 @@
 import pytest
 
 from ably_ai_transport.local import LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.js_process import JsError
 from integration_tests.local_server.js_ably import JsAbly
-
-CHANNEL = "connections"
 
 
 async def connect_pair(ably: JsAbly) -> None:
@@ -15,23 +14,25 @@ async def connect_pair(ably: JsAbly) -> None:
         await ably.turn(name, "connected")
 
 
-async def test_nothing_is_missed_while_a_connection_is_down(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_nothing_is_missed_while_a_connection_is_down(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await sub.subscribe()
         await sub.attach()
         [serial] = await pub.publish({"name": "stream", "data": "one "})
         assert serial is not None
         await sub.heard()
         before = await ably.connection("sub")
-        server.faults.refuse_connections(on=True)
-        server.faults.drop("sub")
+        local_server.faults.refuse_connections(on=True)
+        local_server.faults.drop("sub")
         await ably.turn("sub", "disconnected")
         await pub.append(serial, "two ")
         await pub.append(serial, "three ")
         await pub.publish({"name": "note", "data": "meanwhile"})
-        server.faults.refuse_connections(on=False)
+        local_server.faults.refuse_connections(on=False)
         await ably.turn("sub", "connected")
         missed = await sub.heard(2)
         await pub.append(serial, "four")
@@ -47,12 +48,14 @@ async def test_nothing_is_missed_while_a_connection_is_down(server: LocalServer,
         assert not sub.unheard()
 
 
-async def test_a_publish_whose_answer_was_lost_is_not_doubled(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_a_publish_whose_answer_was_lost_is_not_doubled(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await sub.subscribe()
-        server.faults.cut_before_ack(CHANNEL)
+        local_server.faults.cut_before_ack(channel)
         [serial] = await pub.publish({"name": "n", "data": "once"})
         await pub.publish({"name": "n", "data": "next"})
         heard = await sub.heard(2)
@@ -61,48 +64,54 @@ async def test_a_publish_whose_answer_was_lost_is_not_doubled(server: LocalServe
     assert heard[0]["serial"] == serial
 
 
-async def test_a_connection_that_the_server_forgot_begins_anew(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_a_connection_that_the_server_forgot_begins_anew(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        sub = ably.channel("sub", CHANNEL)
+        sub = ably.channel("sub", channel)
         await sub.subscribe()
         before = await ably.connection("sub")
-        server.faults.forget("sub")
-        server.faults.drop("sub")
+        local_server.faults.forget("sub")
+        local_server.faults.drop("sub")
         await ably.turn("sub", "disconnected")
         await ably.turn("sub", "connected")
-        await ably.channel("pub", CHANNEL).publish({"name": "n", "data": "still heard"})
+        await ably.channel("pub", channel).publish({"name": "n", "data": "still heard"})
 
         assert (await ably.connection("sub"))["connectionId"] != before["connectionId"]
         assert [m["data"] for m in await sub.heard()] == ["still heard"]
 
 
-async def test_a_gap_that_cannot_be_filled_is_told(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_a_gap_that_cannot_be_filled_is_told(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await sub.attach()
-        server.faults.refuse_connections(on=True)
-        server.faults.drop("sub")
+        local_server.faults.refuse_connections(on=True)
+        local_server.faults.drop("sub")
         await ably.turn("sub", "disconnected")
         await pub.publish({"name": "n", "data": "lost"})
-        server.faults.trim(CHANNEL)
-        server.faults.refuse_connections(on=False)
+        local_server.faults.trim(channel)
+        local_server.faults.refuse_connections(on=False)
         change = await sub.changed()
 
         assert change["resumed"] is False
         assert change["error"]["code"] == 90003
 
 
-async def test_a_refused_publish_leaves_the_next_ones_alone(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_a_refused_publish_leaves_the_next_ones_alone(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        sub = ably.channel("sub", CHANNEL)
+        sub = ably.channel("sub", channel)
         await sub.subscribe()
-        server.faults.nack(CHANNEL, skip=1, code=50000)
+        local_server.faults.nack(channel, skip=1, code=50000)
         requests = [
             await ably.start(
-                "publish", client="pub", channel=CHANNEL, messages=[{"name": "n", "data": str(number)}]
+                "publish", client="pub", channel=channel, messages=[{"name": "n", "data": str(number)}]
             )
             for number in range(3)
         ]
@@ -115,20 +124,22 @@ async def test_a_refused_publish_leaves_the_next_ones_alone(server: LocalServer,
         assert [m["data"] for m in await sub.heard(2)] == ["0", "2"]
 
 
-async def test_a_channel_that_was_detached_attaches_again(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
+async def test_a_channel_that_was_detached_attaches_again(
+    local_server: LocalServer, binary: bool, channel: str
+) -> None:
+    async with JsAbly(local_server, binary=binary) as ably:
         await connect_pair(ably)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await sub.subscribe()
         await sub.attach()
-        server.faults.detach(CHANNEL)
+        local_server.faults.detach(channel)
         await sub.changed()
         await pub.publish({"name": "n", "data": "heard"})
 
         assert [m["data"] for m in await sub.heard()] == ["heard"]
 
 
-async def test_wrong_credentials_fail_the_connection(server: LocalServer, binary: bool) -> None:
+async def test_wrong_credentials_fail_the_connection(server: Server, binary: bool) -> None:
     async with JsAbly(server, binary=binary) as ably:
         said = await ably.connect("bad", key="app.key:wrong")
 
@@ -136,11 +147,11 @@ async def test_wrong_credentials_fail_the_connection(server: LocalServer, binary
     assert said["error"]["code"] == 40101
 
 
-async def test_a_token_opens_what_it_names(server: LocalServer, binary: bool) -> None:
-    token = server.token("reader", capability={CHANNEL: ["subscribe", "history"]})
+async def test_a_token_opens_what_it_names(server: Server, binary: bool, channel: str) -> None:
+    token = server.token("reader", capability={channel: ["subscribe", "history"]})
     async with JsAbly(server, binary=binary) as ably:
         said = await ably.connect("reader", token=token)
-        own, other = ably.channel("reader", CHANNEL), ably.channel("reader", "elsewhere")
+        own, other = ably.channel("reader", channel), ably.channel("reader", "elsewhere")
         await own.subscribe()
         with pytest.raises(JsError) as publishing:
             await own.publish({"name": "n", "data": "x"})
@@ -152,10 +163,10 @@ async def test_a_token_opens_what_it_names(server: LocalServer, binary: bool) ->
     assert attaching.value.code == 40160
 
 
-async def test_presence_tells_who_is_there(server: LocalServer, binary: bool) -> None:
+async def test_presence_tells_who_is_there(server: Server, binary: bool, channel: str) -> None:
     async with JsAbly(server, binary=binary) as ably:
         await connect_pair(ably)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await sub.watch_presence()
         await pub.enter({"role": "agent"})
         came = (await ably.event("presence", client="sub"))["member"]

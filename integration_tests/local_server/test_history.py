@@ -1,17 +1,15 @@
 """Tests of history and rewind as ably-js reads them."""
 
-from ably_ai_transport.local import LocalServer
+from integration_tests.engines.server import Server
 from integration_tests.local_server.js_ably import JsAbly
-
-CHANNEL = "history"
 
 
 async def test_history_shows_each_message_once_in_its_latest_version(
-    server: LocalServer, binary: bool
+    server: Server, binary: bool, channel: str
 ) -> None:
     async with JsAbly(server, binary=binary) as ably:
         await ably.connect("pub", client_id="pub")
-        pub = ably.channel("pub", CHANNEL)
+        pub = ably.channel("pub", channel)
         [first] = await pub.publish({"name": "stream", "data": "to "})
         [second] = await pub.publish({"name": "note", "data": {"n": 1}})
         await pub.publish({"name": "gone", "data": "unseen", "extras": {"ephemeral": True}})
@@ -27,10 +25,10 @@ async def test_history_shows_each_message_once_in_its_latest_version(
     assert page[1]["version"]["serial"] == last
 
 
-async def test_history_comes_in_pages(server: LocalServer, binary: bool) -> None:
+async def test_history_comes_in_pages(server: Server, binary: bool, channel: str) -> None:
     async with JsAbly(server, binary=binary) as ably:
         await ably.connect("pub", client_id="pub")
-        pub = ably.channel("pub", CHANNEL)
+        pub = ably.channel("pub", channel)
         await pub.publish(*({"name": "n", "data": str(number)} for number in range(7)))
         backwards = await pub.history(limit=3)
         forwards = await pub.history(limit=3, direction="forwards")
@@ -40,12 +38,12 @@ async def test_history_comes_in_pages(server: LocalServer, binary: bool) -> None
 
 
 async def test_history_until_the_attach_and_what_is_heard_make_up_everything(
-    server: LocalServer, binary: bool
+    server: Server, binary: bool, channel: str
 ) -> None:
     async with JsAbly(server, binary=binary) as ably:
         for name in ("pub", "sub"):
             await ably.connect(name, client_id=name)
-        pub, sub = ably.channel("pub", CHANNEL), ably.channel("sub", CHANNEL)
+        pub, sub = ably.channel("pub", channel), ably.channel("sub", channel)
         await pub.publish({"name": "n", "data": "before"})
         await sub.subscribe()
         await pub.publish({"name": "n", "data": "after"})
@@ -56,16 +54,16 @@ async def test_history_until_the_attach_and_what_is_heard_make_up_everything(
     assert [m["data"] for m in heard] == ["after"]
 
 
-async def test_rewind_brings_the_latest_messages(server: LocalServer, binary: bool) -> None:
+async def test_rewind_brings_the_latest_messages(server: Server, binary: bool, channel: str) -> None:
     async with JsAbly(server, binary=binary) as ably:
         for name in ("pub", "sub"):
             await ably.connect(name, client_id=name)
-        pub = ably.channel("pub", CHANNEL)
+        pub = ably.channel("pub", channel)
         [first] = await pub.publish({"name": "n", "data": "a"})
         await pub.publish({"name": "n", "data": "b"})
         await pub.publish({"name": "n", "data": "c"})
         assert first is not None
-        sub = ably.channel("sub", CHANNEL, params={"rewind": "2"})
+        sub = ably.channel("sub", channel, params={"rewind": "2"})
         await sub.subscribe()
         await pub.publish({"name": "n", "data": "d"})
 

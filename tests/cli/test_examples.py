@@ -62,7 +62,7 @@ def agent_running(env: dict[str, str]) -> Generator[Agent]:
 def environment_of_a_server() -> Generator[dict[str, str]]:
     """Run a local server; yield the variables that lead the examples to it."""
     with serving("--port", "0", "--key", KEY) as (_, shown):
-        yield {"ABLY_KEY": KEY, "ABLY_ENDPOINT": str(python_options(shown)["endpoint"])}
+        yield {"ABLY_KEY": KEY, "ABLY_ENDPOINT": f"http://{python_options(shown)['endpoint']}"}
 
 
 def ask(question: str, env: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from ably_ai_transport_haip import HaipMessage, create_haip_client
 from ably_ai_transport_vercel import UIMessageCodec, text_of
 
 from ably_ai_transport import ClientSession
-from ably_ai_transport.cli.connection import connected
+from ably_ai_transport.channel import opened
 from tests.cli.command import run_command, start_command
 from tests.cli.test_serve import python_options, serving
 
@@ -71,7 +71,7 @@ async def test_everything_is_there_without_any_option() -> None:
         reply = await ask(shown, "Hello")
         assert len(reply) > 100
         async with (
-            connected(python_options(shown)) as you,
+            opened(python_options(shown)) as you,
             ClientSession(you, "haip:1", codec=UIMessageCodec()) as session,
         ):
             messages = [text_of(entry.message) for entry in await session.view.load_all()]
@@ -91,7 +91,7 @@ async def test_in_front_of_a_server_that_runs_already() -> None:
             assert secret not in shown
             reply = await ask(shown, "Hello")
             async with (
-                connected(options) as you,
+                opened(options) as you,
                 ClientSession(you, "haip:1", codec=UIMessageCodec()) as session,
             ):
                 messages = [text_of(entry.message) for entry in await session.view.load_all()]

@@ -435,6 +435,39 @@ async def test_a_frame_holds_so_many_presence_events(server: LocalServer) -> Non
         assert (await client.answer())["error"]["code"] == 40009
 
 
+async def test_large_members_are_told_in_several_frames(server: LocalServer, wire_format: WireFormat) -> None:
+    async with raw_client(server, format_=wire_format) as client, raw_client(server) as late:
+        for number in range(12):
+            events = [{"action": PresenceAction.ENTER, "clientId": f"{number}", "data": "x" * 60_000}]
+            await client.send(
+                {"action": Action.PRESENCE, "channel": "c", "msgSerial": number, "presence": events}
+            )
+            assert (await client.answer())["action"] == Action.ACK
+        await late.attach("c")
+        pages = [frame for frame in await late.settled() if frame["action"] == Action.SYNC]
+        assert all(len(json.dumps(page)) < 2**19 for page in pages)
+        told = [member["clientId"] for page in pages for member in page["presence"]]
+        assert told == [str(number) for number in range(12)]
+        cursors = [page["channelSerial"].partition(":")[2] for page in pages]
+        assert (all(cursors[:-1]), cursors[-1], len(cursors)) == (True, "", 3)
+
+
+async def test_so_many_connections_can_be_resumed() -> None:
+    async with limited(max_connections=2) as server:
+        keys: list[str] = []
+        for _ in range(3):
+            async with raw_client(server) as client:
+                keys.append(client.key)
+                await client.cut()
+        codes: list[int | None] = []
+        for key in keys:
+            async with raw_client(server, resume=key) as client:
+                codes.append(client.connected.get("error", {}).get("code"))
+                await client.send({"action": Action.CLOSE})
+                await client.closed()
+        assert codes == [80008, None, None]
+
+
 async def test_a_frame_is_measured_in_bytes() -> None:
     async with limited(max_frame_size=5000) as server:
         for text, fits in (("🎉" * 1200, True), ("🎉" * 1300, False)):

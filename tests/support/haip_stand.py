@@ -10,6 +10,7 @@ import jwt
 from ably_ai_transport_haip import FlowControlConfig, HaipClient, HaipMessage, create_haip_client
 from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.server import (
+    Authenticate,
     HaipServer,
     HaipServerOptions,
     HaipServerSession,
@@ -70,9 +71,14 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    handler: SessionHandler, *, tools: Iterable[ServerTool] = (), options: HaipServerOptions | None = None
+    handler: SessionHandler,
+    *,
+    tools: Iterable[ServerTool] = (),
+    options: HaipServerOptions | None = None,
+    authenticate: Authenticate | None = None,
 ) -> AsyncGenerator[Stand]:
-    server = HaipServer(JwtAuthenticator(SECRET), handler, tools=tools, options=options)
+    accept = authenticate or JwtAuthenticator(SECRET)
+    server = HaipServer(accept, handler, tools=tools, options=options)
     listener = WebListener(server, "127.0.0.1", 0)
     async with server, tcp_proxy(listener.port) as proxy:
         await listener.start()
@@ -184,6 +190,7 @@ async def parrot(session: HaipServerSession) -> None:
                     "AUDIO_OUT", str(payload["message_id"]), str(payload["mime"]), data
                 )
             case "TOOL_DONE":
-                await session.send_text_message("AGENT", f"done: {payload['status']} {payload['result']}")
+                status, result = payload.get("status"), payload.get("result")
+                await session.send_text_message("AGENT", f"done: {status} {result}")
             case _:
                 pass

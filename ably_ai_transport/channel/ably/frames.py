@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ably_ai_transport.channel.ably.sdk import failed, sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ably_ai_transport.channel.ably.heartbeat import Heartbeat
     from ably_ai_transport.channel.ably.sdk import Realtime, Transport
@@ -26,7 +26,8 @@ _ERROR: Final = 9
 _ATTACHED: Final = 11
 _DETACHED: Final = 13
 _MESSAGE: Final = 15
-_OF_CHANNELS: Final = frozenset({_ATTACHED, _DETACHED, 14, _MESSAGE, 16, 21})
+_OF_PRESENCE: Final = frozenset({14, 16})
+_OF_CHANNELS: Final = frozenset({_ATTACHED, _DETACHED, _MESSAGE, 21, *_OF_PRESENCE})
 _RESUMED: Final = 4
 _CONNECTION_LOST: Final = 80003
 _TOKEN_ERRORS: Final = range(40140, 40150)
@@ -81,7 +82,10 @@ class FrameGuard:
             return False
         shared = self._shared.get(name)
         if action == _MESSAGE:
+            drop_null_encodings(frame.get("messages") or ())
             _keep_decodable(frame)
+        elif action in _OF_PRESENCE:
+            drop_null_encodings(frame.get("presence") or ())
         elif shared is not None and action == _ATTACHED:
             resumed = bool((frame.get("flags") or 0) & _RESUMED)
             shared.on_attached(frame.get("channelSerial"), resumed=resumed, error=frame.get("error"))
@@ -117,6 +121,17 @@ def _plain_error(error: Frame | None) -> Frame:
     if code not in _TOKEN_ERRORS or not isinstance(plain.get("statusCode"), int):
         plain["statusCode"] = 401 if code in _TOKEN_ERRORS else _BAD_REQUEST
     return plain
+
+
+def drop_null_encodings(items: Iterable[Frame]) -> None:
+    """Drop encodings that are null, which other servers than Ably send: the SDK expects text or nothing.
+
+    Args:
+        items: Messages or presence messages; they are changed.
+    """
+    for item in items:
+        if item.get("encoding", "") is None:
+            del item["encoding"]
 
 
 def _keep_decodable(frame: Frame) -> None:

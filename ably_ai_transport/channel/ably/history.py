@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urljoin
 
 import anyio
 
+from ably_ai_transport.channel.ably.frames import drop_null_encodings
 from ably_ai_transport.channel.ably.sdk import inbound, sdk, to_error
 from ably_ai_transport.wire import AITransportError, ErrorCode, InboundMessage
 
@@ -139,6 +140,7 @@ def _bearer(token: str) -> str:
 def _decoded(items: Sequence[Frame], cipher: object | None) -> list[InboundMessage]:
     """Decode each message by itself: one that is broken must not hide the others."""
     decode: Callable[[Frame, object], Message] = sdk().message.from_encoded
+    drop_null_encodings(items)
     messages: list[InboundMessage] = []
     for item in items:
         try:

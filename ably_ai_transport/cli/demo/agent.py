@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ably_ai_transport import AgentSession, AITransportError, ChannelClient, ErrorCode, Invocation
-from ably_ai_transport.cli.connection import connected
+from ably_ai_transport.channel import opened
 from ably_ai_transport.cli.demo.figures import Figures
 from ably_ai_transport.cli.demo.replies import ReplySource, delta_of, text_delta_of
 
@@ -61,7 +61,7 @@ class Agent:
     @asynccontextmanager
     async def _lifespan(self) -> AsyncGenerator[None]:
         async with (
-            connected(self._options) as client,
+            opened(self._options) as client,
             AsyncExitStack() as sessions,
             anyio.create_task_group() as tasks,
         ):

@@ -8,7 +8,7 @@ from typing import cast
 import httpx
 from ably_ai_transport_vercel import UIMessage, UIMessageChunk, text_of
 from ably_ai_transport_vercel.adapters import Event, ResponsesTranslator
-from ably_ai_transport_vercel.adapters.writer import map_at, text_at
+from ably_ai_transport_vercel.adapters.reading import map_at, text_at
 
 from ably_ai_transport import AITransportError, ErrorCode
 from ably_ai_transport.cli.demo.built_in import QUESTIONS

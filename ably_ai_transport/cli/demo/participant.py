@@ -16,7 +16,7 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport import ClientRun, ClientSession, RunInfo, RunStatus
-from ably_ai_transport.cli.connection import connected
+from ably_ai_transport.channel import opened
 from ably_ai_transport.cli.problems import CliError
 
 Session: TypeAlias = ClientSession[VercelInput, UIMessageChunk, VercelProjection, UIMessage]
@@ -130,7 +130,7 @@ async def participant(
         The person, connected. History is not loaded.
     """
     async with (
-        connected(options) as client,
+        opened(options) as client,
         ClientSession(client, session_name, codec=UIMessageCodec()) as session,
     ):
         yield Participant(name, session)

@@ -163,9 +163,17 @@ class TableEncoder(Encoder[InT, OutT]):
         )
 
     def _batch(self, row: BatchRow, event: object) -> list[Payload]:
-        shared = BatchHeaders() if row.headers is None else row.headers(event)
+        try:
+            shared = BatchHeaders() if row.headers is None else row.headers(event)
+            parts = list(row.explode(event))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InvalidArgumentError(
+                f"unable to publish input '{row.kind}'; it does not have the codec's form"
+                f" (build it by the codec's create_… method): {error!r}",
+                cause=error,
+            ) from error
         payloads: list[Payload] = []
-        for values in row.explode(event):
+        for values in parts:
             kind = values.get(row.discriminator)
             part = self._inputs.part(row, kind) if isinstance(kind, str) else None
             if part is None or not isinstance(kind, str):

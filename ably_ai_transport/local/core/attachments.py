@@ -16,6 +16,7 @@ from ably_ai_transport.local.protocol.channels import (
     split_name,
 )
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
+from ably_ai_transport.local.protocol.presence import held_by_event
 from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
     continuity_lost,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.channels import Rewind
+    from ably_ai_transport.local.protocol.frames import WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.protocol.serials import SerialMinter
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -43,6 +45,7 @@ logger = logging.getLogger("ably_ai_transport.local")
 _SUBSCRIBE: Final = Flag.SUBSCRIBE
 _MAX_REWIND: Final = 100
 _SYNC_PAGE: Final = 100
+_SYNC_BYTES: Final = 2**18
 
 
 class Attachments:
@@ -271,20 +274,35 @@ class Attachments:
         return recent
 
     def _sync(self, connection: Connection, channel: Channel, label: str) -> None:
-        members = channel.presence.members()
+        pages = _pages(channel.presence.members())
         sequence = random_id(12)
-        for first in range(0, max(len(members), 1), _SYNC_PAGE):
+        sent = 0
+        for page in pages:
+            sent += len(page)
             # The last page has no cursor: that ends the sync (specification RTP18b).
-            rest = first + _SYNC_PAGE
             connection.send(
                 {
                     "action": int(Action.SYNC),
                     "channel": label,
-                    "channelSerial": f"{sequence}:{rest if rest < len(members) else ''}",
+                    "channelSerial": f"{sequence}:{sent if page is not pages[-1] else ''}",
                     "timestamp": self._clock.now(),
-                    "presence": members[first:rest],
+                    "presence": page,
                 }
             )
+
+
+def _pages(members: Sequence[WirePresence]) -> list[list[WirePresence]]:
+    """Return the members for the frames of a SYNC, each of which a client can take."""
+    pages: list[list[WirePresence]] = [[]]
+    size = 0
+    for member in members:
+        added = held_by_event(member)
+        if pages[-1] and (len(pages[-1]) == _SYNC_PAGE or size + added > _SYNC_BYTES):
+            pages.append([])
+            size = 0
+        pages[-1].append(member)
+        size += added
+    return pages
 
 
 def _label(frame: Frame) -> str:

@@ -114,7 +114,7 @@ def weight_of(value: Value) -> int:
 
 def _weigh(value: Any, what: str, room: int) -> int:  # noqa: ANN401 - any value; this is on the hot path
     """Check a value and return the bytes of memory that it takes; `room` is how deep it may nest."""
-    kind: type[object] = type(value)
+    kind = value.__class__
     if kind is dict:
         return _weigh_dict(value, what, room)
     if kind is str:
@@ -156,7 +156,7 @@ def _weigh_dict(value: dict[Any, Any], what: str, room: int) -> int:
         if type(key) is not str:
             raise _unfit(what, f"the keys of an object must be text, not {type(key).__name__}")
         size += len(key) if key.isascii() else _weigh_text(key)
-        kind: type[object] = type(item)
+        kind = item.__class__
         if kind is dict:
             size += _weigh_dict(item, what, room - 1)
         elif kind is str and item.isascii():

@@ -1,7 +1,6 @@
 """Everything that one run puts on the channel: its life, its steps, and the encoders of its outputs."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from typing import Final, Generic, Literal, TypeAlias
 
 from ably_ai_transport.channel.payload import new_message_id
 from ably_ai_transport.codec.contract import Encoder, EncoderOptions, InT, MessageHook, MsgT, OutT, ProjT
+from ably_ai_transport.codec.json_text import dump_json
 from ably_ai_transport.session.agent.facts import RunFacts
 from ably_ai_transport.session.agent.hold import RunHold
 from ably_ai_transport.session.agent.recovery import Recovery
@@ -300,7 +300,7 @@ class RunWriter(Generic[InT, OutT, ProjT, MsgT]):
             step_client_id=attempt.client_id,
         )
         if steers:
-            headers[names.STEER_CODEC_MESSAGE_IDS] = json.dumps(steers, separators=(",", ":"))
+            headers[names.STEER_CODEC_MESSAGE_IDS] = dump_json(steers)
         options = EncoderOptions(
             headers=headers,
             on_message=self._on_message,

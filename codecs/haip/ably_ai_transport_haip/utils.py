@@ -1,4 +1,8 @@
-"""HAIP utilities: functions that create, validate and measure messages, and delay calls."""
+"""HAIP utilities: functions that create, validate and measure messages, and delay calls.
+
+They are the functions of the reference SDK's ``HAIPUtils``. An ``ArrayBuffer`` is ``bytes`` here, and times
+are in seconds.
+"""
 
 import asyncio
 import base64
@@ -9,19 +13,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, ParamSpec, cast
 
 from ably_ai_transport_haip.client.backoff import exponential_backoff
+from ably_ai_transport_haip.endpoint.hooks import call
 from ably_ai_transport_haip.protocol import (
     HaipEnvelope,
     HaipError,
     HaipEventType,
     HaipMessage,
-    HaipProtocolError,
     calculate_message_credits,
     new_id,
 )
-from ably_ai_transport_haip.protocol.messages import check_envelope
+from ably_ai_transport_haip.protocol.messages import check_envelope, check_message
+from ably_ai_transport_haip.protocol.names import event_named
 from ably_ai_transport_haip.protocol.payloads import check_payload
 
 __all__ = [
+    "array_buffer_to_base64",
+    "array_buffer_to_string",
+    "base64_to_array_buffer",
     "calculate_byte_credits",
     "calculate_message_credits",
     "create_flow_update",
@@ -29,13 +37,14 @@ __all__ = [
     "create_text_message",
     "create_tool_call",
     "debounce",
-    "decode_base64",
     "encode_base64",
     "exponential_backoff",
     "generate_sequence_number",
     "generate_timestamp",
     "generate_uuid",
+    "parse_base64",
     "parse_jwt",
+    "string_to_array_buffer",
     "throttle",
     "validate_envelope",
     "validate_message",
@@ -48,12 +57,14 @@ generate_uuid = new_id
 
 
 def create_message(
-    event: HaipEventType | str, payload: Mapping[str, object], envelope: HaipEnvelope | None = None
+    type: HaipEventType | str,  # noqa: A002 - the name of the field
+    payload: Mapping[str, object],
+    envelope: HaipEnvelope | None = None,
 ) -> HaipMessage:
     """Create a message.
 
     Args:
-        event: The type of the message.
+        type: The type of the message, in either dialect: ``MESSAGE_START`` or ``TEXT_MESSAGE_START``.
         payload: The payload; its fields depend on the type.
         envelope: The envelope; empty by default.
 
@@ -64,9 +75,11 @@ def create_message(
         HaipProtocolError: The schema refuses the payload (INVALID_MESSAGE).
         ValueError: The type is unknown.
     """
-    kind = HaipEventType(event)
-    check_payload(kind, payload)
-    return HaipMessage(kind, payload, envelope or HaipEnvelope())
+    event = event_named(type)
+    if event is None:
+        raise ValueError(f"unable to create message; type '{type}' is unknown")
+    check_payload(event, payload)
+    return HaipMessage(event, payload, envelope or HaipEnvelope())
 
 
 def create_text_message(
@@ -147,32 +160,39 @@ def create_flow_update(
 
 
 def validate_message(message: HaipMessage) -> bool:
-    """Tell whether a message is complete and the schema accepts it.
+    """Tell whether a message can be sent. Empty fields pass, because the sender fills them in.
 
     Args:
         message: The message.
 
     Returns:
-        True if it has an id, its envelope is complete and its payload fits its type.
+        True if the schema accepts its payload, its envelope and its other fields.
+
+    Example:
+        >>> validate_message(create_text_message("USER", "Hello"))
+        True
     """
     try:
         check_payload(message.type, message.payload)
-    except HaipProtocolError:
+        check_message(message)
+    except HaipError:
         return False
-    return message.id is not None and validate_envelope(message.envelope)
+    return True
 
 
 def validate_envelope(envelope: HaipEnvelope) -> bool:
-    """Tell whether an envelope is complete and the schema accepts it.
+    """Tell whether the schema accepts an envelope. Empty fields pass, because the sender fills them in.
 
     Args:
         envelope: The envelope.
 
     Returns:
-        True if session, channel, sequence number and timestamp are set and valid.
+        True if each field is empty or valid.
+
+    Example:
+        >>> validate_envelope(HaipEnvelope(channel="not a channel"))
+        False
     """
-    if None in (envelope.session_id, envelope.channel, envelope.sequence, envelope.timestamp):
-        return False
     try:
         check_envelope(envelope)
     except HaipError:
@@ -218,7 +238,7 @@ def encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def decode_base64(data: str) -> bytes:
+def parse_base64(data: str) -> bytes:
     """Decode base64.
 
     Args:
@@ -236,16 +256,66 @@ def decode_base64(data: str) -> bytes:
         raise HaipError(f"unable to read base64; {error}") from error
 
 
+def array_buffer_to_base64(buffer: bytes) -> str:
+    """Encode bytes as base64; the other name of :func:`encode_base64`."""
+    return encode_base64(buffer)
+
+
+def base64_to_array_buffer(base64: str) -> bytes:
+    """Decode base64; the other name of :func:`parse_base64`."""
+    return parse_base64(base64)
+
+
+def string_to_array_buffer(text: str) -> bytes:
+    """Encode a text as UTF-8.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        HaipError: The text has half of a surrogate pair, which UTF-8 cannot hold.
+
+    Example:
+        >>> len(string_to_array_buffer("é"))
+        2
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise HaipError(f"unable to encode text; {error.reason}") from error
+
+
+def array_buffer_to_string(buffer: bytes) -> str:
+    """Decode UTF-8.
+
+    Args:
+        buffer: The bytes.
+
+    Returns:
+        The text.
+
+    Raises:
+        HaipError: The bytes are no UTF-8.
+    """
+    try:
+        return bytes(buffer).decode()
+    except UnicodeDecodeError as error:
+        raise HaipError(f"unable to decode text; {error.reason}") from error
+
+
 def calculate_byte_credits(data: bytes | str) -> int:
     """Return the cost of data in byte credits: its length in bytes, text as UTF-8."""
     return len(data.encode()) if isinstance(data, str) else len(data)
 
 
-def debounce(func: Callable[P, Awaitable[object]], wait: float) -> Callable[P, Awaitable[None]]:
+def debounce(func: Callable[P, object], wait: float) -> Callable[P, Awaitable[None]]:
     """Delay calls until none has been made for a while. Of calls in quick succession, only the last is made.
 
     Args:
-        func: The coroutine function to call.
+        func: The function to call, plain or coroutine.
         wait: Seconds without a call before the last one is made.
 
     Returns:
@@ -259,16 +329,16 @@ def debounce(func: Callable[P, Awaitable[object]], wait: float) -> Callable[P, A
         own = newest
         await asyncio.sleep(wait)
         if own == newest:
-            await func(*args, **kwargs)
+            await call(func, *args, **kwargs)
 
     return later
 
 
-def throttle(func: Callable[P, Awaitable[object]], limit: float) -> Callable[P, Awaitable[bool]]:
+def throttle(func: Callable[P, object], limit: float) -> Callable[P, Awaitable[bool]]:
     """Make at most one call per interval and skip the others.
 
     Args:
-        func: The coroutine function to call.
+        func: The function to call, plain or coroutine.
         limit: The shortest interval between two calls, in seconds.
 
     Returns:
@@ -282,7 +352,7 @@ def throttle(func: Callable[P, Awaitable[object]], limit: float) -> Callable[P, 
         if now - last < limit:
             return False
         last = now
-        await func(*args, **kwargs)
+        await call(func, *args, **kwargs)
         return True
 
     return seldom

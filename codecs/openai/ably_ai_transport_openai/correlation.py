@@ -11,6 +11,8 @@ from ably_ai_transport.codec import (
     ToolApprovalResponse,
     ToolResult,
     ToolResultError,
+    as_text,
+    parse_json,
 )
 from ably_ai_transport_openai.events import (
     FunctionCall,
@@ -40,7 +42,7 @@ def resolved_call_ids(messages: Iterable[OpenAIMessage]) -> set[str]:
         set()
     """
     return {
-        item["call_id"]
+        as_text(item.get("call_id"))
         for message in messages
         for item in message["items"]
         if item["type"] == "function_call_output"
@@ -50,7 +52,8 @@ def resolved_call_ids(messages: Iterable[OpenAIMessage]) -> set[str]:
 def unanswered_calls(messages: Sequence[OpenAIMessage]) -> list[FunctionCall]:
     """List the calls that have neither an output nor an approval.
 
-    A run can go on when there are none. The agent executes approved calls first.
+    A run can go on when there are none. The agent executes approved calls first. A call that the model did
+    not finish is no call: nothing executes it.
 
     Args:
         messages: The messages of the run.
@@ -150,14 +153,21 @@ def to_responses_input(messages: Iterable[OpenAIMessage]) -> "list[ResponseInput
         messages: The conversation, oldest first.
 
     Returns:
-        All items, in order: each is valid input as it is.
+        The items, in order: each is valid input as it is. Calls that the model did not finish are left out.
 
     Example:
         >>> from ably_ai_transport_openai import user_message
         >>> [item["type"] for item in to_responses_input([user_message("hi")])]
         ['message']
     """
-    items = [item for message in messages for item in message["items"]]
+    listed = list(messages)
+    resolved = resolved_call_ids(listed)
+    items = [
+        item
+        for message in listed
+        for item in message["items"]
+        if item["type"] != "function_call" or item.get("call_id") in resolved or _is_finished(item)
+    ]
     return cast("list[ResponseInputItemParam]", items)
 
 
@@ -166,5 +176,21 @@ def _open_calls(messages: Sequence[OpenAIMessage]) -> Iterator[tuple[FunctionCal
     for message in messages:
         states = message.get("toolCallStates", {})
         for item in message["items"]:
-            if item["type"] == "function_call" and item["call_id"] not in resolved:
-                yield item, states.get(item["call_id"], {})
+            if item["type"] != "function_call":
+                continue
+            # A peer's call may lack its id; nothing can answer it.
+            call_id = as_text(item.get("call_id"))
+            if call_id and call_id not in resolved and _is_finished(item):
+                yield item, states.get(call_id, {})
+
+
+def _is_finished(call: FunctionCall) -> bool:
+    """Whether the model finished a call. A token limit, or the end of its run, may have cut it off."""
+    arguments, status = as_text(call.get("arguments")), call.get("status")
+    if status == "incomplete" or (not arguments and status == "in_progress"):
+        return False
+    try:
+        parse_json(arguments or "{}")
+    except ValueError:
+        return False
+    return True

@@ -36,11 +36,11 @@ def _explode(event: UserMessage[OpenAIMessage]) -> Iterable[Values]:
         raise InvalidArgumentError(
             f"unable to publish; a user message must be exactly one message item, got {len(items)} item(s)"
         )
-    parts = [cast("Values", part) for part in item["content"]]
+    parts = [as_mapping(part) for part in item["content"]]
     for part in parts:
         if part.get("type") != "input_text":
             raise InvalidArgumentError(
-                f"unable to publish; unsupported input content part type '{part.get('type')}'"
+                f"unable to publish; unsupported input content part type '{as_text(part.get('type'))[:100]}'"
             )
     return parts or [_EMPTY]
 

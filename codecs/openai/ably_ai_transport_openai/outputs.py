@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 MODELLED: Final = frozenset({"message", "reasoning", "function_call"})
 """The types of items that are sent."""
+_LARGEST_INDEX: Final = 2**53
 
 
 class ResponseEvents(DictEvents[OpenAIOutput]):
@@ -56,7 +57,15 @@ class ResponseEvents(DictEvents[OpenAIOutput]):
         """Return the event as plain JSON, with the fields that the model sent."""
         if _is_json(event):
             return cast("Values", event)
-        return cast("ResponseStreamEvent", event).model_dump(mode="json", exclude_unset=True)
+        try:
+            # A gateway's values may not fit the package's types. They are published all the same.
+            return cast("ResponseStreamEvent", event).model_dump(
+                mode="json", exclude_unset=True, warnings=False
+            )
+        except Exception as error:  # whatever the package raises
+            raise InvalidArgumentError(
+                f"unable to publish output; {type(event).__name__} has no JSON form", cause=error
+            ) from error
 
 
 def _is_json(event: object) -> bool:
@@ -66,14 +75,14 @@ def _is_json(event: object) -> bool:
 
 def _refuse(item: Values) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"unable to publish; unsupported output item type '{item.get('type')}'"
+        f"unable to publish; unsupported output item type '{as_text(item.get('type'))[:100]}'"
         " (leave out the events of hosted tools)"
     )
 
 
 def _whole_item(event: Values) -> object:
     item = as_mapping(event.get("item"))
-    if item.get("type") not in MODELLED:
+    if as_text(item.get("type")) not in MODELLED:
         raise _refuse(item)
     return {"item": item}
 
@@ -81,7 +90,7 @@ def _whole_item(event: Values) -> object:
 def _finished_item(event: Values) -> object:
     """Reduce a finished item to the fields that its streams did not carry."""
     item = as_mapping(event.get("item"))
-    kind = item.get("type")
+    kind = as_text(item.get("type"))
     if kind not in MODELLED:
         raise _refuse(item)
     reduced: dict[str, object] = {"type": kind, **pick(item, "id", "status")}
@@ -118,12 +127,19 @@ def _item_of(data: object) -> Values:
 _ITEM_DATA: Final = Data(encode=lambda event: pick(event, "item"), decode=_item_of)
 
 
+def _index(event: Values, key: str) -> int | float | None:
+    index = event.get(key)
+    if index is None or (isinstance(index, int | float) and abs(index) < _LARGEST_INDEX):
+        return index
+    raise InvalidArgumentError(f"unable to publish; '{key}' of the event is no position")
+
+
 def _content_slot(event: Values) -> str:
-    return f"{event.get('item_id')}:{event.get('content_index')}"
+    return f"{as_text(event.get('item_id'))}:{_index(event, 'content_index')}"
 
 
 def _summary_slot(event: Values) -> str:
-    return f"{event.get('item_id')}:summary:{event.get('summary_index')}"
+    return f"{as_text(event.get('item_id'))}:summary:{_index(event, 'summary_index')}"
 
 
 def _call_stream(event: Values) -> str:

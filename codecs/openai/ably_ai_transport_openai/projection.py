@@ -8,12 +8,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
-from ably_ai_transport.codec import CodecMessage
+from ably_ai_transport.codec import CodecMessage, as_text
 from ably_ai_transport_openai.events import OpenAIMessage, OpenAIToolCallState, Role
 
 Json: TypeAlias = dict[str, Any]
 
-TEXT_OF: Final[Mapping[object, str]] = {
+TEXT_OF: Final[Mapping[str, str]] = {
     "output_text": "text",
     "refusal": "refusal",
     "reasoning_text": "text",
@@ -22,13 +22,25 @@ TEXT_OF: Final[Mapping[object, str]] = {
 """The field of each kind of part that grows."""
 
 
+def copied(value: Mapping[str, Any]) -> Json:
+    """Copy an object of a peer. One that is nested deeper than Python recurses keeps its inner values."""
+    try:
+        return deepcopy(dict(value))
+    except RecursionError:
+        return dict(value)
+
+
+def _text_key(part: Mapping[str, Any]) -> str:
+    return TEXT_OF.get(as_text(part.get("type")), "text")
+
+
 class Growing:
     """A JSON object with one text that grows."""
 
     __slots__ = ("_base", "_chunks", "_key")
 
     def __init__(self, base: Mapping[str, Any], key: str) -> None:
-        self._base: Json = deepcopy(dict(base))
+        self._base: Json = copied(base)
         self._key = key
         text = self._base.get(key)
         self._chunks: list[str] = [text] if isinstance(text, str) else [""]
@@ -67,7 +79,7 @@ class Item:
     __slots__ = ("_base", "_parts", "_shown")
 
     def __init__(self, item: Mapping[str, Any]) -> None:
-        self._base: Json = deepcopy(dict(item))
+        self._base: Json = copied(item)
         self._parts: dict[str, dict[int, Growing]] = {}
         self._shown: Json | None = None
         for key in ("content", "summary"):
@@ -75,7 +87,7 @@ class Item:
             if isinstance(listed, list):
                 parts = cast("list[object]", listed)
                 self._parts[key] = {
-                    index: Growing(part, TEXT_OF.get(part.get("type"), "text"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+                    index: Growing(cast("Json", part), _text_key(cast("Json", part)))
                     for index, part in enumerate(parts)
                     if isinstance(part, dict)
                 }
@@ -88,7 +100,7 @@ class Item:
     def open_part(self, key: str, index: object, part: Mapping[str, Any]) -> None:
         """Put a part at its index."""
         if isinstance(index, int) and not isinstance(index, bool) and index >= 0:
-            self._parts.setdefault(key, {})[index] = Growing(part, TEXT_OF.get(part.get("type"), "text"))
+            self._parts.setdefault(key, {})[index] = Growing(part, _text_key(part))
             self._shown = None
 
     def part(self, key: str, index: object, kind: str) -> Growing | None:
@@ -160,7 +172,7 @@ class Entry:
         """Add the answer to a call, or replace it."""
         answer: Json = {"type": "function_call_output", "call_id": call_id, "output": output}
         for place, item in enumerate(self.items):
-            if isinstance(item, dict) and item["type"] == answer["type"] and item["call_id"] == call_id:
+            if isinstance(item, dict) and item["type"] == answer["type"] and item.get("call_id") == call_id:
                 self.items[place] = answer
                 return
         self.items.append(answer)

@@ -5,7 +5,6 @@ for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Final, TypeAlias, cast
 
 from ably_ai_transport.codec import (
@@ -24,7 +23,7 @@ from ably_ai_transport.codec import (
 )
 from ably_ai_transport_openai.events import OpenAIInput, OpenAIMessage, OpenAIOutput
 from ably_ai_transport_openai.outputs import MODELLED, ResponseEvents
-from ably_ai_transport_openai.projection import TEXT_OF, Growing, Item, Json, OpenAIProjection
+from ably_ai_transport_openai.projection import TEXT_OF, Growing, Item, OpenAIProjection, copied
 
 Event: TypeAlias = Mapping[str, Any]
 FoldEvent: TypeAlias = Callable[[OpenAIProjection, Event, str], None]
@@ -37,7 +36,7 @@ _EVENTS = ResponseEvents()
 
 def _add_item(projection: OpenAIProjection, event: Event, message_id: str) -> None:
     item = as_mapping(event.get("item"))
-    if item.get("type") not in MODELLED:
+    if as_text(item.get("type")) not in MODELLED:
         return
     entry = projection.ensure(message_id, "assistant")
     item_id = item.get("id")
@@ -129,8 +128,8 @@ def _end_arguments(projection: OpenAIProjection, event: Event, message_id: str) 
 
 def _add_output(projection: OpenAIProjection, event: Event, message_id: str) -> None:
     item = as_mapping(event.get("item"))
-    if item:
-        projection.ensure(message_id, "assistant").items.append(deepcopy(dict(item)))
+    if as_text(item.get("type")):
+        projection.ensure(message_id, "assistant").items.append(copied(item))
 
 
 def _ask_for_approval(projection: OpenAIProjection, event: Event, message_id: str) -> None:
@@ -139,7 +138,7 @@ def _ask_for_approval(projection: OpenAIProjection, event: Event, message_id: st
     entry.note_call(as_text(event.get("call_id")), approval="pending", **asked)
 
 
-_FOLDS: Final[dict[object, FoldEvent]] = {
+_FOLDS: Final[dict[str, FoldEvent]] = {
     "response.output_item.added": _add_item,
     "response.output_item.done": _finish_item,
     "response.content_part.added": _open_content,
@@ -166,7 +165,7 @@ def fold(
         return projection
     if isinstance(event, OutputEvent):
         values = _EVENTS.values_of(event.event)
-        fold_event = _FOLDS.get(values.get("type"))
+        fold_event = _FOLDS.get(as_text(values.get("type")))
         if fold_event is not None:
             fold_event(projection, values, meta.message_id)
     else:
@@ -210,12 +209,13 @@ def _fold_user_message(projection: OpenAIProjection, message: OpenAIMessage, mes
         content = as_mapping(incoming).get("content")
         if incoming["type"] != "message" or not isinstance(content, list):
             continue
+        parts = [copied(as_mapping(part)) for part in cast("list[object]", content)]
         for place, item in enumerate(entry.items):
-            if isinstance(item, dict) and item["type"] == "message":
-                entry.items[place] = {**item, "content": [*item["content"], *deepcopy(content)]}  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(item, dict) and item["type"] == "message" and isinstance(item.get("content"), list):
+                entry.items[place] = {**item, "content": [*item["content"], *parts]}
                 break
         else:
-            entry.items.append(cast("Json", deepcopy(incoming)))
+            entry.items.append({**incoming, "content": parts})
 
 
 def get_messages(projection: OpenAIProjection) -> Sequence[CodecMessage[OpenAIMessage]]:

@@ -42,8 +42,8 @@ def _explode(event: UserMessage[UIMessage]) -> Iterable[Values]:
     return parts or [_EMPTY]
 
 
-def _travels(kind: str) -> bool:
-    return kind in ("text", "file") or kind.startswith("data-")
+def _travels(kind: object) -> bool:
+    return isinstance(kind, str) and (kind in ("text", "file") or kind.startswith("data-"))
 
 
 def _headers(event: UserMessage[UIMessage]) -> BatchHeaders:

@@ -1,5 +1,6 @@
 """The chunks of a reply on the wire."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -47,6 +48,8 @@ from ably_ai_transport_vercel.fields import (
     TRANSIENT,
 )
 
+logger = logging.getLogger("ably_ai_transport.codec")
+
 _TOOL: tuple[Field, ...] = (TOOL_CALL_ID, TOOL_NAME, DYNAMIC, TITLE, PROVIDER_EXECUTED, META)
 
 
@@ -63,6 +66,9 @@ async def _end_tool_input(chunk: Values, context: EncodeContext) -> None:
     call_id = as_text(chunk.get("toolCallId"))
     has_text = context.core.has_text(call_id)
     if has_text is None:
+        if context.core.has_ended(call_id):
+            logger.warning("a second input of tool call %r is left out; its first input stays", call_id)
+            return
         # No stream is open: the input came in one piece.
         payload = Payload(context.name, chunk.get("input"), context.headers(chunk), storable=(WHOLE_PAYLOAD,))
         await context.core.publish_discrete(payload)

@@ -14,6 +14,7 @@ from ably_ai_transport.codec import (
     ToolResult,
     ToolResultError,
     UserMessage,
+    as_text,
     pick,
 )
 from ably_ai_transport_vercel.events import (
@@ -111,27 +112,32 @@ _PART_OF: Final = {
 }
 
 
+def _stream_id(chunk: Chunk) -> str | None:
+    stream_id = chunk.get("id")
+    return stream_id if isinstance(stream_id, str) else None
+
+
 def _fold_text_start(projection: VercelProjection, chunk: Chunk, message_id: str) -> None:
     """A text or reasoning part begins."""
     entry = projection.ensure(message_id)
     kind = _PART_OF[cast("str", chunk["type"])]
-    buffer = entry.open[kind][chunk.get("id")] = TextBuffer(kind)
+    buffer = entry.open[kind][_stream_id(chunk)] = TextBuffer(kind)
     _append(entry, buffer)
 
 
 def _fold_text_delta(projection: VercelProjection, chunk: Chunk, message_id: str) -> None:
     """A piece of text or reasoning. Without its part it is dropped."""
     entry = projection.ensure(message_id)
-    buffer = entry.open[_PART_OF[cast("str", chunk["type"])]].get(chunk.get("id"))
+    buffer = entry.open[_PART_OF[cast("str", chunk["type"])]].get(_stream_id(chunk))
     if buffer is not None:
-        buffer.chunks.append(cast("str", chunk["delta"]))
+        buffer.chunks.append(as_text(chunk.get("delta")))
         entry.snapshot = None
 
 
 def _fold_text_end(projection: VercelProjection, chunk: Chunk, message_id: str) -> None:
     """A text or reasoning part is complete."""
     entry = projection.ensure(message_id)
-    entry.open[_PART_OF[cast("str", chunk["type"])]].pop(chunk.get("id"), None)
+    entry.open[_PART_OF[cast("str", chunk["type"])]].pop(_stream_id(chunk), None)
 
 
 def _fold_file(projection: VercelProjection, chunk: Chunk, message_id: str) -> None:
@@ -156,7 +162,7 @@ def _fold_data(projection: VercelProjection, chunk: Chunk, message_id: str) -> N
         return
     entry = projection.ensure(message_id)
     part = pick(chunk, "type", "id", "data")
-    if "id" in part:
+    if isinstance(part.get("id"), str):
         for index, other in enumerate(entry.parts):
             if isinstance(other, dict) and pick(other, "type", "id") == pick(part, "type", "id"):
                 entry.parts[index] = part
@@ -172,7 +178,10 @@ def _new_identity(chunk: Chunk) -> Part:
     """Return the keys that a tool part has in all states. The type holds a static tool's name."""
     if chunk.get("dynamic"):
         return {"type": "dynamic-tool", **pick(chunk, "toolCallId", "toolName", "title", "providerExecuted")}
-    return {"type": f"tool-{chunk['toolName']}", **pick(chunk, "toolCallId", "title", "providerExecuted")}
+    return {
+        "type": f"tool-{as_text(chunk.get('toolName'))}",
+        **pick(chunk, "toolCallId", "title", "providerExecuted"),
+    }
 
 
 def _identity_of(part: Mapping[str, object]) -> Part:
@@ -182,7 +191,7 @@ def _identity_of(part: Mapping[str, object]) -> Part:
 
 
 def _call_id(chunk: Chunk) -> str:
-    return cast("str", chunk["toolCallId"])
+    return as_text(chunk.get("toolCallId"))
 
 
 def _fold_tool_input_start(projection: VercelProjection, chunk: Chunk, message_id: str) -> None:
@@ -198,7 +207,7 @@ def _fold_tool_input_delta(projection: VercelProjection, chunk: Chunk, message_i
     call = entry.tools.get(_call_id(chunk))
     if call is None:
         return
-    call.chunks.append(cast("str", chunk["inputTextDelta"]))
+    call.chunks.append(as_text(chunk.get("inputTextDelta")))
     part = entry.parts[call.index]
     if isinstance(part, ToolBuffer):
         part.chunks = call.chunks
@@ -272,7 +281,7 @@ def _fold_tool_approval_request(projection: VercelProjection, chunk: Chunk, mess
     entry = projection.ensure(message_id)
     part = entry.tool_part(_call_id(chunk))
     if part is not None:
-        approval = {"id": chunk["approvalId"]}
+        approval = {"id": as_text(chunk.get("approvalId"))}
         state = {"state": "approval-requested", **pick(part, "input"), "approval": approval}
         entry.set_tool_part(_call_id(chunk), {**_identity_of(part), **state})
 
@@ -359,7 +368,7 @@ def _retry_pending(projection: VercelProjection) -> None:
 # The table
 
 
-_FOLDS: Final[dict[object, FoldChunk]] = {
+_FOLDS: Final[dict[str, FoldChunk]] = {
     "start": _fold_start,
     "start-step": _fold_start_step,
     "finish-step": _fold_finish_step,
@@ -401,11 +410,11 @@ def fold(
         message_id = meta.message_id
         if message_id is not None:
             chunk = cast("Chunk", event.event)
-            kind = chunk["type"]
+            kind = as_text(chunk.get("type"))
             fold_chunk = _FOLDS.get(kind)
             if fold_chunk is not None:
                 fold_chunk(projection, chunk, message_id)
-            elif isinstance(kind, str) and kind.startswith("data-"):
+            elif kind.startswith("data-"):
                 _fold_data(projection, chunk, message_id)
     else:
         _fold_input(projection, event.event, meta)

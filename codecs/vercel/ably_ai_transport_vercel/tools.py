@@ -13,6 +13,7 @@ from ably_ai_transport.codec import (
     ToolApprovalResponse,
     ToolResult,
     ToolResultError,
+    parse_json,
 )
 from ably_ai_transport.wire import InvalidArgumentError
 from ably_ai_transport_vercel.codec import UIMessageCodec
@@ -54,7 +55,8 @@ def pending_tool_calls(messages: Sequence[UIMessage]) -> list[PendingToolCall]:
         messages: The conversation, oldest first.
 
     Returns:
-        The calls, in the order of the reply, without those that wait for an approval.
+        The calls, in the order of the reply, without those that wait for an approval, and without those whose
+        input breaks off in the middle of an object or a list.
 
     Example:
         >>> pending_tool_calls([])
@@ -282,5 +284,17 @@ def _calls_in(
         for part in (() if last is None else _tool_parts(last))
         if part["state"] == state
         and "input" in part
+        and not _breaks_off(part["input"])
         and (state == "input-available" or part.get("approval", {}).get("approved") is True)
     ]
+
+
+def _breaks_off(value: object) -> bool:
+    """Whether an input is the beginning of an object or a list: a token limit cut it off."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        parse_json(value)
+    except ValueError:
+        return True
+    return False

@@ -65,14 +65,33 @@ class _Message(TypedDict):
 
 
 @with_config(_OPEN)
+class _SeededMessage(TypedDict):
+    role: Role
+    parts: list[_Part]
+
+
+@with_config(_OPEN)
+class _SeedEntry(TypedDict):
+    codecMessageId: _Named
+    message: _SeededMessage
+
+
+@with_config(_OPEN)
+class _Seed(TypedDict):
+    messages: list[_SeedEntry]
+
+
+@with_config(_OPEN)
 class _ToolResult(TypedDict):
     toolCallId: _Named
+    forkSeed: NotRequired[_Seed]
 
 
 @with_config(_OPEN)
 class _ToolResultError(TypedDict):
     toolCallId: _Named
     message: str
+    forkSeed: NotRequired[_Seed]
 
 
 @with_config(_OPEN)

@@ -4,6 +4,7 @@ from ably_ai_transport_haip.client.client import HaipClient, create_haip_client
 from ably_ai_transport_haip.client.config import (
     HaipClientConfig,
     HaipConstants,
+    HaipTransportConfig,
     HTTPStreamingTransportOptions,
     SSETransportOptions,
     WebSocketTransportOptions,
@@ -22,6 +23,7 @@ __all__ = [
     "HaipConstants",
     "HaipPerformanceMetrics",
     "HaipTransport",
+    "HaipTransportConfig",
     "SSETransport",
     "SSETransportOptions",
     "WebSocketTransport",

@@ -11,16 +11,16 @@ from typing_extensions import TypedDict
 
 from ably_ai_transport_haip.client.config import (
     HaipClientConfig,
-    HTTPStreamingTransportOptions,
-    SSETransportOptions,
+    HaipTransportConfig,
     Token,
     TransportName,
     TransportOptions,
     WebSocketTransportOptions,
+    options_of,
 )
 from ably_ai_transport_haip.client.events import Emitter, logger
 from ably_ai_transport_haip.client.http import HTTPStreamingTransport, SSETransport
-from ably_ai_transport_haip.client.incoming import IncomingMessages
+from ably_ai_transport_haip.client.incoming import IncomingMessages, Readers
 from ably_ai_transport_haip.client.link import Link, Patience
 from ably_ai_transport_haip.client.state import HaipConnectionState, HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import HaipTransport
@@ -94,7 +94,11 @@ class HaipClient(HaipEndpoint):
         super().__init__(
             HaipPeer(
                 PeerConfig(
-                    "client", clock, config.flow_control, max_concurrent_runs=config.max_concurrent_runs
+                    "client",
+                    clock,
+                    config.flow_control,
+                    max_concurrent_runs=config.max_concurrent_runs,
+                    refills_on_read=True,
                 )
             )
         )
@@ -115,8 +119,8 @@ class HaipClient(HaipEndpoint):
             self._events,
             self._take,
         )
-        # Senders that wait for credits learn that there will be none.
-        self._events.on("closed", self._wake)
+        self._readers = Readers(self._note_read)
+        self._events.on("closed", self._note_closed)
 
     def __repr__(self) -> str:
         return f"<HaipClient {self.session_id} {self._link.state}>"
@@ -171,7 +175,7 @@ class HaipClient(HaipEndpoint):
 
     def get_performance_metrics(self) -> HaipPerformanceMetrics:
         """Return the traffic so far."""
-        return replace(self._link.metrics, connection_time=self._link.connection_time)
+        return self._link.traffic.snapshot(self._link.connection_time)
 
     # Events
 
@@ -193,13 +197,16 @@ class HaipClient(HaipEndpoint):
     def on(self, event: Literal["error"], listener: Callable[[Exception], object]) -> Callable[[], None]: ...
     @overload
     def on(self, event: Literal["credits"], listener: Callable[[str], object]) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: Literal["closed"], listener: Callable[[], object]) -> Callable[[], None]: ...
     def on(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
         """Add a listener.
 
         Args:
             event: ``connect``; ``disconnect`` with the reason; ``handshake`` with its payload; ``message``
                 with each message, in order; ``binary`` with the bytes of a binary frame without a message;
-                ``error`` with an exception; ``credits`` with a channel whose credits changed.
+                ``error`` with an exception; ``credits`` with a channel whose credits changed; ``closed`` once
+                the client makes no further attempt to connect.
             listener: A plain function or a coroutine function. Plain functions run at once; each call of a
                 coroutine function runs in a task of its own. An exception of a listener is logged with its
                 traceback and passed to the listeners of ``error``.
@@ -212,18 +219,49 @@ class HaipClient(HaipEndpoint):
         """
         return self._events.on(event, listener)
 
+    def once(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
+        """Add a listener that is removed before its first call.
+
+        Args:
+            event: An event of :meth:`on`.
+            listener: A plain function or a coroutine function, as for :meth:`on`.
+
+        Returns:
+            A function that removes the listener.
+
+        Raises:
+            ValueError: The event is unknown, or the listener is not callable.
+        """
+        return self._events.once(event, listener)
+
+    def off(self, event: str, listener: Callable[..., object]) -> None:
+        """Remove a listener. Of a listener that was added twice, the later one is removed.
+
+        Args:
+            event: The event.
+            listener: The listener, as it was passed to :meth:`on` or :meth:`once`. An unknown one is ignored.
+
+        Raises:
+            ValueError: The event is unknown.
+        """
+        self._events.off(event, listener)
+
     def messages(self) -> IncomingMessages:
         """Iterate over the messages that arrive from now on, until the client is closed.
 
+        The server gets new credits as the iterator reads, so a slow reader slows the server down. Without an
+        iterator, it gets them as messages arrive. A client that never reads from its iterator stops the
+        server in the end.
+
         Returns:
             An asynchronous iterator over all messages, in order. It raises a :class:`HaipError` if more than
-            10,000 messages wait for the reader.
+            10,000 messages wait for the reader, which takes messages that cost no credits.
 
         Example:
             >>> async for message in client.messages():  # doctest: +SKIP
             ...     print(message.type)
         """
-        return IncomingMessages(self._events)
+        return self._readers.open()
 
     # Inside
 
@@ -244,6 +282,7 @@ class HaipClient(HaipEndpoint):
                 self._note_run(event.message)
                 self._report_refusal(event.message)
                 self._events.emit("message", event.message)
+                self._readers.add(event.message)
             case BinaryReceived():
                 self._events.emit("binary", event.data)
             case CreditsChanged():
@@ -258,6 +297,15 @@ class HaipClient(HaipEndpoint):
                         HaipErrorCode.REPLAY_TOO_OLD,
                     )
                 )
+
+    def _note_read(self, message: HaipMessage) -> None:
+        self._peer.note_read(message)
+        self._link.nudge()
+
+    def _note_closed(self) -> None:
+        # Senders that wait for credits learn that there will be none.
+        self._wake()
+        self._readers.end()
 
     def _report_refusal(self, message: HaipMessage) -> None:
         if message.type is not HaipEventType.ERROR:
@@ -285,18 +333,14 @@ def make_transport(config: HaipClientConfig) -> HaipTransport:
         HaipConnectionError: The address does not fit the transport.
         HaipError: The options belong to another transport.
     """
-    options = config.options
     match config.transport:
-        case "websocket" if options is None or isinstance(options, WebSocketTransportOptions):
+        case "websocket":
+            options = options_of(WebSocketTransportOptions, config.options)
             return WebSocketTransport(config.url, config.token, options)
-        case "sse" if options is None or isinstance(options, SSETransportOptions):
-            return SSETransport(config.url, config.token, options)
-        case "http-streaming" if options is None or isinstance(options, HTTPStreamingTransportOptions):
-            return HTTPStreamingTransport(config.url, config.token, options)
-        case _:
-            raise HaipError(
-                f"unable to build the transport; '{config.transport}' does not take {type(options).__name__}"
-            )
+        case "sse":
+            return SSETransport(HaipTransportConfig(config.url, config.token, config.options))
+        case "http-streaming":
+            return HTTPStreamingTransport(HaipTransportConfig(config.url, config.token, config.options))
 
 
 def create_haip_client(

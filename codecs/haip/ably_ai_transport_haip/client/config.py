@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
-from ably_ai_transport_haip.protocol import PROTOCOL_VERSION, FlowControlConfig
+from ably_ai_transport_haip.protocol import PROTOCOL_VERSION, FlowControlConfig, HaipError
 from ably_ai_transport_haip.protocol.credits import DEFAULT_CREDIT_BYTES, DEFAULT_CREDITS
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
@@ -14,13 +14,16 @@ TransportName: TypeAlias = Literal["websocket", "sse", "http-streaming"]
 
 
 class HaipConstants:
-    """The protocol version and the defaults of clients. Times are in milliseconds."""
+    """The protocol version and the defaults of clients.
+
+    Times are in milliseconds, as in the reference SDK. Those of :class:`HaipClientConfig` are in seconds.
+    """
 
     PROTOCOL_VERSION: Final = PROTOCOL_VERSION
     DEFAULT_CREDITS: Final = DEFAULT_CREDITS
     DEFAULT_CREDIT_BYTES: Final = DEFAULT_CREDIT_BYTES
-    DEFAULT_HEARTBEAT_INTERVAL_MS: Final = 30_000
-    DEFAULT_RECONNECT_DELAY_MS: Final = 1_000
+    DEFAULT_HEARTBEAT_INTERVAL: Final = 30_000
+    DEFAULT_RECONNECT_DELAY: Final = 1_000
     DEFAULT_MAX_RECONNECT_ATTEMPTS: Final = 5
     DEFAULT_MAX_CONCURRENT_RUNS: Final = 5
     WEBSOCKET_READY_STATE: Final[Mapping[str, int]] = MappingProxyType(
@@ -38,6 +41,8 @@ class WebSocketTransportOptions:
         heartbeat_interval: Overrides the client's setting, in seconds.
         max_frame_size: The largest frame to accept, in bytes.
         close_timeout: The longest wait for the closing handshake, in seconds.
+        compression: Whether frames are compressed if the server agrees. It saves bandwidth on long texts and
+            costs time on each frame.
     """
 
     max_reconnect_attempts: int | None = None
@@ -45,6 +50,7 @@ class WebSocketTransportOptions:
     heartbeat_interval: float | None = None
     max_frame_size: int = 128 * 1024 * 1024
     close_timeout: float = 1.0
+    compression: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,49 @@ class HTTPStreamingTransportOptions:
 
 
 TransportOptions: TypeAlias = WebSocketTransportOptions | SSETransportOptions | HTTPStreamingTransportOptions
+OptionsT = TypeVar("OptionsT", WebSocketTransportOptions, SSETransportOptions, HTTPStreamingTransportOptions)
+
+
+def options_of(kind: type[OptionsT], options: TransportOptions | None) -> OptionsT:
+    """Return the options of a transport.
+
+    Args:
+        kind: The type of the options.
+        options: The options; None for the defaults.
+
+    Returns:
+        The options.
+
+    Raises:
+        HaipError: They belong to another transport.
+    """
+    if options is None:
+        return kind()
+    if not isinstance(options, kind):
+        raise HaipError(
+            f"unable to build the transport; it takes {kind.__name__}, not {type(options).__name__}"
+        )
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class HaipTransportConfig:
+    """Configuration of a transport over HTTP.
+
+    Attributes:
+        url: The address of the server: ``http://…`` or ``https://…``. Left out of the ``repr``, because a
+            query may hold a token.
+        token: A JWT, or a plain or coroutine function that returns one for each connection. Left out of the
+            ``repr``.
+        options: The options of the transport; None for the defaults.
+
+    Example:
+        >>> transport = SSETransport(HaipTransportConfig("http://localhost:8080/haip/sse", "…"))
+    """
+
+    url: str = field(repr=False)
+    token: Token = field(repr=False)
+    options: TransportOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +166,8 @@ class HaipClientConfig:
     flow_control: FlowControlConfig = field(default_factory=FlowControlConfig)
     max_concurrent_runs: int = HaipConstants.DEFAULT_MAX_CONCURRENT_RUNS
     max_reconnect_attempts: int = HaipConstants.DEFAULT_MAX_RECONNECT_ATTEMPTS
-    reconnect_delay: float = HaipConstants.DEFAULT_RECONNECT_DELAY_MS / 1000
-    heartbeat_interval: float = HaipConstants.DEFAULT_HEARTBEAT_INTERVAL_MS / 1000
+    reconnect_delay: float = HaipConstants.DEFAULT_RECONNECT_DELAY / 1000
+    heartbeat_interval: float = HaipConstants.DEFAULT_HEARTBEAT_INTERVAL / 1000
     connect_timeout: float = 10.0
     options: TransportOptions | None = None
 

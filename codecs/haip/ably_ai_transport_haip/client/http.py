@@ -1,16 +1,18 @@
 """HTTP transports: frames arrive in one open response and leave in requests."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx
 from httpx_sse import EventSource
 
 from ably_ai_transport_haip.client.config import (
+    HaipTransportConfig,
     HTTPStreamingTransportOptions,
     SSETransportOptions,
     Token,
+    options_of,
 )
 from ably_ai_transport_haip.client.transport import BaseTransport, refusal, with_query, without_query
 from ably_ai_transport_haip.protocol import HaipConnectionError, new_id
@@ -24,25 +26,17 @@ class HttpTransport(BaseTransport):
     Args:
         url: The address of the server: ``http://…`` or ``https://…``.
         token: A JWT, or a function that returns one for each connection.
-        headers: Additional headers of each request.
-        cookies: Cookies of each request.
-        timeout: The longest wait for the response to a request, in seconds.
+        options: Headers, cookies and the timeout of each request.
     """
 
     def __init__(
-        self,
-        url: str,
-        token: Token,
-        *,
-        headers: Mapping[str, str],
-        cookies: Mapping[str, str],
-        timeout: float,
+        self, url: str, token: Token, options: SSETransportOptions | HTTPStreamingTransportOptions
     ) -> None:
         super().__init__(url, token)
         self._post_to = _split(url)
-        self._headers = dict(headers)
-        self._cookies = dict(cookies)
-        self._timeout = timeout
+        self._headers = dict(options.headers)
+        self._cookies = dict(options.cookies)
+        self._timeout = options.timeout
         self._bearer = ""
         self._stream_id = ""
         self._stack = AsyncExitStack()
@@ -50,13 +44,15 @@ class HttpTransport(BaseTransport):
         self._response: httpx.Response | None = None
 
     async def send(self, data: str | bytes) -> None:
-        """Send a frame; see :class:`~ably_ai_transport_haip.HaipTransport`."""
+        """Send a frame, or text frames as lines; see :class:`~ably_ai_transport_haip.HaipTransport`."""
         if self._client is None:
             raise HaipConnectionError("unable to send; there is no connection")
         headers = _authorization(self._bearer) | {"X-HAIP-Stream": self._stream_id}
         if isinstance(data, str):
             body = data.encode()
-            headers |= {"Content-Type": "application/json", "X-HAIP-Message": "true"}
+            # JSON on the wire has no line breaks, so these are several frames.
+            kind = "application/x-ndjson" if "\n" in data else "application/json"
+            headers |= {"Content-Type": kind, "X-HAIP-Message": "true"}
         else:
             body = base64.b64encode(data)
             headers |= {"Content-Type": "application/octet-stream", "X-HAIP-Binary": "true"}
@@ -103,7 +99,7 @@ class HttpTransport(BaseTransport):
                 if event.data == DONE:
                     return
                 if event.event == "haip-binary":
-                    yield base64.b64decode(event.data)
+                    yield _decoded(event.data)
                 elif event.event in ("message", "haip-message", "haip-error") and event.data:
                     yield event.data
         except httpx.HTTPError as error:
@@ -121,14 +117,15 @@ class SSETransport(HttpTransport):
     """Frames arrive as server-sent events and leave in requests.
 
     Args:
-        url: The address of the event stream.
-        token: A JWT, or a function that returns one for each connection.
-        options: The options.
+        config: The address of the event stream, the token, and :class:`SSETransportOptions`.
+
+    Raises:
+        HaipConnectionError: The address does not fit this transport.
+        HaipError: The options belong to another transport.
     """
 
-    def __init__(self, url: str, token: Token, options: SSETransportOptions | None = None) -> None:
-        chosen = options or SSETransportOptions()
-        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+    def __init__(self, config: HaipTransportConfig) -> None:
+        super().__init__(config.url, config.token, options_of(SSETransportOptions, config.options))
 
     async def _open(self, token: str) -> None:
         await self._open_stream(token, "text/event-stream")
@@ -143,14 +140,15 @@ class HTTPStreamingTransport(HttpTransport):
     The response may be server-sent events, or one JSON object per line.
 
     Args:
-        url: The address of the stream.
-        token: A JWT, or a function that returns one for each connection.
-        options: The options.
+        config: The address of the stream, the token, and :class:`HTTPStreamingTransportOptions`.
+
+    Raises:
+        HaipConnectionError: The address does not fit this transport.
+        HaipError: The options belong to another transport.
     """
 
-    def __init__(self, url: str, token: Token, options: HTTPStreamingTransportOptions | None = None) -> None:
-        chosen = options or HTTPStreamingTransportOptions()
-        super().__init__(url, token, headers=chosen.headers, cookies=chosen.cookies, timeout=chosen.timeout)
+    def __init__(self, config: HaipTransportConfig) -> None:
+        super().__init__(config.url, config.token, options_of(HTTPStreamingTransportOptions, config.options))
 
     async def _open(self, token: str) -> None:
         await self._open_stream(token, "text/event-stream, application/x-ndjson;q=0.5", stream="true")
@@ -174,6 +172,13 @@ class HTTPStreamingTransport(HttpTransport):
             raise HaipConnectionError(
                 f"the connection was lost: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise HaipConnectionError("unable to read a binary frame; it is no base64") from error
 
 
 def _authorization(token: str) -> dict[str, str]:

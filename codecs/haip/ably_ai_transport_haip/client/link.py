@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -12,23 +12,31 @@ import anyio
 
 from ably_ai_transport_haip.client.backoff import exponential_backoff
 from ably_ai_transport_haip.client.events import Emitter, logger
+from ably_ai_transport_haip.client.http import HttpTransport
 from ably_ai_transport_haip.client.state import HaipPerformanceMetrics
 from ably_ai_transport_haip.client.transport import CLEAN, HaipTransport
 from ably_ai_transport_haip.protocol import (
+    Frame,
     HaipAuthenticationError,
     HaipConnectionError,
     HaipError,
     HaipErrorCode,
+    HaipEventType,
+    HaipMessage,
     HaipPeer,
     HaipProtocolError,
     Handshaken,
     PeerEvent,
+    Received,
     Violated,
 )
+from ably_ai_transport_haip.protocol.messages import size_of
 
 MOST_DELAY: Final = 30.0
 JITTER: Final = 0.25
 MISSED_HEARTBEATS: Final = 3
+_BATCH_FRAMES: Final = 100
+_BATCH_BYTES: Final = 256 * 1024
 
 
 class LinkState(StrEnum):
@@ -93,7 +101,7 @@ class Link:
     Attributes:
         state: The state.
         attempts: The number of attempts to connect again since the connection was lost.
-        metrics: The traffic.
+        traffic: The traffic.
     """
 
     def __init__(
@@ -116,11 +124,14 @@ class Link:
         self._writing = asyncio.Lock()
         self._reason = CLEAN
         self._failure: HaipError | None = None
+        self._ended: HaipError | None = None
         self._heard = 0.0
         self._up_since = 0.0
+        self._connected_for = 0.0
         self.state = LinkState.CLOSED
         self.attempts = 0
-        self.metrics = HaipPerformanceMetrics()
+        self._transport_batches = isinstance(transport, HttpTransport)
+        self.traffic = Traffic()
         transport.on("message", self._take_text)
         transport.on("binary", self._take_binary)
         transport.on("disconnect", self._lose)
@@ -135,7 +146,7 @@ class Link:
     def connection_time(self) -> float:
         """The total time with a connection, in seconds."""
         current = time.monotonic() - self._up_since if self.state is LinkState.UP else 0.0
-        return self.metrics.connection_time + current
+        return self._connected_for + current
 
     async def open(self) -> None:
         """Connect.
@@ -149,6 +160,7 @@ class Link:
             await self.ready()
             return
         self._move(Trigger.OPEN)
+        self._ended = None
         self._ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.get_running_loop().create_task(self._run())
         try:
@@ -172,9 +184,18 @@ class Link:
         Raises:
             HaipError: There is no connection, and none is attempted.
         """
+        if self.state is LinkState.UP:
+            return
         if self._ready is None:
-            raise HaipConnectionError("unable to send; the client is not connected (await connect() first)")
+            raise self._ended or HaipConnectionError(
+                "unable to send; the client is not connected (await connect() first)"
+            )
         await asyncio.shield(self._ready)
+
+    def nudge(self) -> None:
+        """Let the writer write what the peer has queued."""
+        if self._peer.backlog:
+            self._work.set()
 
     async def flush(self) -> None:
         """Write the frames that the peer has queued."""
@@ -182,16 +203,33 @@ class Link:
             if not self._transport.is_connected():
                 return
             try:
+                if self._transport_batches and self._peer.accepts_batches:
+                    await self._write_batches()
                 while (frame := self._peer.next_outgoing()) is not None:
-                    # The two frames of a message must not be separated.
-                    with anyio.CancelScope(shield=frame.binary is not None):
-                        for data in (frame.text, frame.binary):
-                            if data is not None:
-                                await self._transport.send(data)
-                                self._count(sent=data)
+                    await self._write_frame(frame)
             except (HaipError, OSError) as error:
                 # The frames that were not written are replayed when the session is resumed.
                 self._lose(str(error))
+
+    async def _write_batches(self) -> None:
+        """Write the queued text frames, several per request."""
+        while frames := self._peer.next_texts(_BATCH_FRAMES, _BATCH_BYTES):
+            await self._transport.send("\n".join(frame.text or "" for frame in frames))
+            for frame in frames:
+                self.traffic.sent(frame.size, is_message=True)
+
+    async def _write_frame(self, frame: Frame) -> None:
+        text, binary = frame.text, frame.binary
+        if binary is None:
+            if text is not None:
+                await self._transport.send(text)
+        else:
+            # The two frames of a message must not be separated.
+            with anyio.CancelScope(shield=True):
+                if text is not None:
+                    await self._transport.send(text)
+                await self._transport.send(binary)
+        self.traffic.sent(frame.size, is_message=text is not None)
 
     def _move(self, trigger: Trigger, reason: str = CLEAN) -> bool:
         """Follow the table of transitions.
@@ -209,9 +247,7 @@ class Link:
         self.state = after
         logger.debug("Link: %s -> %s", before, after, extra={"haip_session": self._peer.session_id})
         if before is LinkState.UP:
-            now = time.monotonic()
-            spent = self.metrics.connection_time + now - self._up_since
-            self.metrics = replace(self.metrics, connection_time=spent)
+            self._connected_for += time.monotonic() - self._up_since
             self._log_end(reason)
             self._events.emit("disconnect", reason)
         if after is LinkState.UP:
@@ -265,8 +301,11 @@ class Link:
         if was_up:
             # Nobody awaits connect() any more, so the listeners are told.
             logger.warning("The connection is given up: %s", error)
+            self._ended = HaipConnectionError(
+                f"unable to send; the connection has ended ({error})", error.details, code=error.code
+            )
             self._events.emit("error", error)
-        self._give_up(error)
+        self._give_up(self._ended or error)
 
     async def _live(self) -> HaipError | None:
         """Run one connection to its end; return None after the server closed it normally."""
@@ -304,7 +343,7 @@ class Link:
         except TimeoutError:
             raise HaipConnectionError(
                 f"unable to connect; no handshake arrived within {self._patience.timeout} s",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
         except HaipError:
             raise
@@ -316,13 +355,15 @@ class Link:
     async def _write(self) -> None:
         """Write the frames that the peer queues by itself, and do its work when it is due."""
         while True:
-            due = self._peer.due
-            wait = None if due is None else max(0.0, due - self._peer.config.clock())
-            with anyio.move_on_after(wait):
-                await self._work.wait()
             self._work.clear()
             self._take_events(self._peer.tick())
             await self.flush()
+            due = self._peer.due
+            if due is None:
+                await self._work.wait()
+                continue
+            with anyio.move_on_after(max(0.0, due - self._peer.config.clock())):
+                await self._work.wait()
 
     async def _beat(self) -> None:
         self._heard = time.monotonic()
@@ -335,6 +376,9 @@ class Link:
             self._work.set()
 
     def _take_error(self, error: Exception) -> None:
+        if self._lost.is_set():
+            # The reason is known already.
+            return
         if isinstance(error, HaipAuthenticationError | HaipProtocolError):
             # Another attempt would fail in the same way.
             self._failure = error
@@ -350,38 +394,68 @@ class Link:
             self._work.set()
 
     def _take_text(self, text: str) -> None:
-        self._count(received=text)
+        self.traffic.received(size_of(text), is_message=True)
         self._take(self._peer.receive_text(text))
 
     def _take_binary(self, data: bytes) -> None:
-        self._count(received=data)
+        self.traffic.received(len(data), is_message=False)
         self._take(self._peer.receive_binary(data))
 
     def _take(self, events: Sequence[PeerEvent]) -> None:
         self._heard = time.monotonic()
         self._take_events(events)
-        self._work.set()
+        if self._peer.backlog or self._peer.due is not None:
+            self._work.set()
 
     def _take_events(self, events: Sequence[PeerEvent]) -> None:
         for event in events:
             if isinstance(event, Handshaken):
                 self._move(Trigger.HANDSHAKE)
+                self._work.set()
+            if isinstance(event, Received) and _is_expiry(event.message):
+                # A token function returns a fresh token for the next attempt.
+                self._lose("the token has expired")
             if isinstance(event, Violated) and event.fatal:
                 self._failure = event.error
                 self._lose(str(event.error))
             self._take_event(event)
 
-    def _count(self, *, sent: str | bytes = b"", received: str | bytes = b"") -> None:
-        old = self.metrics
-        self.metrics = replace(
-            old,
-            messages_sent=old.messages_sent + bool(sent and isinstance(sent, str)),
-            messages_received=old.messages_received + bool(received and isinstance(received, str)),
-            bytes_sent=old.bytes_sent + _size(sent),
-            bytes_received=old.bytes_received + _size(received),
-            last_updated=time.time(),
+
+class Traffic:
+    """Counts messages and bytes."""
+
+    def __init__(self) -> None:
+        self._messages_sent = self._messages_received = 0
+        self._bytes_sent = self._bytes_received = 0
+        self._updated = 0.0
+
+    def sent(self, size: int, *, is_message: bool) -> None:
+        """Count frames that were sent."""
+        self._messages_sent += is_message
+        self._bytes_sent += size
+        self._updated = time.time()
+
+    def received(self, size: int, *, is_message: bool) -> None:
+        """Count a frame that was received."""
+        self._messages_received += is_message
+        self._bytes_received += size
+        self._updated = time.time()
+
+    def snapshot(self, connection_time: float) -> HaipPerformanceMetrics:
+        """Return the figures so far.
+
+        Args:
+            connection_time: The total time with a connection, in seconds.
+        """
+        return HaipPerformanceMetrics(
+            self._messages_sent,
+            self._messages_received,
+            self._bytes_sent,
+            self._bytes_received,
+            connection_time,
+            self._updated,
         )
 
 
-def _size(data: str | bytes) -> int:
-    return len(data.encode()) if isinstance(data, str) else len(data)
+def _is_expiry(message: HaipMessage) -> bool:
+    return message.type is HaipEventType.ERROR and message.payload.get("code") == HaipErrorCode.TOKEN_EXPIRED

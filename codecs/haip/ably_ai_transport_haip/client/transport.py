@@ -115,6 +115,19 @@ class BaseTransport:
         """Add a listener; see :class:`HaipTransport`."""
         return self._emitter.on(event, listener)
 
+    def once(self, event: str, listener: Callable[..., object]) -> Callable[[], None]:
+        """Add a listener that is removed before its first call; see :meth:`on`."""
+        return self._emitter.once(event, listener)
+
+    def off(self, event: str, listener: Callable[..., object]) -> None:
+        """Remove a listener. An unknown one is ignored.
+
+        Args:
+            event: The event.
+            listener: The listener, as it was passed to :meth:`on` or :meth:`once`.
+        """
+        self._emitter.off(event, listener)
+
     async def connect(self) -> None:
         """Open the connection; see :class:`HaipTransport`."""
         if self._reader is not None:

@@ -65,6 +65,7 @@ class WebSocketTransport(BaseTransport):
                 max_size=self._options.max_frame_size,
                 open_timeout=None,
                 close_timeout=self._options.close_timeout,
+                compression="deflate" if self._options.compression else None,
                 logger=_wire_logger,
             )
         except InvalidStatus as error:

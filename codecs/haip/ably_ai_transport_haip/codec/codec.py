@@ -16,7 +16,7 @@ from ably_ai_transport_haip.codec.inputs import INPUTS
 from ably_ai_transport_haip.codec.outputs import OUTPUTS
 from ably_ai_transport_haip.codec.projection import HaipEntry, HaipProjection
 from ably_ai_transport_haip.codec.reducer import REDUCER
-from ably_ai_transport_haip.codec.validation import check, check_user_message
+from ably_ai_transport_haip.codec.validation import check, check_event, check_user_message
 from ably_ai_transport_haip.protocol import HaipEventType, HaipMessage
 
 
@@ -109,6 +109,7 @@ class _WholeTexts(Encoder[HaipInput, HaipMessage]):
 
     async def publish_output(self, event: HaipMessage, options: WriteOptions | None = None) -> None:
         """Publish one output."""
+        check_event(event)
         if not _starts_with_text(event):
             await self._inner.publish_output(event, options)
             return
@@ -131,7 +132,4 @@ class _WholeTexts(Encoder[HaipInput, HaipMessage]):
 
 
 def _starts_with_text(event: HaipMessage) -> bool:
-    # Anything that is no HAIP message is refused by the encoder inside.
-    if not isinstance(event, HaipMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return False
     return event.type is HaipEventType.MESSAGE_START and bool(event.payload.get("text"))

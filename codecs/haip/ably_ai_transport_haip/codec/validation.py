@@ -8,7 +8,8 @@ from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ably_ai_transport.wire import InvalidArgumentError
-from ably_ai_transport_haip.codec.projection import HaipEntry
+from ably_ai_transport_haip.codec.projection import HaipEntry, HaipText
+from ably_ai_transport_haip.protocol import HaipMessage
 
 T = TypeVar("T")
 _OPEN = ConfigDict(extra="allow")
@@ -76,4 +77,34 @@ def check_user_message(message: HaipEntry) -> HaipEntry:
         raise InvalidArgumentError(f"unable to build user message; its role is '{message.role}'")
     if not message.texts:
         raise InvalidArgumentError("unable to build user message; it has no text")
+    for text in message.texts:
+        _check_text(text)
     return message
+
+
+def check_event(event: HaipMessage) -> None:
+    """Check an event of an agent before anything of it is published.
+
+    Args:
+        event: The event.
+
+    Raises:
+        InvalidArgumentError: It is no :class:`HaipMessage`, or its payload is no object.
+    """
+    if not isinstance(event, HaipMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(f"unable to publish; {type(event).__name__} is no HaipMessage")
+    # A dict, and no abstract class: this runs for each token.
+    if type(event.payload) is not dict and not isinstance(event.payload, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(
+            f"unable to publish {event.type}; its payload is {type(event.payload).__name__}, not an object"
+        )
+
+
+def _check_text(text: HaipText) -> None:
+    if not isinstance(text, HaipText):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(f"unable to build user message; {type(text).__name__} is no HaipText")
+    for name, value in (("message_id", text.message_id), ("text", text.text), ("author", text.author or "")):
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError(
+                f"unable to build user message; {name} of a HaipText is {type(value).__name__}, not text"
+            )

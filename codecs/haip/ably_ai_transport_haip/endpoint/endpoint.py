@@ -6,6 +6,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias, cast
 
 import anyio
@@ -13,6 +14,7 @@ import anyio
 from ably_ai_transport_haip.endpoint.options import HaipMessageOptions
 from ably_ai_transport_haip.endpoint.tools import HaipTool
 from ably_ai_transport_haip.protocol import (
+    Checked,
     CreditsChanged,
     FinishStatus,
     HaipChannel,
@@ -88,11 +90,16 @@ class HaipEndpoint:
             payload["thread_id"] = thread_id
         if metadata is not None:
             payload["metadata"] = dict(metadata)
-        message = _message(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id)
+        # The message has the id of the run: an ERROR about the message then names the run.
+        message = replace(_message(HaipEventType.RUN_STARTED, payload, None, run_id, thread_id), id=run_id)
         # Checked first: a run that cannot be announced does not count as open.
         self._peer.check([message])
         self._runs.start(run_id, self._peer.config.clock(), thread_id=thread_id, metadata=metadata)
-        await self._send_all([message])
+        try:
+            await self._send_all([message])
+        except BaseException:  # a cancelled caller, too, leaves no open run behind
+            self._runs.finish(run_id, self._peer.config.clock(), "ERROR")
+            raise
         return run_id
 
     async def finish_run(
@@ -193,15 +200,17 @@ class HaipEndpoint:
             HaipFlowControlError: The credits do not suffice, and ``on_exhausted`` is ``raise``.
             HaipConnectionError: There is no connection, or the send timed out (TIMEOUT).
         """
-        chosen = options or HaipMessageOptions()
+        if options is None:
+            await self._send_all([message])
+            return
         try:
-            with anyio.fail_after(chosen.timeout):
-                await self._send_all([chosen.apply_to(message)])
+            with anyio.fail_after(options.timeout):
+                await self._send_all([options.apply_to(message)])
         except TimeoutError:
             raise HaipConnectionError(
-                f"unable to send {message.type} within {chosen.timeout} s; there was no connection, or there"
+                f"unable to send {message.type} within {options.timeout} s; there was no connection, or there"
                 " were no credits",
-                HaipErrorCode.TIMEOUT,
+                code=HaipErrorCode.TIMEOUT,
             ) from None
 
     async def send_binary(self, data: bytes) -> None:
@@ -465,30 +474,40 @@ class HaipEndpoint:
     async def _send_all(self, messages: Sequence[HaipMessage]) -> None:
         await self._ready()
         self._log("Sending", messages)
-        channel = messages[0].envelope.channel or HaipChannel.SYSTEM
         match self._peer.config.flow_control.on_exhausted:
             case "wait":
-                await self._send_in_turn(channel, messages)
+                await self._send_in_turn(self._peer.check(messages))
             case "queue":
                 if not self._peer.send_all(messages, queue=True):
-                    self._peer.ask_for_credits(channel)
+                    self._peer.ask_for_credits(messages[0].envelope.channel or HaipChannel.SYSTEM)
             case _:
                 self._peer.send_all(messages)
         await self._flush()
 
-    async def _send_in_turn(self, channel: str, messages: Sequence[HaipMessage]) -> None:
-        for message in messages:
-            self._peer.check([message])
+    async def _send_in_turn(self, checked: Sequence[Checked]) -> None:
+        """Send messages in order, each as soon as there are credits for it."""
+        channel = checked[0].channel
         async with self._turns[channel]:
-            for message in messages:
-                while not self._peer.can_send([message]):
+            for one in checked:
+                await self._still_open()
+                while not self._peer.try_send(one):
                     changed = self._changed[channel]
                     changed.clear()
-                    self._peer.ask_for_credits(channel)
+                    self._peer.ask_for_credits(channel, one)
+                    if self._peer.try_send(one):
+                        break
                     await self._flush()
+                    await self._still_open()
                     await changed.wait()
-                    await self._ready()
-                self._peer.send(message)
+                    await self._still_open()
+
+    async def _still_open(self) -> None:
+        """Return if a sender may go on waiting.
+
+        Raises:
+            HaipConnectionError: The session has ended.
+        """
+        await self._ready()
 
     def _log_received(self, message: HaipMessage) -> None:
         self._log("Received", [message])
@@ -508,7 +527,9 @@ class HaipEndpoint:
 
     def _take_grant(self, event: CreditsChanged) -> None:
         """Wake the senders that wait for credits."""
-        self._changed[event.channel].set()
+        changed = self._changed.get(event.channel)
+        if changed is not None:
+            changed.set()
         if self._peer.waiting(event.channel):
             self._peer.ask_for_credits(event.channel)
 
@@ -518,10 +539,14 @@ class HaipEndpoint:
 
     def _note_run(self, message: HaipMessage) -> None:
         """Update the registry of runs with a message of the other side."""
+        now = self._peer.config.clock()
+        refused = message.payload.get("related_id")
+        if message.type is HaipEventType.ERROR and isinstance(refused, str):
+            self._runs.finish(refused, now, "ERROR", str(message.payload.get("message")))
+            return
         run_id = message.envelope.run_id or message.payload.get("run_id")
         if not isinstance(run_id, str):
             return
-        now = self._peer.config.clock()
         match message.type:
             case HaipEventType.RUN_STARTED:
                 try:

@@ -29,15 +29,21 @@ class ChannelManager:
         self._off: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
-        self._off = self._client.on("message", self._take)
+        off_message = self._client.on("message", self._take)
+        off_closed = self._client.on("closed", self._resume_all)
+
+        def off() -> None:
+            off_message()
+            off_closed()
+
+        self._off = off
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._off()
-        for resumed in self._resumed.values():
-            resumed.set()
+        self._resume_all()
 
     def is_channel_paused(self, channel: str) -> bool:
         """Tell whether the other side has paused a channel."""
@@ -55,6 +61,11 @@ class ChannelManager:
             if self._resumed.get(channel) is resumed:
                 break
         await call(send)
+
+    def _resume_all(self) -> None:
+        """Let the delayed sends go on. If the client is closed, they fail."""
+        for resumed in self._resumed.values():
+            resumed.set()
 
     def _take(self, message: HaipMessage) -> None:
         channel = str(message.payload.get("channel"))

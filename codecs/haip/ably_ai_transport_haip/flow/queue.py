@@ -9,7 +9,8 @@ from typing import Self, TypeAlias
 
 from ably_ai_transport_haip.client import HaipClient
 from ably_ai_transport_haip.endpoint.hooks import call
-from ably_ai_transport_haip.protocol import HaipFlowControlError
+from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, HaipFlowControlError
+from ably_ai_transport_haip.protocol.credits import DEFAULT_CREDITS
 
 logger = logging.getLogger("ably_ai_transport_haip.flow")
 
@@ -21,7 +22,8 @@ class CreditAwareQueue:
     """Makes sends in order, as credits allow. No message is refused for lack of credits, and none is lost.
 
     For clients whose ``on_exhausted`` is ``raise``. Each channel has its own queue, so a channel without
-    credits does not block the others.
+    credits does not block the others. A queue without credits requests some; the server grants them as it
+    reads.
 
     Args:
         client: The client that sends.
@@ -40,12 +42,20 @@ class CreditAwareQueue:
         self._queues: dict[str, deque[Sending]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._more: dict[str, asyncio.Event] = {}
+        self._requested: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._off: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
-        self._off = self._client.on("credits", self._wake)
+        off_credits = self._client.on("credits", self._take_grant)
+        off_closed = self._client.on("closed", self._wake_all)
+
+        def off() -> None:
+            off_credits()
+            off_closed()
+
+        self._off = off
         return self
 
     async def __aexit__(
@@ -101,7 +111,8 @@ class CreditAwareQueue:
             send = queue[0]
             try:
                 await call(send)
-            except HaipFlowControlError:
+            except HaipFlowControlError as error:
+                await self._request(channel, error)
                 await more.wait()
                 continue
             except Exception as error:  # a send is a user's code; one that fails must not stop the queue
@@ -118,6 +129,34 @@ class CreditAwareQueue:
         except Exception:  # a user's code
             logger.exception("The on_error function of a queue raised")
 
+    async def _request(self, channel: str, error: HaipFlowControlError) -> None:
+        """Request the credits that are missing, once until some arrive."""
+        if error.code == HaipErrorCode.CHANNEL_PAUSED or channel in self._requested:
+            return
+        self._requested.add(channel)
+        missing = [
+            max(most, needed - left) if needed > left else 0
+            for most, needed, left in (
+                (DEFAULT_CREDITS, _count(error, "needed_messages"), _count(error, "messages")),
+                (1, _count(error, "needed_bytes"), _count(error, "bytes")),
+            )
+        ]
+        try:
+            await self._client.send_flow_update(channel, *missing)
+        except HaipError as failed:
+            # The next send fails, too, and is reported.
+            logger.debug("Unable to request credits for channel %s: %s", channel, failed)
+            self._wake(channel)
+
+    def _take_grant(self, channel: str) -> None:
+        self._requested.discard(channel)
+        self._wake(channel)
+
+    def _wake_all(self) -> None:
+        """Let the queued sends fail: the client is closed, and there will be no credits."""
+        for channel in self._more:
+            self._take_grant(channel)
+
     def _wake(self, channel: str) -> None:
         more = self._more.get(channel)
         if more is not None:
@@ -126,3 +165,8 @@ class CreditAwareQueue:
     def _settle(self) -> None:
         if not any(self._queues.values()):
             self._idle.set()
+
+
+def _count(error: HaipFlowControlError, name: str) -> int:
+    number = error.details.get(name)
+    return number if isinstance(number, int) else 0

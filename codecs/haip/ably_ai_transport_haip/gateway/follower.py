@@ -1,27 +1,30 @@
 """Follower: sends a HAIP client the news of one conversation."""
 
 import logging
-import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Generic, cast
+from typing import Final, Generic
 
 import anyio
 
 from ably_ai_transport import CodecMessage, OutputFolded, RunInfo, SessionTree, View
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
+from ably_ai_transport_haip.gateway.approvals import mark_of
 from ably_ai_transport_haip.gateway.runs import ClientRuns
-from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece, Vocabulary
+from ably_ai_transport_haip.gateway.vocabulary import Approval, Piece, Sound, TextPiece, ToolPiece, Vocabulary
 from ably_ai_transport_haip.protocol import (
     FinishStatus,
     HaipChannel,
+    HaipConnectionError,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
     HaipEventType,
     HaipMessage,
 )
+from ably_ai_transport_haip.protocol.messages import UUID_FORM
 from ably_ai_transport_haip.server import HaipServerSession
 
 logger = logging.getLogger("ably_ai_transport_haip.gateway")
@@ -29,7 +32,6 @@ logger = logging.getLogger("ably_ai_transport_haip.gateway")
 PART_CHARACTERS: Final = 8000
 KEPT_SOUNDS: Final = 200
 _NAMES: Final = uuid.UUID("6f5d1a39-7d0c-4c52-9f0e-9b5f6f6d1c11")
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENDS: Final[dict[str, FinishStatus]] = {"complete": "OK", "cancelled": "CANCELLED", "error": "ERROR"}
 
 
@@ -41,6 +43,7 @@ class _Sent:
     text: str = ""
     is_over: bool = False
     partial: object = None
+    approval: Approval | None = None
     envelope: HaipEnvelope | None = None
 
 
@@ -71,6 +74,7 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
     ) -> None:
         self._haip = haip
         self._thread_id = thread_id
+        self._known = {"haip_session": haip.session_id, "haip_thread": thread_id}
         self._view = view
         self._vocabulary = vocabulary
         self._own = own
@@ -78,14 +82,24 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         self._over: set[str] = set()
         self._runs: dict[str, str] = {}
         self._ended: set[str] = set()
-        self._calls: dict[str, tuple[str, ToolPiece]] = {}
+        self._calls: dict[str, tuple[str, str]] = {}
         self._messages: dict[str, str] = {}
         self._sounds, self._passing = anyio.create_memory_object_stream[Sound](KEPT_SOUNDS)
         self._off = tree.on_output(self._take_output)
 
     def call(self, call_id: str) -> tuple[str, ToolPiece] | None:
-        """Return the message and the tool call that the client knows by an id; None for an unknown id."""
-        return self._calls.get(call_id)
+        """Return the message and the current state of a tool call; None for a call that the view lacks.
+
+        Args:
+            call_id: The id of the call that the client knows.
+        """
+        codec_message_id, native_id = self._calls.get(call_id, (None, None))
+        for entry in self._view.messages:
+            if entry.codec_message_id == codec_message_id:
+                for piece in self._vocabulary.pieces(entry.message):
+                    if isinstance(piece, ToolPiece) and piece.call_id == native_id:
+                        return entry.codec_message_id, piece
+        return None
 
     def codec_message_id(self, message_id: str) -> str:
         """Return the id of a message in the conversation, from the id that the client knows."""
@@ -95,18 +109,37 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         """Return the id of a run in the conversation, from the id that the client knows."""
         return next((native for native, sent in self._runs.items() if sent == run_id), None)
 
+    def name_of_run(self, native_id: str) -> str | None:
+        """Return the id that the client knows a run by; None for a run that is not announced."""
+        return self._runs.get(native_id)
+
+    def forget_run(self, run_id: str) -> None:
+        """Forget the client's id of a run. Further messages of the run announce it under another one."""
+        native = self.native_run(run_id)
+        if native is not None:
+            del self._runs[native]
+
     async def follow(self) -> None:
-        """Send the messages of the view and their changes, until the view is closed."""
+        """Send the messages of the view and their changes, until the view or the client's session ends."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send_passing)
-                async for messages in self._view.updates():
-                    await self._send_news(messages)
+                tasks.start_soon(self._while_open, self._send_passing)
+                await self._while_open(self._send_updates)
                 tasks.cancel_scope.cancel()
         finally:
             self._off()
             self._sounds.close()
             self._passing.close()
+
+    async def _while_open(self, send: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await send()
+        except HaipConnectionError as error:
+            logger.debug("Session %s has ended: %s", self._haip.session_id, error, extra=self._known)
+
+    async def _send_updates(self) -> None:
+        async for messages in self._view.updates():
+            await self._send_news(messages)
 
     async def _send_news(self, messages: list[CodecMessage[MsgT]]) -> None:
         there: set[tuple[str, int]] = set()
@@ -150,6 +183,8 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             await self._send_piece(key, piece, envelope, author, is_over=rests or not is_last)
         if is_over:
             self._over.add(entry.codec_message_id)
+            for place in range(len(pieces)):
+                self._sent.pop((entry.codec_message_id, place), None)
         return len(pieces)
 
     async def _announce(self, run: RunInfo) -> str:
@@ -160,15 +195,19 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
         own = self._own.name_of(run.run_id)
         name = self._runs[run.run_id] = own or _uuid_of(run.run_id)
         if own is None:
-            await self._haip.announce_run(name, self._thread_id, {"client_id": run.client_id})
+            with self._leaving_out(HaipEventType.RUN_STARTED):
+                await self._haip.announce_run(name, self._thread_id, {"client_id": run.client_id})
         return name
 
     async def _send_end(self, run: RunInfo) -> None:
+        if run.run_id not in self._runs and self._own.is_given_up(run.run_id):
+            return
         name = await self._announce(run)
         if run.status == "error":
             said = "the run failed" if run.error is None else run.error.message
             error = HaipError(said, HaipErrorCode.SERVER_ERROR)
-            await self._haip.fail_run(name, error, self._thread_id)
+            with self._leaving_out(HaipEventType.RUN_ERROR):
+                await self._haip.fail_run(name, error, self._thread_id)
         else:
             await self._haip.end_run(name, _ENDS[run.status], self._thread_id)
 
@@ -223,20 +262,23 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             await self._send(HaipEventType.MESSAGE_END, {"message_id": sent.id}, envelope)
 
     async def _send_tool(self, key: tuple[str, int], piece: ToolPiece, envelope: HaipEnvelope) -> None:
-        if piece.params is None and piece.status is None:
+        if not piece.is_complete and piece.status is None:
             return
         sent = self._sent.get(key)
         if sent is None:
-            sent = self._sent[key] = _Sent(_uuid_of(piece.call_id))
-            is_object = isinstance(piece.params, dict)
-            params = cast("object", piece.params) if is_object else {"input": piece.params}
-            call: dict[str, object] = {"call_id": sent.id, "tool": piece.tool, "params": params}
+            sent = self._sent[key] = _Sent(_call_name(key[0], piece.call_id))
+            self._calls[sent.id] = (key[0], piece.call_id)
+            call = {"call_id": sent.id, "tool": piece.tool, **_params(piece.params)}
             await self._send(HaipEventType.TOOL_CALL, call, envelope)
-        self._calls[sent.id] = (key[0], piece)
         if piece.status is not None and not sent.is_over:
             sent.is_over = True
             done = {"call_id": sent.id, "status": piece.status, "result": piece.result}
             await self._send(HaipEventType.TOOL_DONE, done, envelope)
+        elif piece.status is None and piece.approval != sent.approval and piece.approval is not None:
+            sent.approval = piece.approval
+            status = "QUEUED" if piece.approval.approved is None else "RUNNING"
+            update = {"call_id": sent.id, "status": status, "partial": mark_of(piece.approval)}
+            await self._send(HaipEventType.TOOL_UPDATE, update, envelope)
         elif piece.status is None and piece.result is not None and piece.result != sent.partial:
             sent.partial = piece.result
             update = {"call_id": sent.id, "status": "RUNNING", "partial": piece.result}
@@ -248,20 +290,36 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             await self._send_sound(str(uuid.uuid4()), sound, envelope)
 
     async def _send_sound(self, message_id: str, sound: Sound, envelope: HaipEnvelope) -> None:
-        await self._haip.send_audio_chunk(
-            HaipChannel.AUDIO_OUT,
-            message_id,
-            sound.mime,
-            sound.data,
-            sound.duration_ms,
-            envelope.run_id,
-            envelope.thread_id,
-        )
+        with self._leaving_out(HaipEventType.AUDIO_CHUNK):
+            await self._haip.send_audio_chunk(
+                HaipChannel.AUDIO_OUT,
+                message_id,
+                sound.mime,
+                sound.data,
+                sound.duration_ms,
+                envelope.run_id,
+                envelope.thread_id,
+            )
 
     async def _send(
         self, event: HaipEventType, payload: Mapping[str, object], envelope: HaipEnvelope
     ) -> None:
-        await self._haip.send_message(HaipMessage(event, payload, envelope))
+        with self._leaving_out(event):
+            await self._haip.send_message(HaipMessage(event, payload, envelope))
+
+    @contextmanager
+    def _leaving_out(self, event: HaipEventType) -> Generator[None]:
+        """Leave out a message that cannot be sent, so that the rest of the conversation arrives."""
+        try:
+            yield
+        except HaipConnectionError:
+            raise
+        except HaipError as error:
+            if error.code == HaipErrorCode.UNSUPPORTED_TYPE:
+                logger.debug("%s is left out: %s", event, error, extra=self._known)
+                return
+            logger.warning("%s is left out: %s", event, error, extra=self._known)
+            self._haip.fail(error)
 
     def _take_output(self, folded: OutputFolded[InT, OutT]) -> None:
         for output in folded.events:
@@ -274,7 +332,7 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
                 logger.warning(
                     "Session %s is too slow for its audio; a chunk is dropped",
                     self._haip.session_id,
-                    extra={"haip_session": self._haip.session_id, "haip_thread": self._thread_id},
+                    extra=self._known,
                 )
 
 
@@ -284,5 +342,17 @@ def _name_of(key: tuple[str, int]) -> str:
     return _uuid_of(codec_message_id if place == 0 else f"{codec_message_id}#{place}")
 
 
+def _call_name(codec_message_id: str, call_id: str) -> str:
+    """Return the id of a call for the client. Several messages may have calls with the same short id."""
+    return call_id if UUID_FORM.fullmatch(call_id) else _uuid_of(f"{codec_message_id}#{call_id}")
+
+
+def _params(params: object) -> dict[str, object]:
+    """Return the parameters of a call as a field of its payload, which takes only an object."""
+    if params is None:
+        return {}
+    return {"params": params if isinstance(params, dict) else {"input": params}}
+
+
 def _uuid_of(name: str) -> str:
-    return name if _UUID.fullmatch(name) else str(uuid.uuid5(_NAMES, name))
+    return name if UUID_FORM.fullmatch(name) else str(uuid.uuid5(_NAMES, name))

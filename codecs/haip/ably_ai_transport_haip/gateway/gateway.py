@@ -7,6 +7,7 @@ from typing import Generic, Self
 
 from starlette.types import Receive, Scope, Send
 
+from ably_ai_transport import SessionOptions
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport_haip.gateway.invoke import Invoke
 from ably_ai_transport_haip.gateway.participant import Participant
@@ -36,6 +37,7 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         channel_of: Returns the channel of a thread, and refuses clients that may not enter it.
         tools: Tools of the gateway itself, for HAIP clients.
         history: The number of earlier messages that a client receives when it enters a thread.
+        session_options: Options of the sessions, such as ``{"trusted_agents": {"agent"}}``.
         options: Limits and times of the server.
         cors_origins: The origins of web pages that may connect over HTTP.
 
@@ -57,6 +59,7 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         channel_of: ChannelOf = tenant_channel,
         tools: Iterable[ServerTool] = (),
         history: int = 100,
+        session_options: SessionOptions | None = None,
         options: HaipServerOptions | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:
@@ -67,6 +70,7 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         self._invoke = invoke
         self._channel_of = channel_of
         self._history = history
+        self._session_options = session_options or {}
         # The agent of a run decides whether a cancel ends it.
         settings = replace(options or HaipServerOptions(), answers_cancel=False)
         self.server = HaipServer(
@@ -95,5 +99,6 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
                 self._channel_of,
                 self._invoke,
                 self._history,
+                self._session_options,
             )
             await participant.serve()

@@ -1,7 +1,6 @@
 """Vocabulary of conversations in HAIP events, for agents that publish HAIP events."""
 
 import base64
-import json
 import re
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -14,7 +13,7 @@ from ably_ai_transport_haip.codec import (
     HaipProjection,
     haip_user_message,
 )
-from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
+from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece, failure_text
 from ably_ai_transport_haip.protocol import HaipErrorCode, HaipEventType, HaipMessage, HaipProtocolError
 
 _DURATION: Final = re.compile(r"[0-9]{1,20}")
@@ -56,9 +55,10 @@ class HaipEventMessages:
                 ToolPiece(
                     tool.call_id,
                     tool.tool,
-                    tool.params or {},
-                    tool.status,
-                    tool.partial if tool.status is None else tool.result,
+                    tool.params,
+                    awaits_result=tool.status is None,
+                    status=tool.status,
+                    result=tool.partial if tool.status is None else tool.result,
                 )
                 for tool in message.tools
             ),
@@ -83,12 +83,20 @@ class HaipEventMessages:
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> HaipInput:
-        """Build the answer to a tool call."""
+        """Build the result of a tool call."""
         if status == "OK":
             payload = {"call_id": piece.call_id, "result": result}
             return self._codec.create_tool_result(codec_message_id, payload)
-        said = "cancelled" if status == "CANCELLED" and result is None else result
-        message = said if isinstance(said, str) else json.dumps(said)
+        message = failure_text(status, result)
         return self._codec.create_tool_result_error(
             codec_message_id, {"call_id": piece.call_id, "message": message}
+        )
+
+    def decision(
+        self, codec_message_id: str, piece: ToolPiece, approved: bool, reason: str | None
+    ) -> HaipInput:
+        """Refuse: HAIP events have no requests for approval."""
+        raise HaipProtocolError(
+            f"unable to decide about call {piece.call_id}; conversations in HAIP events have no approvals",
+            HaipErrorCode.UNSUPPORTED_TYPE,
         )

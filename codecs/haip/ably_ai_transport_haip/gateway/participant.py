@@ -5,17 +5,27 @@ import logging
 from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, cast
+from typing import Any, Final, Generic, cast
 
-from ably_ai_transport import AITransportError, ChannelClient, ClientRun, ClientSession, ErrorCode
+from ably_ai_transport import (
+    AITransportError,
+    ChannelClient,
+    ClientRun,
+    ClientSession,
+    ErrorCode,
+    SessionOptions,
+)
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
 from ably_ai_transport_haip.endpoint.hooks import call
+from ably_ai_transport_haip.gateway.approvals import read_decision
 from ably_ai_transport_haip.gateway.follower import Follower
 from ably_ai_transport_haip.gateway.invoke import Invoke
 from ably_ai_transport_haip.gateway.runs import ClientRuns, GatewayRun, RunState
 from ably_ai_transport_haip.gateway.threads import ChannelOf
-from ably_ai_transport_haip.gateway.vocabulary import Sound, Vocabulary
+from ably_ai_transport_haip.gateway.vocabulary import Sound, ToolPiece, Vocabulary
 from ably_ai_transport_haip.protocol import (
+    FinishStatus,
+    HaipConnectionError,
     HaipError,
     HaipErrorCode,
     HaipEventType,
@@ -53,6 +63,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         channel_of: Returns the channel of a thread, and refuses clients that may not enter it.
         invoke: Invokes an agent.
         history: The number of earlier messages that the client receives when it enters a thread.
+        session_options: Options of the sessions.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         channel_of: ChannelOf,
         invoke: Invoke,
         history: int,
+        session_options: SessionOptions,
     ) -> None:
         self._haip = haip
         self._client = client
@@ -70,6 +82,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         self._channel_of = channel_of
         self._invoke = invoke
         self._history = history
+        self._session_options = session_options
         self._threads: dict[str, _Thread[InT, OutT, ProjT, MsgT]] = {}
         self._runs = ClientRuns[InT, OutT, ProjT, MsgT]()
         self._texts: dict[str, list[str]] = {}
@@ -95,6 +108,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             logger.debug("%s is refused: %s", message.type, error, extra=self._known(message.envelope.run_id))
             if message.type is HaipEventType.RUN_STARTED:
                 run_id = message.envelope.run_id or str(message.payload.get("run_id"))
+                self._runs.forget(run_id)
                 await self._haip.fail_run(run_id, said, message.envelope.thread_id)
             else:
                 self._haip.fail(said)
@@ -119,7 +133,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             case HaipEventType.RUN_FINISHED | HaipEventType.RUN_ERROR:
                 await self._finish(message)
             case HaipEventType.TOOL_DONE:
-                status = cast('Literal["OK", "CANCELLED", "ERROR"]', payload.get("status") or "OK")
+                status = cast("FinishStatus", payload.get("status") or "OK")
                 await self._answer(message, status, payload.get("result"))
             case HaipEventType.TOOL_CANCEL:
                 await self._answer(message, "CANCELLED", payload.get("reason"))
@@ -166,7 +180,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
                 HaipErrorCode.PROTOCOL_VIOLATION,
             )
         channel = await call(self._channel_of, self._haip.principal, thread_id)
-        session = ClientSession(self._client, channel, codec=self._vocabulary.codec)
+        session = ClientSession(self._client, channel, codec=self._vocabulary.codec, **self._session_options)
         await self._stack.enter_async_context(session)
         session.on_error(lambda error: self._haip.fail(_haip_error(error)))
         await session.view.load_older(self._history)
@@ -199,7 +213,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
                     run,
                     view.send(event, parent=parent) if replaced is None else view.edit(replaced, event),
                 )
-            case RunState.ACTIVE, ClientRun() as asked:
+            case RunState.REQUESTED | RunState.ACTIVE, ClientRun() as asked:
                 steered = asked.steer(event)
                 self._spawn(_settle(steered.published))
                 self._spawn(_settle(steered.outcome))
@@ -225,12 +239,13 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             return run
         if run_id is not None:
             raise HaipProtocolError(
-                f"unable to send to run {run_id}; it is no run of this client",
+                f"unable to send to run {run_id}; it has ended, or is no run of this client (start another)",
                 HaipErrorCode.RUN_NOT_FOUND,
             )
         thread_id = message.envelope.thread_id or self._haip.session_id
-        run = GatewayRun[InT, OutT, ProjT, MsgT](await self._haip.start_run(thread_id), thread_id, {})
+        # Entered first: a run on a thread that the client may not enter would stay open.
         await self._enter(thread_id)
+        run = GatewayRun[InT, OutT, ProjT, MsgT](await self._haip.start_run(thread_id), thread_id, {})
         self._runs.add(run)
         return run
 
@@ -252,6 +267,7 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             logger.exception("Unable to call the agent for run %s", run.id, extra=self._known(run.id))
             # Only the type is sent: the text of an exception may hold secrets.
             said = f"unable to call the agent ({type(error).__name__})"
+            self._give_up(run)
             await self._haip.fail_run(run.id, HaipError(said, HaipErrorCode.SERVER_ERROR), run.thread_id)
 
     async def _cancel(self, run_id: str) -> None:
@@ -261,10 +277,28 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
                 native = thread.follower.native_run(run_id)
                 if native is not None:
                     await thread.session.cancel(native)
-        elif run.asked is None:
-            await self._haip.end_run(run_id, "CANCELLED", run.thread_id)
-        else:
-            await run.asked.cancel()
+            return
+        match run.state, run.asked:
+            case RunState.ACTIVE, ClientRun() as asked:
+                # The agent decides, and ends the run.
+                await asked.cancel()
+            case RunState.OVER, _:
+                pass
+            case _, asked:
+                # No agent works on the run, and none may ever come: it ends here, and the cancel waits for
+                # the agent.
+                self._give_up(run)
+                if asked is not None:
+                    await asked.cancel()
+                    self._spawn(_cancel_once_started(asked))
+                await self._haip.end_run(run_id, "CANCELLED", run.thread_id)
+
+    def _give_up(self, run: GatewayRun[InT, OutT, ProjT, MsgT]) -> None:
+        """Forget a run that ends for the client, although an agent may still take it up."""
+        self._runs.give_up(run)
+        thread = self._threads.get(run.thread_id)
+        if thread is not None:
+            thread.follower.forget_run(run.id)
 
     async def _finish(self, message: HaipMessage) -> None:
         """Take the end of a run by the client. Only agents end runs, so a run that failed is cancelled."""
@@ -277,12 +311,11 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         )
         if run.sounds and not failed:
             await self._say(new_id(), "", message)
-        if run.asked is not None and failed:
-            await run.asked.cancel()
+        if failed:
+            await self._cancel(run.id)
+        run.is_finished = True
 
-    async def _answer(
-        self, message: HaipMessage, status: Literal["OK", "CANCELLED", "ERROR"], result: object
-    ) -> None:
+    async def _answer(self, message: HaipMessage, status: FinishStatus, result: object) -> None:
         """Answer a tool call of an agent, and continue its run."""
         call_id = str(message.payload["call_id"])
         for thread_id, thread in self._threads.items():
@@ -292,18 +325,48 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
             codec_message_id, piece = told
             if piece.status is not None:
                 return
-            event = self._vocabulary.answer(codec_message_id, piece, status, result)
             view = thread.session.view
             info = view.run_of(codec_message_id)
+            if info is not None and info.status not in ("active", "suspended"):
+                raise HaipProtocolError(
+                    f"unable to answer call {call_id}; its run has ended (agents suspend a run that waits)",
+                    HaipErrorCode.RUN_NOT_FOUND,
+                    {"call_id": call_id},
+                )
+            event = self._answer_to(call_id, codec_message_id, piece, status, result)
             native = None if info is None else info.run_id
-            name = (None if native is None else self._runs.name_of(native)) or new_id()
-            run = self._runs.get(name) or GatewayRun[InT, OutT, ProjT, MsgT](name, thread_id, {})
-            self._runs.add(run)
+            run = self._run_named(native, thread_id, thread.follower)
             await self._ask(run, view.send(event, run_id=native))
             return
         raise HaipProtocolError(
             f"unable to answer call {call_id}; it is unknown", HaipErrorCode.TOOL_NOT_FOUND
         )
+
+    def _answer_to(
+        self, call_id: str, codec_message_id: str, piece: ToolPiece, status: FinishStatus, result: object
+    ) -> InT:
+        if piece.approval is not None:
+            # Also after a decision: the agent may have refused it, because its client may not approve.
+            decision = read_decision(call_id, piece.approval, status, result)
+            return self._vocabulary.decision(codec_message_id, piece, decision.approved, decision.reason)
+        if piece.awaits_result:
+            return self._vocabulary.answer(codec_message_id, piece, status, result)
+        raise HaipProtocolError(
+            f"unable to answer call {call_id}; it has been answered, or its agent runs the tool",
+            HaipErrorCode.PROTOCOL_VIOLATION,
+            {"call_id": call_id},
+        )
+
+    def _run_named(
+        self, native: str | None, thread_id: str, follower: Follower[InT, OutT, ProjT, MsgT]
+    ) -> GatewayRun[InT, OutT, ProjT, MsgT]:
+        """Return the run of the client for a run of the conversation, under the name that it knows."""
+        known = None if native is None else follower.name_of_run(native) or self._runs.name_of(native)
+        run = None if known is None else self._runs.get(known)
+        if run is None:
+            run = GatewayRun[InT, OutT, ProjT, MsgT](known or new_id(), thread_id, {})
+            self._runs.add(run)
+        return run
 
     def _known(self, run_id: str | None, channel: str | None = None) -> dict[str, object]:
         """Return the context of a log record."""
@@ -313,6 +376,8 @@ class Participant(Generic[InT, OutT, ProjT, MsgT]):
         async def guarded() -> None:
             try:
                 await work
+            except HaipConnectionError as error:
+                logger.debug("The HAIP session has ended: %s", error, extra=self._known(None))
             except Exception:  # one that escapes would cancel the participant's task group
                 logger.exception("A task of the gateway failed", extra=self._known(None))
                 self._haip.fail(HaipError("the gateway failed; see its log", HaipErrorCode.SERVER_ERROR))
@@ -326,6 +391,16 @@ async def _settle(outcome: Awaitable[object]) -> None:
         await outcome
     except AITransportError as error:
         logger.debug("A steering message was not taken: %s", error)
+
+
+async def _cancel_once_started(asked: ClientRun[Any, Any, Any, Any]) -> None:
+    """Cancel a run again once an agent has taken it up, for agents that see only what comes after them."""
+    try:
+        await asked.started
+        if asked.status == "active":
+            await asked.cancel()
+    except AITransportError as error:
+        logger.debug("A run was not cancelled: %s", error)
 
 
 def _haip_error(error: AITransportError) -> HaipError:

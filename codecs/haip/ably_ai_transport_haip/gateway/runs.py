@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from ably_ai_transport import ClientRun
 from ably_ai_transport.codec.contract import InT, MsgT, OutT, ProjT
@@ -14,6 +14,7 @@ class RunState(StrEnum):
     """The states of a client's run. They decide what a further text of the client does."""
 
     NEW = "new"
+    REQUESTED = "requested"
     ACTIVE = "active"
     SUSPENDED = "suspended"
     OVER = "over"
@@ -29,6 +30,7 @@ class GatewayRun(Generic[InT, OutT, ProjT, MsgT]):
         wishes: The ``ait`` object of the run's metadata: ``regenerate``, ``fork_of``, ``parent``.
         asked: The run in the conversation; None before the client has sent a message.
         sounds: Audio that waits for the next text.
+        is_finished: Whether the client has finished the run. It sends no more messages in it.
     """
 
     id: str
@@ -36,15 +38,24 @@ class GatewayRun(Generic[InT, OutT, ProjT, MsgT]):
     wishes: Mapping[str, Any]
     asked: ClientRun[InT, OutT, ProjT, MsgT] | None = None
     sounds: list[Sound] = field(default_factory=list[Sound])
+    is_finished: bool = False
 
     @property
     def state(self) -> RunState:
         """The state of the run."""
+        if self.is_finished:
+            return RunState.OVER
         if self.asked is None:
             return RunState.NEW
-        if not self.asked.started.is_settled or self.asked.status == "active":
-            return RunState.ACTIVE
-        return RunState.SUSPENDED if self.asked.status == "suspended" else RunState.OVER
+        if not self.asked.started.is_settled:
+            return RunState.REQUESTED
+        return _STATES.get(self.asked.status, RunState.OVER)
+
+
+_STATES: Final[Mapping[str | None, RunState]] = {
+    "active": RunState.ACTIVE,
+    "suspended": RunState.SUSPENDED,
+}
 
 
 class ClientRuns(Generic[InT, OutT, ProjT, MsgT]):
@@ -52,6 +63,7 @@ class ClientRuns(Generic[InT, OutT, ProjT, MsgT]):
 
     def __init__(self) -> None:
         self._runs: dict[str, GatewayRun[InT, OutT, ProjT, MsgT]] = {}
+        self._given_up: list[ClientRun[InT, OutT, ProjT, MsgT]] = []
         self._messages: set[str] = set()
 
     def add(self, run: GatewayRun[InT, OutT, ProjT, MsgT]) -> None:
@@ -61,6 +73,23 @@ class ClientRuns(Generic[InT, OutT, ProjT, MsgT]):
     def get(self, run_id: str) -> GatewayRun[InT, OutT, ProjT, MsgT] | None:
         """Return a run by the client's id; None for a run of another participant."""
         return self._runs.get(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Forget a run that could not start."""
+        self._runs.pop(run_id, None)
+
+    def give_up(self, run: GatewayRun[InT, OutT, ProjT, MsgT]) -> None:
+        """Forget a run that has ended for the client, although an agent may still take it up.
+
+        Whatever comes of it in the conversation is then a run of another participant.
+        """
+        self._runs.pop(run.id, None)
+        if run.asked is not None:
+            self._given_up.append(run.asked)
+
+    def is_given_up(self, native_id: str) -> bool:
+        """Tell whether a run of the conversation is one that the client has given up."""
+        return any(asked.run_id == native_id for asked in self._given_up)
 
     def name_of(self, native_id: str) -> str | None:
         """Return the client's id of a run of the conversation; None for a run of another participant."""

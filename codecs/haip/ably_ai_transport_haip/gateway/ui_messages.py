@@ -1,8 +1,6 @@
 """Vocabulary of conversations in UI messages."""
 
 import base64
-import binascii
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
@@ -21,7 +19,14 @@ from ably_ai_transport_vercel import (
 )
 
 from ably_ai_transport.codec import Codec
-from ably_ai_transport_haip.gateway.vocabulary import Piece, Sound, TextPiece, ToolPiece
+from ably_ai_transport_haip.gateway.vocabulary import (
+    Approval,
+    Piece,
+    Sound,
+    TextPiece,
+    ToolPiece,
+    failure_text,
+)
 
 AUDIO_DATA: Final = "data-haip-audio"
 """The transient chunk with an agent's audio: ``mime``, ``data`` as base64, and ``durationMs``."""
@@ -89,24 +94,24 @@ class UIMessages:
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> VercelInput:
-        """Build the answer to a tool call. For a call that needs approval, ``OK`` approves it."""
-        if piece.asks:
-            decision: ToolApprovalResponsePayload = {
-                "toolCallId": piece.call_id,
-                "approved": status == "OK",
-            }
-            if isinstance(result, str):
-                decision["reason"] = result
-            return self._codec.create_tool_approval_response(codec_message_id, decision)
+        """Build the result of a tool call."""
         if status == "OK":
             return self._codec.create_tool_result(
                 codec_message_id, {"toolCallId": piece.call_id, "output": result}
             )
-        said = "cancelled" if status == "CANCELLED" and result is None else result
-        message = said if isinstance(said, str) else json.dumps(said)
+        message = failure_text(status, result)
         return self._codec.create_tool_result_error(
             codec_message_id, {"toolCallId": piece.call_id, "message": message}
         )
+
+    def decision(
+        self, codec_message_id: str, piece: ToolPiece, approved: bool, reason: str | None
+    ) -> VercelInput:
+        """Build the answer to a request for approval."""
+        payload: ToolApprovalResponsePayload = {"toolCallId": piece.call_id, "approved": approved}
+        if reason is not None:
+            payload["reason"] = reason
+        return self._codec.create_tool_approval_response(codec_message_id, payload)
 
 
 def _piece(part: UIMessagePart) -> Piece | None:
@@ -124,17 +129,25 @@ def _piece(part: UIMessagePart) -> Piece | None:
 def _tool(values: Mapping[str, Any]) -> ToolPiece:
     name = values.get("toolName") or str(values["type"]).removeprefix("tool-")
     state = values["state"]
-    params = None if state == "input-streaming" else values.get("input")
     is_over = state in _STATUS and not values.get("preliminary")
-    result = values.get("errorText") if state == "output-error" else values.get("output")
     return ToolPiece(
         values["toolCallId"],
         str(name),
-        params,
-        _STATUS[state] if is_over else None,
-        result,
-        state == "approval-requested",
+        values.get("input"),
+        is_complete=state != "input-streaming",
+        # A provider runs its own tools.
+        awaits_result=state == "input-available" and not values.get("providerExecuted"),
+        approval=_approval(values.get("approval")),
+        status=_STATUS[state] if is_over else None,
+        result=values.get("errorText") if state == "output-error" else values.get("output"),
     )
+
+
+def _approval(values: object) -> Approval | None:
+    if not isinstance(values, dict):
+        return None
+    said = cast("dict[str, Any]", values)
+    return Approval(str(said.get("id") or ""), said.get("approved"))
 
 
 def _sound_of(data: object) -> Sound | None:
@@ -152,5 +165,5 @@ def _sound_of(data: object) -> Sound | None:
 def _decoded(mime: str, data: str, duration_ms: int | None) -> Sound | None:
     try:
         return Sound(mime, base64.b64decode(data, validate=True), duration_ms)
-    except binascii.Error:
+    except ValueError:
         return None

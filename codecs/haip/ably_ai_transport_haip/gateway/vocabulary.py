@@ -1,5 +1,6 @@
 """Vocabulary: the interface between a gateway and the messages of one codec."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeAlias
@@ -22,24 +23,41 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """The request to approve a tool call, and the decision.
+
+    Attributes:
+        id: The id of the request.
+        approved: The decision; None while the request waits for one.
+    """
+
+    id: str
+    approved: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolPiece:
     """A tool call and its outcome.
 
     Attributes:
         call_id: The id of the call in the conversation.
         tool: The name of the tool.
-        params: The parameters; None until they are complete.
+        params: The parameters; any JSON value, None for a call without parameters.
+        is_complete: Whether the parameters are complete.
+        awaits_result: Whether a participant may send the result.
+        approval: The request to approve the call; None without one.
         status: The final status; None while the call runs.
         result: The result, or a partial result while the call runs.
-        asks: Whether the call waits for approval.
     """
 
     call_id: str
     tool: str
     params: object = None
+    is_complete: bool = True
+    awaits_result: bool = False
+    approval: Approval | None = None
     status: Literal["OK", "CANCELLED", "ERROR"] | None = None
     result: object = None
-    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +76,25 @@ class Sound:
 
 
 Piece: TypeAlias = TextPiece | ToolPiece | Sound
+
+
+def failure_text(status: Literal["CANCELLED", "ERROR"], result: object) -> str:
+    """Return the error text of a call that failed or was cancelled.
+
+    Args:
+        status: The final status.
+        result: The result; any JSON value.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> failure_text("CANCELLED", None)
+        'cancelled'
+    """
+    if isinstance(result, str):
+        return result
+    return "cancelled" if status == "CANCELLED" and result is None else json.dumps(result)
 
 
 class Vocabulary(Protocol, Generic[InT, OutT, ProjT, MsgT]):
@@ -101,12 +138,23 @@ class Vocabulary(Protocol, Generic[InT, OutT, ProjT, MsgT]):
         status: Literal["OK", "CANCELLED", "ERROR"],
         result: object,
     ) -> InT:
-        """Build the answer to a tool call.
+        """Build the result of a tool call.
 
         Args:
             codec_message_id: The message with the call.
-            piece: The call.
+            piece: The call; it waits for a result.
             status: The final status.
             result: The result; any JSON value.
+        """
+        ...
+
+    def decision(self, codec_message_id: str, piece: ToolPiece, approved: bool, reason: str | None) -> InT:
+        """Build the answer to a request for approval.
+
+        Args:
+            codec_message_id: The message with the call.
+            piece: The call; it waits for an approval.
+            approved: Whether the call may run.
+            reason: The reason; None without one.
         """
         ...

@@ -25,14 +25,18 @@ from ably_ai_transport_haip.protocol.events import (
     Received,
     Violated,
 )
+from ably_ai_transport_haip.protocol.handshake import read_handshake
 from ably_ai_transport_haip.protocol.messages import HaipEnvelope, HaipMessage, new_id, read_text, write_text
 from ably_ai_transport_haip.protocol.names import PROTOCOL_VERSION, HaipChannel, HaipEventType
-from ably_ai_transport_haip.protocol.peer import HaipPeer, PeerConfig
+from ably_ai_transport_haip.protocol.outbox import Checked
+from ably_ai_transport_haip.protocol.peer import HaipPeer
+from ably_ai_transport_haip.protocol.peer_config import PeerConfig
 from ably_ai_transport_haip.protocol.runs import FinishStatus, HaipRun, RunRegistry, RunStatus
 
 __all__ = [
     "PROTOCOL_VERSION",
     "BinaryReceived",
+    "Checked",
     "CreditAccount",
     "CreditLedger",
     "CreditsChanged",
@@ -62,6 +66,7 @@ __all__ = [
     "Violated",
     "calculate_message_credits",
     "new_id",
+    "read_handshake",
     "read_text",
     "write_text",
 ]

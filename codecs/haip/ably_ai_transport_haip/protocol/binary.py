@@ -12,9 +12,14 @@ MAX_AWAITED: Final = 64
 
 
 class BinaryBodies:
-    """The messages whose binary bodies have not arrived yet, oldest first."""
+    """The messages whose binary bodies have not arrived yet, oldest first.
 
-    def __init__(self) -> None:
+    Args:
+        most_bytes: The largest body to accept, in bytes.
+    """
+
+    def __init__(self, most_bytes: int = MAX_BINARY) -> None:
+        self._most_bytes = most_bytes
         self._waiting: deque[HaipMessage] = deque()
         self._body = bytearray()
 
@@ -22,6 +27,11 @@ class BinaryBodies:
     def is_awaited(self) -> bool:
         """Whether a message waits for its body."""
         return bool(self._waiting)
+
+    @property
+    def oldest(self) -> HaipMessage:
+        """The message that waits for its body longest."""
+        return self._waiting[0]
 
     def clear(self) -> None:
         """Forget all messages. For lost connections."""
@@ -38,7 +48,7 @@ class BinaryBodies:
             HaipProtocolError: The body is too large, or too many messages wait (BINARY_FRAME_ERROR).
         """
         announced = message.bin_len or 0
-        if announced > MAX_BINARY or len(self._waiting) >= MAX_AWAITED:
+        if announced > self._most_bytes or len(self._waiting) >= MAX_AWAITED:
             raise HaipProtocolError(
                 f"unable to read message; its binary body of {announced} bytes is too large,"
                 f" or {MAX_AWAITED} messages already wait for theirs",
@@ -70,4 +80,4 @@ class BinaryBodies:
                 f"unable to read binary frame; it has {len(body)} bytes, {announced} were announced",
                 HaipErrorCode.BINARY_FRAME_ERROR,
             )
-        return replace(message, binary=body)
+        return replace(message, binary=body, size=message.size + len(body))

@@ -7,7 +7,19 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipFlowControlError
 from ably_ai_transport_haip.protocol.messages import HaipMessage
-from ably_ai_transport_haip.protocol.names import CONTROL, HaipChannel
+from ably_ai_transport_haip.protocol.names import HaipChannel
+from ably_ai_transport_haip.protocol.tariff import calculate_message_credits
+
+__all__ = [
+    "DEFAULT_CREDITS",
+    "DEFAULT_CREDIT_BYTES",
+    "Amount",
+    "CreditAccount",
+    "CreditLedger",
+    "FlowControlConfig",
+    "OnExhausted",
+    "calculate_message_credits",
+]
 
 DEFAULT_CREDITS: Final = 10
 DEFAULT_CREDIT_BYTES: Final = 1024 * 1024
@@ -16,18 +28,6 @@ Amount: TypeAlias = int | Mapping[str, int]
 """One number for all channels, or a mapping from channel to number."""
 OnExhausted: TypeAlias = Literal["raise", "queue", "wait"]
 """The treatment of a message without credits; see :class:`FlowControlConfig`."""
-
-
-def calculate_message_credits(message: HaipMessage) -> int:
-    """Return the cost of a message: one credit on data channels, none for control messages.
-
-    Args:
-        message: The message.
-
-    Returns:
-        The number of message credits.
-    """
-    return 0 if message.type in CONTROL or message.envelope.channel == HaipChannel.SYSTEM else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,16 @@ class FlowControlConfig:
         initial_credits: Message credits per channel at the start. The smaller of this number and the one in
             the handshake of the other side counts; 10 if neither is set.
         initial_credit_bytes: Byte credits per channel at the start, likewise; 1 MiB if neither is set.
-        max_credits: The largest number of message credits per channel; None for no limit.
-        max_credit_bytes: The largest number of byte credits per channel; None for no limit.
+        max_credits: The largest number of message credits per channel that may be used without a pause for
+            new ones; None for no limit. A grant above it is kept, and used later.
+        max_credit_bytes: The largest number of byte credits per channel, likewise; None for no limit.
         on_exhausted: The treatment of a message without credits: ``raise`` a :class:`HaipFlowControlError`,
             ``queue`` the message until credits arrive, or let the sender ``wait``.
-        message_cost: Returns the cost of a message in message credits.
+        message_cost: Returns the cost of a message in message credits. Both sides have to count alike, so
+            leave it out unless the other side uses the same function. It is not called for control messages
+            and for the channel ``SYSTEM``, which cost nothing. By default a text costs one credit per part
+            and its bytes are those of its payload, if the other side counts like this, too. With any other
+            peer, each message costs one credit and the bytes of its frame.
 
     Raises:
         ValueError: An amount is negative, or ``on_exhausted`` is unknown.
@@ -55,7 +60,7 @@ class FlowControlConfig:
     max_credits: Amount | None = None
     max_credit_bytes: Amount | None = None
     on_exhausted: OnExhausted = "raise"
-    message_cost: Callable[[HaipMessage], int] = calculate_message_credits
+    message_cost: Callable[[HaipMessage], int] | None = None
 
     def __post_init__(self) -> None:
         if self.on_exhausted not in get_args(OnExhausted):
@@ -71,14 +76,21 @@ class FlowControlConfig:
 
 
 @dataclass(slots=True)
-class _Pool:
+class _Granted:
+    """The unspent grants of one channel, and the part that the configuration withholds."""
+
     messages: int
     bytes: int
+    withheld_messages: int
+    withheld_bytes: int
 
 
 @dataclass
 class CreditAccount:
-    """The credits of this side, per channel. No number is ever negative.
+    """The credits of this side, per channel: every grant of the other side, less what was spent.
+
+    No grant is dropped. Credits above the configured maximum stay in the account, and so do those that the
+    other side grants at the start beyond ``initial_credits``. So both sides always count the same.
 
     Attributes:
         config: The configuration.
@@ -93,7 +105,7 @@ class CreditAccount:
     announced_bytes: Amount | None = None
     paused: set[str] = field(default_factory=set[str])
     is_lifted: bool = False
-    _pools: dict[str, _Pool] = field(default_factory=dict[str, _Pool])
+    _pools: dict[str, _Granted] = field(default_factory=dict[str, _Granted])
 
     def begin(self, messages: Amount | None, bytes_: Amount | None) -> None:
         """Start a session with the credits of the other side's handshake.
@@ -108,20 +120,29 @@ class CreditAccount:
         self._pools.clear()
 
     def messages(self, channel: str) -> int:
-        """Return the message credits of a channel."""
-        return self._pool(channel).messages
+        """Return the message credits of a channel that may be used now."""
+        pool = self._pool(channel)
+        return _at_most(pool.messages - pool.withheld_messages, self.config.max_credits, channel)
 
     def bytes(self, channel: str) -> int:
-        """Return the byte credits of a channel."""
-        return self._pool(channel).bytes
+        """Return the byte credits of a channel that may be used now."""
+        pool = self._pool(channel)
+        return _at_most(pool.bytes - pool.withheld_bytes, self.config.max_credit_bytes, channel)
+
+    def granted(self, channel: str) -> tuple[int, int]:
+        """Return all unspent message and byte credits of a channel, with those that are withheld."""
+        pool = self._pool(channel)
+        return pool.messages, pool.bytes
 
     def covers(self, channel: str, messages: int, size: int) -> bool:
         """Tell whether the credits of a channel suffice, and it is not paused."""
-        if messages == 0:
-            return True
-        pool = self._pool(channel)
-        covered = self.is_lifted or (pool.messages >= messages and pool.bytes >= size)
-        return channel not in self.paused and covered
+        if channel in self.paused:
+            return False
+        return (
+            not messages
+            or self.is_lifted
+            or (self.messages(channel) >= messages and self.bytes(channel) >= size)
+        )
 
     def take(self, channel: str, messages: int, size: int) -> None:
         """Spend credits.
@@ -135,26 +156,37 @@ class CreditAccount:
             HaipFlowControlError: The credits do not suffice (FLOW_CONTROL), or the channel is paused
                 (CHANNEL_PAUSED).
         """
-        if messages == 0:
-            return
         if channel in self.paused:
             raise HaipFlowControlError(
-                f"unable to send on {channel}; the other side has paused it", HaipErrorCode.CHANNEL_PAUSED
+                f"unable to send on {channel}; the other side has paused it",
+                code=HaipErrorCode.CHANNEL_PAUSED,
             )
-        pool = self._pool(channel)
-        if self.is_lifted:
+        if self.is_lifted or not messages:
             return
-        if pool.messages < messages or pool.bytes < size:
+        left_messages, left_bytes = self.messages(channel), self.bytes(channel)
+        if left_messages < messages or left_bytes < size:
             raise HaipFlowControlError(
                 f"unable to send on {channel}; {messages} message credits and {size} byte credits are needed,"
-                f" {pool.messages} and {pool.bytes} are left (wait for a grant, or set on_exhausted)",
-                details={"channel": channel, "messages": pool.messages, "bytes": pool.bytes},
+                f" {left_messages} and {left_bytes} are left (wait for a grant, or set on_exhausted)",
+                details={
+                    "channel": channel,
+                    "messages": left_messages,
+                    "bytes": left_bytes,
+                    "needed_messages": messages,
+                    "needed_bytes": size,
+                },
             )
-        pool.messages -= messages
-        pool.bytes -= size
+        self.spend(channel, messages, size)
+
+    def spend(self, channel: str, messages: int, size: int) -> None:
+        """Spend credits that suffice; see :meth:`covers`."""
+        if messages and not self.is_lifted:
+            pool = self._pool(channel)
+            pool.messages -= messages
+            pool.bytes -= size
 
     def add(self, channel: str, messages: int = 0, size: int = 0) -> None:
-        """Add granted credits, up to the configured maximum.
+        """Add granted credits.
 
         Args:
             channel: The channel.
@@ -163,8 +195,26 @@ class CreditAccount:
         """
         self.is_lifted = False
         pool = self._pool(channel)
-        pool.messages = self._clamped(pool.messages + messages, self.config.max_credits, channel)
-        pool.bytes = self._clamped(pool.bytes + size, self.config.max_credit_bytes, channel)
+        pool.messages += messages
+        pool.bytes += size
+
+    def release(self, channel: str, messages: int, size: int) -> bool:
+        """Use credits that were granted at the start and withheld since.
+
+        Args:
+            channel: The channel.
+            messages: The message credits that are needed.
+            size: The byte credits that are needed.
+
+        Returns:
+            Whether credits were released.
+        """
+        pool = self._pool(channel)
+        short = max(0, messages - self.messages(channel)), max(0, size - self.bytes(channel))
+        freed = min(short[0], pool.withheld_messages), min(short[1], pool.withheld_bytes)
+        pool.withheld_messages -= freed[0]
+        pool.withheld_bytes -= freed[1]
+        return freed != (0, 0)
 
     def most(self, channel: str) -> tuple[float, float]:
         """Return the largest message and byte credits that a channel can have."""
@@ -173,47 +223,104 @@ class CreditAccount:
         messages, size = (math.inf if limit is None else limit for limit in limits)
         return messages, size
 
-    def request(self, channel: str) -> tuple[int, int]:
-        """Return the message and byte credits to request: as many as at the start, at least one."""
-        return max(1, self._first_messages(channel)), max(1, self._first_bytes(channel))
+    def request(self, channel: str, messages: int, size: int) -> tuple[int, int]:
+        """Return the credits to request: as many as at the start, and at least those that are missing.
+
+        Args:
+            channel: The channel.
+            messages: The message credits that are needed.
+            size: The byte credits that are needed.
+
+        Returns:
+            Message and byte credits; 0 for those that suffice.
+        """
+        pool = self._pool(channel)
+        config = self.config
+        wanted: list[int] = []
+        for needed, left, first in (
+            (messages, pool.messages - pool.withheld_messages, self._first_messages(channel)),
+            (size, pool.bytes - pool.withheld_bytes, self._first_bytes(channel)),
+        ):
+            wanted.append(max(1, first, needed - left) if needed > left else 0)
+        most = _amount(config.max_credits, channel), _amount(config.max_credit_bytes, channel)
+        limited = [n if limit is None else min(n, limit) for n, limit in zip(wanted, most, strict=True)]
+        return limited[0], limited[1]
 
     def snapshot(self) -> tuple[dict[str, int], dict[str, int]]:
         """Return message and byte credits by channel, for the standard channels and all channels in use."""
         names = dict.fromkeys([*(channel.value for channel in HaipChannel), *self._pools])
         return {name: self.messages(name) for name in names}, {name: self.bytes(name) for name in names}
 
-    def _pool(self, channel: str) -> _Pool:
+    def _pool(self, channel: str) -> _Granted:
         pool = self._pools.get(channel)
         if pool is None:
-            pool = self._pools[channel] = _Pool(self._first_messages(channel), self._first_bytes(channel))
+            pool = self._pools[channel] = self._opened(channel)
         return pool
 
+    def _opened(self, channel: str) -> _Granted:
+        messages, bytes_ = self._first_messages(channel), self._first_bytes(channel)
+        granted = _amount(self.announced_messages, channel), _amount(self.announced_bytes, channel)
+        all_messages = messages if granted[0] is None else granted[0]
+        all_bytes = bytes_ if granted[1] is None else granted[1]
+        return _Granted(all_messages, all_bytes, all_messages - messages, all_bytes - bytes_)
+
     def _first_messages(self, channel: str) -> int:
-        first = _first(self.config.initial_credits, self.announced_messages, DEFAULT_CREDITS, channel)
-        return self._clamped(first, self.config.max_credits, channel)
+        return _first(self.config.initial_credits, self.announced_messages, DEFAULT_CREDITS, channel)
 
     def _first_bytes(self, channel: str) -> int:
-        first = _first(self.config.initial_credit_bytes, self.announced_bytes, DEFAULT_CREDIT_BYTES, channel)
-        return self._clamped(first, self.config.max_credit_bytes, channel)
+        return _first(self.config.initial_credit_bytes, self.announced_bytes, DEFAULT_CREDIT_BYTES, channel)
 
-    @staticmethod
-    def _clamped(value: int, limit: Amount | None, channel: str) -> int:
-        most = _amount(limit, channel)
-        return value if most is None else min(value, most)
+
+@dataclass(slots=True)
+class _Booked:
+    """One kind of credits of one channel: those that are left, unread messages, and an unanswered request."""
+
+    window: int
+    left: int
+    unread: int = 0
+    asked: int = 0
+
+    @property
+    def room(self) -> int:
+        """The credits that may be granted, so that unspent and unread ones stay within the window."""
+        return self.window - self.left - self.unread
 
 
 @dataclass
 class CreditLedger:
     """The credits of the other side, per channel, and the grants that are due.
 
+    A channel has a window: the sum of unspent credits and of messages that arrived and were not read yet. New
+    credits are due as messages are read, once half of the window is free. A request is answered as soon as
+    everything that arrived was read, or half of the window is free. The other side may not use all of its
+    credits, so the answer to a request may go beyond the window if nothing is unread, up to twice its size.
+
     Attributes:
         initial_messages: Message credits per channel at the start.
         initial_bytes: Byte credits per channel at the start.
+        windows: The size of the window in initial credits. With 2, the first message that is read brings a
+            grant of as many credits as at the start.
     """
 
     initial_messages: Amount = 1000
     initial_bytes: Amount = 16 * DEFAULT_CREDIT_BYTES
-    _left: dict[str, _Pool] = field(default_factory=dict[str, _Pool])
+    windows: int = 1
+    _booked: dict[str, tuple[_Booked, _Booked]] = field(default_factory=dict[str, tuple[_Booked, _Booked]])
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels in use."""
+        return tuple(self._booked)
+
+    def left(self, channel: str) -> tuple[int, int]:
+        """Return the unspent message and byte credits of a channel; negative if more arrived than granted."""
+        messages, size = self._books(channel)
+        return messages.left, size.left
+
+    def unread(self, channel: str) -> tuple[int, int]:
+        """Return the message and byte credits of the messages that arrived and were not read yet."""
+        messages, size = self._books(channel)
+        return messages.unread, size.unread
 
     def spend(self, channel: str, messages: int, size: int) -> bool:
         """Charge the other side for a message that arrived.
@@ -228,38 +335,38 @@ class CreditLedger:
         """
         if messages == 0:
             return True
-        pool = self._pool(channel)
-        covered = pool.messages >= messages and pool.bytes >= size
-        pool.messages = max(0, pool.messages - messages)
-        pool.bytes = max(0, pool.bytes - size)
+        covered = True
+        for booked, amount in zip(self._books(channel), (messages, size), strict=True):
+            covered = covered and booked.left >= amount
+            booked.left -= amount
+            booked.unread += amount
         return covered
 
-    def refill(self, channel: str) -> tuple[int, int]:
-        """Refill the credits of a channel if half of them are spent.
+    def read(self, channel: str, messages: int, size: int) -> tuple[int, int]:
+        """Note that a message was read.
 
         Args:
             channel: The channel.
+            messages: Its cost in message credits.
+            size: Its size in bytes.
 
         Returns:
-            The message and byte credits to grant; 0 for those that are not half spent.
+            The message and byte credits to grant now; they are booked.
         """
-        pool = self._pool(channel)
-        most_messages, most_bytes = self._initial(channel)
-        messages = most_messages - pool.messages if 2 * pool.messages <= most_messages else 0
-        size = most_bytes - pool.bytes if 2 * pool.bytes <= most_bytes else 0
-        self.grant(channel, messages, size)
-        return messages, size
+        if messages == 0:
+            return 0, 0
+        books = self._books(channel)
+        for booked, amount in zip(books, (messages, size), strict=True):
+            booked.unread = max(0, booked.unread - amount)
+        return self._due(books)
 
     def grant(self, channel: str, messages: int, size: int) -> None:
-        """Add a grant to the credits of a channel."""
-        pool = self._pool(channel)
-        pool.messages += messages
-        pool.bytes += size
+        """Book a grant."""
+        for booked, amount in zip(self._books(channel), (messages, size), strict=True):
+            booked.left += amount
 
     def answer(self, channel: str, messages: int, size: int) -> tuple[int, int]:
-        """Answer a request for credits with a grant of at most the initial credits.
-
-        The request counts even if this ledger shows credits: peers may cap their credits below the grants.
+        """Note a request for credits.
 
         Args:
             channel: The channel.
@@ -267,30 +374,60 @@ class CreditLedger:
             size: The requested byte credits.
 
         Returns:
-            The message and byte credits to grant.
+            The message and byte credits to grant now; they are booked. The rest follows as messages are read.
         """
-        most_messages, most_bytes = self._initial(channel)
-        granted = min(messages, most_messages), min(size, most_bytes)
-        pool = self._pool(channel)
-        pool.messages = min(most_messages, pool.messages + granted[0])
-        pool.bytes = min(most_bytes, pool.bytes + granted[1])
-        return granted
+        books = self._books(channel)
+        for booked, amount in zip(books, (messages, size), strict=True):
+            booked.asked = max(booked.asked, amount)
+        return self._due(books)
 
-    def _pool(self, channel: str) -> _Pool:
-        pool = self._left.get(channel)
-        if pool is None:
-            pool = self._left[channel] = _Pool(*self._initial(channel))
-        return pool
+    def _due(self, books: tuple[_Booked, _Booked]) -> tuple[int, int]:
+        all_read = not any(booked.unread for booked in books)
+        if not any(_is_due(booked, all_read=all_read) for booked in books):
+            return 0, 0
+        granted: list[int] = []
+        for booked in books:
+            amount = booked.room
+            if booked.asked and all_read:
+                amount = max(amount, min(booked.asked, 2 * booked.window - booked.left))
+            amount = max(0, amount)
+            booked.left += amount
+            if amount:
+                booked.asked = 0
+            granted.append(amount)
+        return granted[0], granted[1]
 
-    def _initial(self, channel: str) -> tuple[int, int]:
-        return (
-            _amount(self.initial_messages, channel) or DEFAULT_CREDITS,
-            _amount(self.initial_bytes, channel) or DEFAULT_CREDIT_BYTES,
-        )
+    def _books(self, channel: str) -> tuple[_Booked, _Booked]:
+        books = self._booked.get(channel)
+        if books is None:
+            messages = _amount(self.initial_messages, channel)
+            size = _amount(self.initial_bytes, channel)
+            books = self._booked[channel] = (
+                self._opened(DEFAULT_CREDITS if messages is None else messages, DEFAULT_CREDITS),
+                self._opened(DEFAULT_CREDIT_BYTES if size is None else size, DEFAULT_CREDIT_BYTES),
+            )
+        return books
+
+    def _opened(self, initial: int, default: int) -> _Booked:
+        # A window of zero would never open.
+        return _Booked(self.windows * (initial or default), initial)
+
+
+def _is_due(booked: _Booked, *, all_read: bool) -> bool:
+    if 2 * booked.room >= booked.window:
+        return True
+    if not booked.asked:
+        return False
+    return all_read or booked.room >= booked.asked
 
 
 def _amount(amount: Amount | None, channel: str) -> int | None:
-    return amount.get(channel) if isinstance(amount, Mapping) else amount
+    return amount if amount is None or isinstance(amount, int) else amount.get(channel)
+
+
+def _at_most(value: int, limit: Amount | None, channel: str) -> int:
+    most = _amount(limit, channel)
+    return value if most is None else min(value, most)
 
 
 def _first(configured: Amount | None, announced: Amount | None, default: int, channel: str) -> int:

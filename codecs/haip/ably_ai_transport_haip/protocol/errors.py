@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import ClassVar
 
 
 class HaipErrorCode(StrEnum):
@@ -16,6 +17,7 @@ class HaipErrorCode(StrEnum):
     UNSUPPORTED_TYPE = "UNSUPPORTED_TYPE"
     RESUME_FAILED = "RESUME_FAILED"
     AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
     TOOL_EXECUTION_ERROR = "TOOL_EXECUTION_ERROR"
     BINARY_FRAME_ERROR = "BINARY_FRAME_ERROR"
     INVALID_MESSAGE = "INVALID_MESSAGE"
@@ -65,37 +67,36 @@ class HaipProtocolError(HaipError):
     """A message, argument or peer violates the protocol."""
 
 
-class HaipConnectionError(HaipError):
+class _CodedError(HaipError):
+    """Base of the errors that have a code of their own.
+
+    Args:
+        message: The operation that failed, the reason, and the remedy.
+        details: Further data for programs; any JSON object.
+        code: Another code than that of the class.
+    """
+
+    _code: ClassVar[HaipErrorCode]
+
+    def __init__(
+        self, message: str, details: Mapping[str, object] | None = None, *, code: str | None = None
+    ) -> None:
+        super().__init__(message, code or self._code, details)
+
+
+class HaipConnectionError(_CodedError):
     """There is no connection, or it was lost for good."""
 
-    def __init__(
-        self,
-        message: str,
-        code: str = HaipErrorCode.CONNECTION_FAILED,
-        details: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(message, code, details)
+    _code = HaipErrorCode.CONNECTION_FAILED
 
 
-class HaipAuthenticationError(HaipError):
+class HaipAuthenticationError(_CodedError):
     """The token was refused."""
 
-    def __init__(
-        self,
-        message: str,
-        code: str = HaipErrorCode.AUTHENTICATION_FAILED,
-        details: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(message, code, details)
+    _code = HaipErrorCode.AUTHENTICATION_FAILED
 
 
-class HaipFlowControlError(HaipError):
+class HaipFlowControlError(_CodedError):
     """The credits do not suffice for a message, or its channel is paused."""
 
-    def __init__(
-        self,
-        message: str,
-        code: str = HaipErrorCode.FLOW_CONTROL,
-        details: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(message, code, details)
+    _code = HaipErrorCode.FLOW_CONTROL

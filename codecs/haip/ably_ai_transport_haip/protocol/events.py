@@ -7,17 +7,19 @@ from ably_ai_transport_haip.protocol.messages import HaipMessage
 from ably_ai_transport_haip.protocol.payloads import Hai
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """A message to send, as one text frame and at most one binary frame.
 
     Attributes:
         text: The text frame; None for a binary frame without a message.
         binary: The binary frame that follows it.
+        size: The bytes of both.
     """
 
     text: str | None
     binary: bytes | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Handshaken:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """A message arrived and is next in order."""
 

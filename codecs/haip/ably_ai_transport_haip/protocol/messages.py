@@ -1,28 +1,43 @@
 """Messages: nested values in Python, one flat JSON object on the wire."""
 
 import json
+import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolError
+from ably_ai_transport_haip.protocol.halves import whole
 from ably_ai_transport_haip.protocol.names import Dialect, HaipEventType, event_named, wire_name
+from ably_ai_transport_haip.protocol.reading import read_json
 
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9_\-]{1,128}")
-_UUID: Final = re.compile(
+UUID_FORM: Final = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LONGEST_THREAD: Final = 128
+_MOST_MAJOR: Final = 255
+_SHORT: Final = 40
+_AS_IS: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _KNOWN: Final = frozenset(
     {
         "id", "session", "seq", "ack", "ts", "channel", "type", "payload", "pv", "crit", "bin_len",
         "bin_mime", "run_id", "thread_id",
     }
 )  # fmt: skip
+
+
+_DIGITS_WANTED: Final = "1 to 20 decimal digits"
+_FORMS: Final = (
+    ("session", "session_id", UUID_FORM, "a UUID"),
+    ("run_id", "run_id", UUID_FORM, "a UUID"),
+    ("channel", "channel", _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
+    ("seq", "sequence", _NUMBER, _DIGITS_WANTED),
+    ("ts", "timestamp", _NUMBER, _DIGITS_WANTED),
+    ("ack", "ack", _NUMBER, _DIGITS_WANTED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,8 @@ class HaipMessage:
         bin_len: The size of the binary body in bytes.
         bin_mime: The media type of the binary body.
         binary: The binary body, once it has arrived.
+        size: The bytes of its frames as they arrived; 0 for a message that was not received.
+        price: The message and byte credits that it cost the other side, likewise.
 
     Example:
         >>> HaipMessage(HaipEventType.PING, {"nonce": "1"}).type.value
@@ -77,6 +94,8 @@ class HaipMessage:
     bin_len: int | None = None
     bin_mime: str | None = None
     binary: bytes | None = None
+    size: int = field(default=0, compare=False, repr=False)
+    price: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
 
     def to_wire(self, dialect: Dialect = "text") -> dict[str, object]:
         """Return the flat object for the wire.
@@ -106,11 +125,12 @@ class HaipMessage:
         return {key: value for key, value in flat.items() if value is not None}
 
     @classmethod
-    def from_wire(cls, flat: object) -> "HaipMessage":
+    def from_wire(cls, flat: object, size: int = 0) -> "HaipMessage":
         """Read a flat object from the wire. The payload is not checked.
 
         Args:
             flat: The object, any JSON value.
+            size: The bytes of its text frame.
 
         Returns:
             The message.
@@ -128,16 +148,16 @@ class HaipMessage:
         event = event_named(name or "")
         if event is None:
             raise HaipProtocolError(
-                f"unable to read message; event '{name}' is unknown",
+                f"unable to read message; event '{_short(name)}' is unknown",
                 HaipErrorCode.UNSUPPORTED_TYPE,
-                {"type": name},
+                {"type": _short(name)},
             )
         payload = said.get("payload")
         if not isinstance(payload, dict):
             raise _invalid("payload", "an object")
         crit = said.get("crit")
         if crit is True and not said.keys() <= _KNOWN:
-            unknown = min(said.keys() - _KNOWN)
+            unknown = _short(min(said.keys() - _KNOWN))
             raise HaipProtocolError(
                 f"unable to read message; field '{unknown}' is unknown, and the message is critical",
                 HaipErrorCode.UNSUPPORTED_TYPE,
@@ -162,6 +182,7 @@ class HaipMessage:
             crit=crit if isinstance(crit, bool) else None,
             bin_len=_number(said, "bin_len"),
             bin_mime=_text(said, "bin_mime"),
+            size=size,
         )
 
 
@@ -175,15 +196,10 @@ def read_text(text: str | bytes) -> HaipMessage:
         The message.
 
     Raises:
-        HaipProtocolError: The frame is no JSON (INVALID_MESSAGE) or no message; see
-            :meth:`HaipMessage.from_wire`.
+        HaipProtocolError: The frame is no JSON, or it is nested too deeply (INVALID_MESSAGE), or it is no
+            message; see :meth:`HaipMessage.from_wire`.
     """
-    try:
-        return HaipMessage.from_wire(json.loads(text))
-    except (ValueError, RecursionError):
-        raise HaipProtocolError(
-            "unable to read message; it is no JSON", HaipErrorCode.INVALID_MESSAGE
-        ) from None
+    return HaipMessage.from_wire(read_json(text), size_of(text))
 
 
 def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
@@ -199,22 +215,49 @@ def write_text(message: HaipMessage, dialect: Dialect = "text") -> str:
     Raises:
         HaipProtocolError: The payload is no JSON (INVALID_MESSAGE).
     """
-    flat = message.to_wire(dialect)
+    return write_flat(message.to_wire(dialect), message.type)
+
+
+def write_flat(flat: Mapping[str, object], event: HaipEventType) -> str:
+    """Write a text frame from its flat object.
+
+    Args:
+        flat: The object, as :meth:`HaipMessage.to_wire` returns it.
+        event: The type of the message, for errors.
+
+    Returns:
+        The frame; it can always be encoded as UTF-8.
+
+    Raises:
+        HaipProtocolError: The payload is no JSON (INVALID_MESSAGE).
+    """
     try:
-        text = json.dumps(flat, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _AS_IS.encode(flat)
     except (TypeError, ValueError, RecursionError) as error:
         raise HaipProtocolError(
-            f"unable to write {message.type}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
+            f"unable to write {event}; its payload is no JSON ({error})", HaipErrorCode.INVALID_MESSAGE
         ) from error
-    if text.isascii() or _SURROGATE.search(text) is None:
-        return text
-    # JSON can escape half a surrogate pair; UTF-8 cannot hold it.
-    return json.dumps(flat, separators=(",", ":"), allow_nan=False)
+    # JSON could escape half of a character, but not every peer can read that.
+    return whole(text)
+
+
+def size_of(text: str | bytes) -> int:
+    """Return the bytes of a text as UTF-8. Half a surrogate pair counts as three."""
+    if isinstance(text, bytes) or text.isascii():
+        return len(text)
+    return len(text.encode(errors="surrogatepass"))
 
 
 def new_id() -> str:
     """Return a random id for a message, a run or a call: a UUID of version 4."""
-    return str(uuid.uuid4())
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def _short(text: str | None) -> str:
+    """Return the beginning of a text of the other side, for an error."""
+    return (text or "")[:_SHORT]
 
 
 def _text(said: Mapping[str, object], key: str, *, required: bool = False) -> str | None:
@@ -226,7 +269,7 @@ def _text(said: Mapping[str, object], key: str, *, required: bool = False) -> st
 
 def _number(said: Mapping[str, object], key: str) -> int | None:
     value = said.get(key)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and _is_count(value)):
         return value
     raise _invalid(key, "a non-negative integer")
 
@@ -246,19 +289,54 @@ def check_envelope(envelope: HaipEnvelope) -> None:
     Raises:
         HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
     """
-    for name, value, form, wanted in (
-        ("session", envelope.session_id, _UUID, "a UUID"),
-        ("run_id", envelope.run_id, _UUID, "a UUID"),
-        ("channel", envelope.channel, _CHANNEL, "1 to 128 letters, digits, hyphens and underscores"),
-        ("seq", envelope.sequence, _NUMBER, "1 to 20 decimal digits"),
-        ("ts", envelope.timestamp, _NUMBER, "1 to 20 decimal digits"),
-        ("ack", envelope.ack, _NUMBER, "1 to 20 decimal digits"),
-    ):
-        if value is not None and not (_is_text(value) and form.fullmatch(value)):
+    for name, key, form, wanted in _FORMS:
+        value: object = getattr(envelope, key)
+        if value is not None and not (isinstance(value, str) and form.fullmatch(value)):
             raise _invalid(name, wanted, "send")
     thread_id = envelope.thread_id
     if thread_id is not None and not (_is_text(thread_id) and len(thread_id) <= _LONGEST_THREAD):
         raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters", "send")
+
+
+def check_references(envelope: HaipEnvelope) -> None:
+    """Check the run and the thread of a received message.
+
+    Args:
+        envelope: The envelope.
+
+    Raises:
+        HaipProtocolError: The schema refuses one of them (INVALID_MESSAGE); the error names it.
+    """
+    if envelope.run_id is not None and not UUID_FORM.fullmatch(envelope.run_id):
+        raise _invalid("run_id", "a UUID")
+    if envelope.thread_id is not None and len(envelope.thread_id) > _LONGEST_THREAD:
+        raise _invalid("thread_id", f"text of at most {_LONGEST_THREAD} characters")
+
+
+def check_message(message: HaipMessage) -> None:
+    """Check a message before it is sent, without its payload. Empty fields pass; the sender fills them in.
+
+    Args:
+        message: The message.
+
+    Raises:
+        HaipProtocolError: The schema refuses a field (INVALID_MESSAGE); the error names it.
+    """
+    check_envelope(message.envelope)
+    if message.id is not None and not (_is_text(message.id) and UUID_FORM.fullmatch(message.id)):
+        raise _invalid("id", "a UUID of version 1 to 5", "send")
+    if message.pv is not None and not (_is_count(message.pv) and message.pv <= _MOST_MAJOR):
+        raise _invalid("pv", f"an integer from 0 to {_MOST_MAJOR}", "send")
+    if message.bin_len is not None and not _is_count(message.bin_len):
+        raise _invalid("bin_len", "a non-negative integer", "send")
+    if message.bin_mime is not None and not _is_text(message.bin_mime):
+        raise _invalid("bin_mime", "text", "send")
+    if message.crit is not None and not isinstance(message.crit, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _invalid("crit", "true or false", "send")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_text(value: object) -> bool:

@@ -14,8 +14,10 @@ from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolEr
 from ably_ai_transport_haip.protocol.names import HaipEventType
 
 _UUID: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[1-5][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+_ID: Final = re.compile(_UUID.removesuffix("$") + r"\Z")
 Uuid = Annotated[str, StringConstraints(pattern=_UUID)]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+Amount = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Json = dict[str, object]
 
 
@@ -165,8 +167,8 @@ class FlowUpdate(_Payload):
     """Grant of credits for a channel."""
 
     channel: str
-    add_messages: Annotated[int, Field(ge=0)] | None = None
-    add_bytes: Annotated[int, Field(ge=0)] | None = None
+    add_messages: Amount | None = None
+    add_bytes: Amount | None = None
 
 
 class ChannelControl(_Payload):
@@ -237,6 +239,21 @@ def read_payload(event: HaipEventType, payload: object) -> Payload:
         ) from None
 
 
+def is_plain_part(event: HaipEventType, payload: Mapping[str, object]) -> bool:
+    """Tell whether a payload is that of a text part, and nothing else is in it.
+
+    Most messages are plain parts. They need no model.
+
+    Args:
+        event: The type of the event.
+        payload: The payload.
+    """
+    if event is not HaipEventType.MESSAGE_PART or len(payload) != 2:
+        return False
+    message_id, text = payload.get("message_id"), payload.get("text")
+    return isinstance(text, str) and isinstance(message_id, str) and _ID.match(message_id) is not None
+
+
 def check_payload(event: HaipEventType, payload: Mapping[str, object]) -> None:
     """Check a payload against the schema before it is sent.
 
@@ -257,7 +274,7 @@ def check_payload(event: HaipEventType, payload: Mapping[str, object]) -> None:
     for field, value in payload.items():
         if value is None and field not in ("partial", "result") and event not in _OPEN:
             raise _unwritable(event, field, "is null; leave it out")
-        if field in _UUIDS and not re.match(_UUID, str(value)):
+        if field in _UUIDS and not (isinstance(value, str) and re.fullmatch(_UUID, value)):
             raise _unwritable(event, field, "is not a UUID")
     if isinstance(read, ToolList):
         for tool in read.tools or ():

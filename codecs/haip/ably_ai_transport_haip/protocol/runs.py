@@ -117,7 +117,14 @@ class RunRegistry:
             del self._runs[old.id]
         return ended
 
-    @property
-    def newest_open(self) -> HaipRun | None:
-        """The newest open run: messages without a run id belong to it (specification 1.1.2)."""
-        return self.active[-1] if self.active else None
+    def newest_open(self, thread_id: str | None = None) -> HaipRun | None:
+        """Return the newest open run: messages without a run id belong to it (specification 1.1.2).
+
+        Args:
+            thread_id: The thread of the message; None for any.
+
+        Returns:
+            The run; None if there is none, or none on the thread.
+        """
+        active = (run for run in reversed(self.active) if thread_id in (None, run.thread_id))
+        return next(active, None)

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from ably_ai_transport_haip.protocol.errors import HaipErrorCode, HaipProtocolError
-from ably_ai_transport_haip.protocol.messages import HaipMessage
+from ably_ai_transport_haip.protocol.messages import HaipMessage, size_of
 
 KEEP_MESSAGES: Final = 1000
 _DIGITS: Final = re.compile(r"[0-9]{1,20}")
+MAX_NUMBER: Final = 2**64 - 1
+"""The largest sequence number. The one after it still has 20 digits."""
 KEEP_SECONDS: Final = 300.0
 GAP_SECONDS: Final = 0.5
+KEEP_BYTES: Final = 16 * 1024 * 1024
 MAX_HELD: Final = 10_000
+MAX_HELD_BYTES: Final = 16 * 1024 * 1024
 EPOCH_LIKE: Final = 10**11
 """Larger numbers are timestamps, as the reference client sends them, and not counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SentFrame:
     """A frame that was sent.
 
@@ -26,36 +30,67 @@ class SentFrame:
         text: The text frame.
         binary: The binary frame that follows it.
         at: The time of sending, in seconds.
+        size: The bytes of both frames.
     """
 
     number: int
     text: str
     binary: bytes | None
     at: float
+    size: int
+
+    @classmethod
+    def of(cls, number: int, text: str, binary: bytes | None, at: float) -> "SentFrame":
+        """Build a frame and measure it."""
+        return cls(number, text, binary, at, size_of(text) + (0 if binary is None else len(binary)))
 
 
 class SendLog:
     """The sent frames, in order, for replays.
 
-    It keeps the last 1,000 messages, and up to 10,000 of the last five minutes.
+    It keeps the last 1,000 messages, and up to 10,000 of the last five minutes, within a limit in bytes.
+    The newest message is always kept.
+
+    Args:
+        most_bytes: The largest number of bytes to keep.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = KEEP_BYTES) -> None:
         self._frames: deque[SentFrame] = deque()
+        self._most_bytes = most_bytes
+        self.size = 0
         self.last = 0
 
-    def next_number(self) -> int:
-        """Return the sequence number of the next message."""
-        self.last += 1
-        return self.last
-
     def keep(self, frame: SentFrame) -> None:
-        """Add a sent frame."""
-        self._frames.append(frame)
-        while len(self._frames) > KEEP_MESSAGES and (
-            self._frames[0].at < frame.at - KEEP_SECONDS or len(self._frames) > 10 * KEEP_MESSAGES
+        """Add the newest sent frame."""
+        self.last = frame.number
+        frames = self._frames
+        frames.append(frame)
+        self.size += frame.size
+        while len(frames) > 1 and (
+            self.size > self._most_bytes
+            or len(frames) > 10 * KEEP_MESSAGES
+            or (len(frames) > KEEP_MESSAGES and frames[0].at < frame.at - KEEP_SECONDS)
         ):
-            self._frames.popleft()
+            self.size -= frames.popleft().size
+
+    def is_full(self, since: int) -> bool:
+        """Tell whether another frame might push out one that was sent after a sequence number.
+
+        Args:
+            since: The sequence number.
+        """
+        frames = self._frames
+        if not frames or frames[0].number <= since:
+            return False
+        return frames[0].number > since + 1 or (
+            len(frames) >= 10 * KEEP_MESSAGES or self.size >= self._most_bytes
+        )
+
+    def clear(self) -> None:
+        """Drop all frames. For sessions that have ended."""
+        self._frames.clear()
+        self.size = 0
 
     def between(self, first: int, last: int | None) -> list[SentFrame]:
         """Return the frames of a range, both ends included.
@@ -80,11 +115,18 @@ class SendLog:
         return [f for f in self._frames if f.number >= first and (last is None or f.number <= last)]
 
 
+class OrderLostError(HaipProtocolError):
+    """The messages of a connection can no longer be put in order."""
+
+
 class ReceiveOrder:
     """Sorts received messages, drops duplicates and finds gaps.
 
     A peer whose first number is not 1 does not count as the specification says. It is lenient: its messages
     are delivered as they arrive.
+
+    Args:
+        most_bytes: The largest number of bytes in messages that wait for a missing one.
 
     Attributes:
         delivered: The newest sequence number up to which every message was delivered.
@@ -92,11 +134,13 @@ class ReceiveOrder:
         last_text: The newest sequence number as the peer wrote it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_HELD_BYTES) -> None:
         self.delivered = 0
         self.lenient = False
         self.last_text: str | None = None
+        self._most_bytes = most_bytes
         self._held: dict[int, HaipMessage] = {}
+        self._held_bytes = 0
         self._seen: set[int] = set()
         self._missing_since: float | None = None
         self._asked = False
@@ -126,10 +170,17 @@ class ReceiveOrder:
             return [message]
         if number <= self.delivered or number in self._held or number in self._seen:
             return []
+        if number == self.delivered + 1 and not self._held and not self._seen:
+            self.delivered = number
+            return [message]
         self._held[number] = message
-        if len(self._held) > MAX_HELD:
-            raise HaipProtocolError(
-                f"unable to order messages; {len(self._held)} wait for number {self.delivered + 1}",
+        self._held_bytes += message.size
+        if len(self._held) > MAX_HELD or (
+            number > self.delivered + 1 and self._held_bytes > self._most_bytes
+        ):
+            raise OrderLostError(
+                f"unable to order messages; {len(self._held)} messages of {self._held_bytes} bytes wait for"
+                f" number {self.delivered + 1}",
                 HaipErrorCode.SEQ_VIOLATION,
             )
         return self._release(now)
@@ -155,6 +206,32 @@ class ReceiveOrder:
         self._seen.add(number)
         return self._release(now)
 
+    def check(self, message: HaipMessage) -> None:
+        """Refuse a message whose number does not fit, without marking it.
+
+        Args:
+            message: The message.
+
+        Raises:
+            HaipProtocolError: The sequence number is missing or invalid (SEQ_VIOLATION).
+        """
+        if self.lenient:
+            return
+        text = message.envelope.sequence
+        if text is None:
+            raise HaipProtocolError("unable to read message; seq is missing", HaipErrorCode.SEQ_VIOLATION)
+        if self.last_text is not None and number_of(message) is None:
+            raise HaipProtocolError(
+                f"unable to read message; seq '{text[:40]}' is no number of up to 20 digits",
+                HaipErrorCode.SEQ_VIOLATION,
+            )
+
+    def drop_held(self) -> None:
+        """Drop the messages that wait for a missing one. For lost connections: they are replayed."""
+        self._held.clear()
+        self._held_bytes = 0
+        self._missing_since, self._asked = None, False
+
     def begin_at(self, message: HaipMessage) -> None:
         """Start over with the first message of a new session, whatever its number.
 
@@ -164,8 +241,8 @@ class ReceiveOrder:
         number = number_of(message)
         self.lenient = number is None or number >= EPOCH_LIKE
         self.delivered = 0 if number is None else number - 1
-        self.last_text, self._missing_since, self._asked = "", None, False
-        self._held.clear()
+        self.last_text = ""
+        self.drop_held()
         self._seen.clear()
 
     def missing(self, now: float) -> tuple[int, int] | None:
@@ -206,21 +283,12 @@ class ReceiveOrder:
         return lost, self._release(now)
 
     def _number(self, message: HaipMessage) -> int | None:
-        text = message.envelope.sequence
-        if text is None and not self.lenient:
-            raise HaipProtocolError("unable to read message; seq is missing", HaipErrorCode.SEQ_VIOLATION)
+        self.check(message)
         number = number_of(message)
         if self.last_text is None and number != 1:
             self.lenient = True
-        self.last_text = text
-        if self.lenient:
-            return None
-        if number is None:
-            raise HaipProtocolError(
-                f"unable to read message; seq '{(text or '')[:40]}' is no number of up to 20 digits",
-                HaipErrorCode.SEQ_VIOLATION,
-            )
-        return number
+        self.last_text = message.envelope.sequence
+        return None if self.lenient else number
 
     def _release(self, now: float) -> list[HaipMessage]:
         ready: list[HaipMessage] = []
@@ -229,7 +297,9 @@ class ReceiveOrder:
             if following in self._seen:
                 self._seen.discard(following)
             elif following in self._held:
-                ready.append(self._held.pop(following))
+                message = self._held.pop(following)
+                self._held_bytes -= message.size
+                ready.append(message)
             else:
                 break
             self.delivered = following
@@ -247,5 +317,8 @@ def number_of(message: HaipMessage) -> int | None:
 
 
 def digits(text: str | None) -> int | None:
-    """Return the value of up to 20 decimal digits; None for any other text."""
-    return int(text) if text is not None and _DIGITS.fullmatch(text) else None
+    """Return the value of a number of 64 bits in decimal digits; None for any other text."""
+    if text is None or _DIGITS.fullmatch(text) is None:
+        return None
+    number = int(text)
+    return number if number <= MAX_NUMBER else None

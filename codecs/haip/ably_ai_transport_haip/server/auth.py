@@ -1,6 +1,8 @@
 """Authentication of clients."""
 
+import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
@@ -13,17 +15,37 @@ from ably_ai_transport_haip.protocol import HaipAuthenticationError, HaipError, 
 logger = logging.getLogger("ably_ai_transport_haip.server")
 
 
+IDENTITY_CLAIMS: Final = ("iss", "tenant")
+"""The claims that identify the owner of a token, together with its id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The owner of an accepted token.
 
     Attributes:
-        id: The id of the owner. Sessions belong to it.
+        id: The id of the owner.
         claims: The claims of the token.
+        identity_claims: The claims that tell owners with the same id apart: by default issuer and tenant. A
+            session belongs to the id together with these claims.
+        expires_at: The end of the token: seconds since 1970. Connections end with their token. By default the
+            claim ``exp``; None for no end.
+        identity: The values that identify the owner: its id and its identity claims.
     """
 
     id: str
     claims: Mapping[str, object] = field(default_factory=dict[str, object])
+    identity_claims: Sequence[str] = IDENTITY_CLAIMS
+    expires_at: float | None = None
+    identity: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        expires = self.claims.get("exp")
+        if self.expires_at is None and isinstance(expires, int | float):
+            object.__setattr__(self, "expires_at", expires)
+        values = (self.claims.get(name) for name in self.identity_claims)
+        told = (json.dumps(value, sort_keys=True, default=str) for value in values)
+        object.__setattr__(self, "identity", (self.id, *told))
 
 
 Authenticate: TypeAlias = Callable[[str], Principal | Awaitable[Principal]]
@@ -53,9 +75,11 @@ class JwtAuthenticator:
         issuer: The required issuer; None for any.
         audience: The required audience; None for any.
         leeway: The tolerated difference between clocks, in seconds.
+        identity_claims: The claims that tell owners with the same ``sub`` apart; see :class:`Principal`.
 
     Raises:
-        ValueError: The key is empty, an algorithm is ``none``, or the leeway is negative.
+        ValueError: The key is empty, an algorithm is ``none``, the leeway is negative, or the identity claims
+            are a text.
 
     Example:
         >>> authenticate = JwtAuthenticator("a secret of at least thirty-two bytes")
@@ -69,6 +93,7 @@ class JwtAuthenticator:
         issuer: str | None = None,
         audience: str | None = None,
         leeway: float = 0,
+        identity_claims: Sequence[str] = IDENTITY_CLAIMS,
     ) -> None:
         if not key:
             raise ValueError("unable to verify tokens; the key is empty")
@@ -78,7 +103,12 @@ class JwtAuthenticator:
             raise ValueError("unable to verify tokens; 'none' is no algorithm")
         if leeway < 0:
             raise ValueError("unable to verify tokens; leeway is negative")
+        if isinstance(identity_claims, str):
+            raise ValueError(
+                "unable to verify tokens; identity_claims must be a list of names, such as ['iss', 'tenant']"
+            )
         self._key = key
+        self._identity_claims = tuple(identity_claims)
         self._algorithms = list(algorithms)
         self._issuer = issuer
         self._audience = audience
@@ -115,7 +145,14 @@ class JwtAuthenticator:
         owner = claims.get("sub") or claims.get("userId")
         if not isinstance(owner, str):
             raise HaipAuthenticationError("unable to accept token; it has no owner (claim sub)")
-        return Principal(owner, claims)
+        return Principal(owner, claims, self._identity_claims, _seconds(claims["exp"]) + self._leeway)
+
+
+def _seconds(exp: str | float) -> float:
+    try:
+        return float(exp)
+    except OverflowError:
+        return math.inf
 
 
 async def identify(authenticate: Authenticate, token: str) -> Principal:
@@ -133,7 +170,10 @@ async def identify(authenticate: Authenticate, token: str) -> Principal:
         HaipError: The function failed (SERVER_ERROR); its exception is logged.
     """
     try:
-        return await call(authenticate, token)
+        principal = await call(authenticate, token)
+        if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the owner of a token must be a Principal, not {type(principal).__name__}")
+        return principal
     except HaipAuthenticationError as error:
         logger.info("A client was refused: %s", error.message)
         raise

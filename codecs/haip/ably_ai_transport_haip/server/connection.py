@@ -1,20 +1,32 @@
 """Connection: one connection of a client, over any transport."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Final
 
 import anyio
 
-from ably_ai_transport_haip.protocol import HaipError, HaipErrorCode, HaipPeer, HaipProtocolError, PeerConfig
+from ably_ai_transport_haip.protocol import (
+    HaipAuthenticationError,
+    HaipError,
+    HaipErrorCode,
+    HaipEventType,
+    HaipPeer,
+    HaipProtocolError,
+    PeerConfig,
+    read_handshake,
+    read_text,
+)
+from ably_ai_transport_haip.protocol.messages import size_of
 from ably_ai_transport_haip.server.auth import Principal
 from ably_ai_transport_haip.server.options import HaipServerOptions
+from ably_ai_transport_haip.server.outlet import Outlet
 from ably_ai_transport_haip.server.registry import SessionRegistry
-from ably_ai_transport_haip.server.session import HaipServerSession, Outlet
+from ably_ai_transport_haip.server.session import HaipServerSession
 
 MISSED_HEARTBEATS = 3
+_LONGEST_SLEEP: Final = 3600.0
 
 
 class Connection:
@@ -51,19 +63,22 @@ class Connection:
     async def take_text(self, text: str) -> None:
         """Receive a text frame."""
         self._heard = time.monotonic()
-        if len(text) > self._options.max_frame_size:
+        # No character takes more than four bytes.
+        if 4 * len(text) > self._options.max_frame_size and size_of(text) > self._options.max_frame_size:
             await self._refuse(
                 HaipProtocolError(
-                    f"unable to read message; it has {len(text)} characters, more than"
+                    f"unable to read message; it has {size_of(text)} bytes, more than"
                     f" {self._options.max_frame_size}",
                     HaipErrorCode.PROTOCOL_VIOLATION,
                 )
             )
             return
-        if self.session is None and not await self._enter(text):
-            return
-        if self.session is not None:
+        if self.session is None:
+            await self._enter(text)
+        else:
             self.session.take_text(text)
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def take_binary(self, data: bytes) -> None:
         """Receive a binary frame."""
@@ -72,6 +87,8 @@ class Connection:
             await self._refuse(_no_handshake())
         else:
             self.session.take_binary(data)
+            if self.session.has_backlog:
+                await self.session.room()
 
     async def serve(self, read: Callable[[], Awaitable[None]] | None = None) -> None:
         """Serve the connection until it is lost or closed.
@@ -81,6 +98,7 @@ class Connection:
         """
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._end_with_token, tasks.cancel_scope)
                 if read is not None:
                     tasks.start_soon(self._until_read, read, tasks.cancel_scope)
                 with anyio.move_on_after(self._options.handshake_timeout):
@@ -100,40 +118,59 @@ class Connection:
         await read()
         scope.cancel()
 
-    async def _enter(self, text: str) -> bool:
+    async def _end_with_token(self, scope: anyio.CancelScope) -> None:
+        """End the connection when its token expires. The session can be entered with another token."""
+        expires_at = self._principal.expires_at
+        if expires_at is None:
+            return
+        while (left := expires_at - self._registry.now()) > 0:  # noqa: ASYNC110 - tokens end by the wall clock
+            await asyncio.sleep(min(left, _LONGEST_SLEEP))
+        error = HaipAuthenticationError("the token has expired", code=HaipErrorCode.TOKEN_EXPIRED)
+        if self.session is not None and not self.session.uses(self._outlet):
+            await self._outlet.close(error.message, "refused")
+        else:
+            await self._refuse(error)
+            # The client may not read the error.
+            await asyncio.sleep(self._options.close_timeout)
+        scope.cancel()
+
+    async def _enter(self, text: str) -> None:
         """Find the session of a handshake. Any other message is refused."""
         try:
-            said: object = json.loads(text)
-        except (ValueError, RecursionError):
-            said = None
-        message = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-        if message.get("type") != "HAI":
+            message = read_text(text)
+        except HaipError:
             await self._refuse(_no_handshake())
-            return False
-        payload = message.get("payload")
-        resumes = isinstance(payload, dict) and bool(cast("dict[str, Any]", payload).get("last_rx_seq"))
+            return
         try:
-            session, is_new = self._registry.enter(self._principal, str(message.get("session")))
+            if message.type is not HaipEventType.HAI:
+                raise _no_handshake()
+            read_handshake(message)
+            # Nothing is opened or taken over before the handshake was checked.
+            session = self._registry.enter(self._principal, message.envelope.session_id or "")
+            before = session.enter(self._outlet, message)
         except HaipError as error:
-            await self._refuse(error)
-            return False
-        if not await session.attach(self._outlet):
-            await self._refuse(
-                HaipError("the session has just ended (connect again)", HaipErrorCode.SERVER_ERROR)
-            )
-            return False
-        if resumes and is_new:
-            session.expect_fresh()
+            if error.code == HaipErrorCode.INVALID_MESSAGE:
+                # The client may send a valid one in time.
+                await self._tell(error)
+            else:
+                await self._refuse(error)
+            return
         self.session = session
         self._found.set()
-        return True
+        if before is not None:
+            await before.close("another connection has taken over the session")
 
     async def _beat(self, session: HaipServerSession) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
+            if not session.uses(self._outlet):
+                # The client sends on a newer connection.
+                self._heard = time.monotonic()
+                continue
             if time.monotonic() - self._heard > MISSED_HEARTBEATS * self._heartbeat:
-                await self._outlet.close("the client does not answer")
+                # Detached first: to close a connection that does not answer takes a while.
                 session.detach(self._outlet)
+                await self._outlet.close("the client does not answer")
                 return
             session.ping()
 
@@ -142,12 +179,16 @@ class Connection:
         if self.session is not None:
             self.session.refuse(error)
             return
+        await self._tell(error)
+        await self._outlet.close(error.message, "refused")
+        self._found.set()
+
+    async def _tell(self, error: HaipError) -> None:
+        """Send an error before the handshake."""
         peer = HaipPeer(PeerConfig("server", time.time))
         peer.send_error(error)
         for frame in peer.take_outgoing():
             await self._outlet.write(frame)
-        await self._outlet.close(error.message, "refused")
-        self._found.set()
 
 
 def _no_handshake() -> HaipProtocolError:

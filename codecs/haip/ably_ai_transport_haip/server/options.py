@@ -19,6 +19,14 @@ class HaipServerOptions:
         max_frame_size: The largest frame to accept, in bytes.
         max_waiting: The largest number of messages that wait for the application. A client that sends more is
             disconnected.
+        max_waiting_bytes: The largest number of bytes in these messages, likewise.
+        max_held_bytes: The largest number of bytes in messages that wait for a missing one. A client that
+            sends more is disconnected.
+        max_binary_size: The largest binary body of a message to accept, in bytes.
+        max_replay_bytes: The bytes of sent messages to keep for replays, per session. While a client is away,
+            sends to it fail once they would push out messages that it has not received.
+        max_unwritten_bytes: The bytes that wait to be written to a client from which senders wait, and from
+            which the server stops reading what this client sends.
         heartbeat_interval: The interval between pings over WebSocket.
         stream_heartbeat_interval: The interval between pings over HTTP. Clients give up after 30 seconds of
             silence there.
@@ -41,6 +49,11 @@ class HaipServerOptions:
     max_sessions: int = 10_000
     max_frame_size: int = 10 * 1024 * 1024
     max_waiting: int = 10_000
+    max_waiting_bytes: int = 32 * 1024 * 1024
+    max_held_bytes: int = 16 * 1024 * 1024
+    max_binary_size: int = 16 * 1024 * 1024
+    max_replay_bytes: int = 16 * 1024 * 1024
+    max_unwritten_bytes: int = 4 * 1024 * 1024
     heartbeat_interval: float = 30.0
     stream_heartbeat_interval: float = 15.0
     session_ttl: float = 300.0
@@ -66,6 +79,11 @@ _LIMITS: Final = (
     "max_sessions",
     "max_frame_size",
     "max_waiting",
+    "max_waiting_bytes",
+    "max_held_bytes",
+    "max_binary_size",
+    "max_replay_bytes",
+    "max_unwritten_bytes",
     "session_ttl",
     "close_timeout",
     "max_protocol_violations",

@@ -9,12 +9,13 @@ from starlette.types import Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ably_ai_transport_haip.protocol import Frame
-from ably_ai_transport_haip.server.session import Ending
+from ably_ai_transport_haip.server.outlet import Ending
 
 StreamFormat: TypeAlias = Literal["events", "lines"]
 
 _CODES: Final = {"over": 1000, "refused": 1008, "leaving": 1012}
 _REASON_BYTES: Final = 120
+_CLOSE_SECONDS: Final = 5.0
 
 
 class SocketOutlet:
@@ -27,15 +28,20 @@ class SocketOutlet:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._open = True
+        self.reopens = True
 
     async def write(self, frame: Frame) -> None:
         """Send a frame. Does nothing after the connection is lost."""
         try:
-            # The two frames of a message must not be separated.
-            with anyio.CancelScope(shield=frame.binary is not None):
+            if frame.binary is None:
                 if self._open and frame.text is not None:
                     await self._websocket.send_text(frame.text)
-                if self._open and frame.binary is not None:
+                return
+            # The two frames of a message must not be separated.
+            with anyio.CancelScope(shield=True):
+                if self._open and frame.text is not None:
+                    await self._websocket.send_text(frame.text)
+                if self._open:
                     await self._websocket.send_bytes(frame.binary)
         except (WebSocketDisconnect, RuntimeError):
             # The reader notices the loss, too, and ends the connection.
@@ -48,7 +54,9 @@ class SocketOutlet:
         self._open = False
         short = reason.encode(errors="replace")[:_REASON_BYTES].decode(errors="ignore")
         try:
-            await self._websocket.close(_CODES[ending], short)
+            # A client that does not read would hold up the close, and whoever waits for it.
+            with anyio.move_on_after(_CLOSE_SECONDS):
+                await self._websocket.close(_CODES[ending], short)
         except (WebSocketDisconnect, RuntimeError):
             return
 
@@ -66,6 +74,7 @@ class StreamOutlet:
         self._send = send
         self._format = format_
         self._open = True
+        self.reopens = False
 
     async def begin(self) -> None:
         """Send the headers of the response and its first bytes."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final
 
 import anyio
 
@@ -15,7 +15,7 @@ from ably_ai_transport_haip.protocol import (
     BinaryReceived,
     CreditsChanged,
     FinishStatus,
-    Frame,
+    HaipConnectionError,
     HaipEnvelope,
     HaipError,
     HaipErrorCode,
@@ -29,14 +29,18 @@ from ably_ai_transport_haip.protocol import (
     PeerEvent,
     Received,
     Violated,
+    new_id,
 )
 from ably_ai_transport_haip.server.auth import Principal
+from ably_ai_transport_haip.server.inbox import Inbox
 from ably_ai_transport_haip.server.options import HaipServerOptions
+from ably_ai_transport_haip.server.outlet import Ending, Outlet
+from ably_ai_transport_haip.server.standby import HANDOVER_SECONDS, Handover, Standby
 from ably_ai_transport_haip.server.tools import ServerTool, ToolDesk
 
 logger = logging.getLogger("ably_ai_transport_haip.server")
 
-MOST_UNWRITTEN: Final = 1000
+MOST_UNWRITTEN: Final = 100
 """The number of unwritten frames from which senders have to wait."""
 _OF_THE_PROTOCOL: Final = frozenset(
     {
@@ -49,6 +53,7 @@ _OF_THE_PROTOCOL: Final = frozenset(
         HaipEventType.REPLAY_REQUEST,
     }
 )
+_OF_AN_END: Final = ("status", "summary", "code", "message")
 _ABOUT_RUNS: Final = frozenset(
     {
         HaipEventType.RUN_STARTED,
@@ -57,10 +62,6 @@ _ABOUT_RUNS: Final = frozenset(
         HaipEventType.RUN_CANCEL,
     }
 )
-
-
-Ending: TypeAlias = Literal["over", "refused", "leaving"]
-"""The end of a connection: normal, after a violation of the client, or because the server goes away."""
 
 
 class SessionState(StrEnum):
@@ -94,18 +95,6 @@ TRANSITIONS: Final[Mapping[tuple[SessionState, Trigger], SessionState]] = {
 }
 """The state after each trigger. A pair that is not listed changes nothing: a session that has ended, for
 example, accepts no connection. A refused connection is closed once the queued frames are written."""
-
-
-class Outlet(Protocol):
-    """A connection that carries frames to a client."""
-
-    async def write(self, frame: Frame) -> None:
-        """Send a frame. Does nothing after the connection is lost."""
-        ...
-
-    async def close(self, reason: str, ending: Ending = "over") -> None:
-        """Close the connection. May be repeated."""
-        ...
 
 
 class HaipServerSession(HaipEndpoint):
@@ -144,6 +133,9 @@ class HaipServerSession(HaipEndpoint):
                     receive_credit_bytes=options.receive_credit_bytes,
                     max_concurrent_runs=options.max_concurrent_runs,
                     refills_on_read=True,
+                    replay_bytes=options.max_replay_bytes,
+                    held_bytes=options.max_held_bytes,
+                    binary_bytes=options.max_binary_size,
                 ),
                 session_id,
             )
@@ -155,15 +147,15 @@ class HaipServerSession(HaipEndpoint):
         self._desk = ToolDesk(tools, self)
         self.state = SessionState.AWAY
         self._outlet: Outlet | None = None
+        self._standby = Standby()
         self._refusal = ""
         self._work = asyncio.Event()
         self._written = asyncio.Event()
         self._violations: Counter[str] = Counter()
         self._known = {"haip_session": session_id}
         self._others: set[str] = set()
-        self._inbox, self._unread = anyio.create_memory_object_stream[HaipMessage | bytes](
-            options.max_waiting
-        )
+        self._inbox = Inbox(options.max_waiting, options.max_waiting_bytes)
+        self._left_at = 0
 
     def __repr__(self) -> str:
         return f"<HaipServerSession {self.session_id} of {self.principal.id} {self.state}>"
@@ -191,7 +183,7 @@ class HaipServerSession(HaipEndpoint):
         Yields:
             Each message (:class:`HaipMessage`) and each binary frame (``bytes``), in order.
         """
-        async for frame in self._unread:
+        while (frame := await self._inbox.take()) is not None:
             if isinstance(frame, HaipMessage):
                 self._note_read(frame)
             yield frame
@@ -243,35 +235,73 @@ class HaipServerSession(HaipEndpoint):
 
     # For the server
 
-    async def attach(self, outlet: Outlet) -> bool:
-        """Use a connection from now on, and close the one before it.
+    def enter(self, outlet: Outlet, handshake: HaipMessage) -> Outlet | None:
+        """Use a connection from now on, or as soon as the one before it has delivered its frames.
 
         Args:
             outlet: The connection.
+            handshake: The handshake of the client.
 
         Returns:
-            False if the session has ended.
+            A connection to close; None if there is none.
+
+        Raises:
+            HaipError: The session has ended, or the handshake is refused. A connection in use stays in use.
         """
-        if not self._move(Trigger.ATTACH):
-            return False
-        before, self._outlet = self._outlet, outlet
-        self._peer.reconnect()
+        if (self.state, Trigger.ATTACH) not in TRANSITIONS:
+            raise HaipError("the session has just ended (connect again)", HaipErrorCode.SERVER_ERROR)
+        self._peer.check_handshake(handshake)
+        before = self._outlet
+        if (
+            before is not None
+            and self.state is SessionState.CONNECTED
+            and before.reopens
+            and self._peer.is_lenient
+            and self._peer.accepts(HaipEventType.PING)
+        ):
+            nonce = new_id()
+            self._peer.ping(nonce)
+            deadline = anyio.current_time() + HANDOVER_SECONDS
+            waiting = Handover(outlet, handshake, nonce, self._peer.sent, self._peer.backlog, deadline)
+            self._standby.begin(waiting)
+            self._work.set()
+            return None
+        self._take_over(outlet, handshake)
+        return before
+
+    def uses(self, outlet: Outlet) -> bool:
+        """Tell whether the session sends on a connection."""
+        return self._outlet is outlet
+
+    def _take_over(self, outlet: Outlet, handshake: HaipMessage, last_received: int | None = None) -> None:
+        self._move(Trigger.ATTACH)
+        self._outlet = outlet
+        self._standby.notify()
+        self._take(self._peer.enter(handshake, last_received=last_received))
+
+    def _hand_over(self, *, is_delivered: bool) -> None:
+        """Use the connection that waits.
+
+        Args:
+            is_delivered: Whether the frames on the connection before it have arrived.
+        """
+        handover, before = self._standby.finish(), self._outlet
+        if handover is None:
+            return
+        self._take_over(handover.outlet, handover.handshake, handover.number if is_delivered else None)
         if before is not None:
-            await before.close("another connection has taken over the session")
-        return True
+            self._standby.retire(before)
 
     def detach(self, outlet: Outlet) -> None:
         """Note that a connection is lost or closed."""
+        self._standby.remove(outlet)
         if self._outlet is outlet:
             self._move(Trigger.DETACH)
             self._outlet = None
             self.last_seen = self._clock()
-            self._peer.take_outgoing()
+            self._left_at = self._peer.sent
+            self._peer.disconnect()
             self._written.set()
-
-    def expect_fresh(self) -> None:
-        """Tell the client that the session to resume is unknown."""
-        self._peer.refuse_resume()
 
     def take_text(self, text: str) -> None:
         """Receive a text frame."""
@@ -282,18 +312,37 @@ class HaipServerSession(HaipEndpoint):
         self._take(self._peer.receive_binary(data))
 
     async def write_to(self, outlet: Outlet) -> None:
-        """Write the queued frames to a connection, for as long as the session uses it."""
-        while self._outlet is outlet:
+        """Write the queued frames to a connection, for as long as the session uses it or keeps it open."""
+        while True:
+            if self._outlet is not outlet:
+                if outlet not in self._standby:
+                    return
+                overdue = await self._standby.wait(outlet)
+                if overdue is not None and overdue is self._standby.handover:
+                    self._hand_over(is_delivered=False)
+                continue
             self._take(self._peer.tick())
             self._work.clear()
-            while self._outlet is outlet and (frame := self._peer.next_outgoing()) is not None:
+            while (
+                self._outlet is outlet
+                and self._peer.backlog
+                and self._standby.may_write()
+                and (frame := self._peer.next_outgoing()) is not None
+            ):
                 await outlet.write(frame)
+                if self._peer.backlog < MOST_UNWRITTEN:
+                    self._written.set()
             self._written.set()
             if self._outlet is outlet and self.state is SessionState.REFUSED:
+                for other in self._standby.clear():
+                    await other.close(self._refusal, "refused")
                 await outlet.close(self._refusal, "refused")
                 return
             due = self._peer.due
-            with anyio.move_on_after(None if due is None else max(0.0, due - self._clock())):
+            if due is None:
+                await self._work.wait()
+                continue
+            with anyio.move_on_after(max(0.0, due - self._clock())):
                 await self._work.wait()
 
     def ping(self) -> None:
@@ -304,6 +353,8 @@ class HaipServerSession(HaipEndpoint):
     async def close(self, reason: str, ending: Ending = "over") -> None:
         """Write the queued frames and close the connection. Messages that have arrived can still be read."""
         self._inbox.close()
+        for other in self._standby.clear():
+            await other.close(reason, ending)
         outlet = self._outlet
         if outlet is not None:
             await self._drain()
@@ -311,9 +362,20 @@ class HaipServerSession(HaipEndpoint):
             await outlet.close(reason, ending)
         self._wake()
 
+    async def room(self) -> None:
+        """Wait until few frames wait to be written. For readers: each frame of a client may cause another."""
+        if self._standby.handover is None:
+            # The reply that ends a handover has to be read.
+            await self._written_enough()
+
+    async def _written_enough(self) -> None:
+        while self.has_backlog:
+            self._written.clear()
+            await self._written.wait()
+
     def stop(self) -> None:
         """Drop the unread messages and cancel the tool calls. For sessions whose handler has ended."""
-        self._unread.close()
+        self._inbox.drop()
         self._desk.cancel()
 
     async def end(self) -> None:
@@ -321,6 +383,8 @@ class HaipServerSession(HaipEndpoint):
         await self._desk.join()
         await self.close("the session has ended")
         self._move(Trigger.END)
+        self._peer.end()
+        self._wake()
 
     def fail(self, error: HaipError) -> None:
         """Send the client an error."""
@@ -335,17 +399,44 @@ class HaipServerSession(HaipEndpoint):
     # Inside
 
     async def _ready(self) -> None:
-        """Return at once: messages that are sent without a connection are kept for the next one."""
+        """Return if messages can be sent. Those that are sent without a connection are kept for the next one.
+
+        Raises:
+            HaipConnectionError: The session has ended, or no more messages can be kept.
+        """
+        if self._outlet is not None:
+            return
+        if self.state is SessionState.ENDED:
+            raise HaipConnectionError("unable to send; the session has ended")
+        if self._peer.keeps_no_more(self._left_at):
+            raise HaipConnectionError(
+                "unable to send; the client has left, and no more messages can be kept for it than the last"
+                f" {self._peer.sent - self._left_at}"
+            )
+        # A loop of sends never waits for a connection, so it must let others run.
+        await asyncio.sleep(0)
+
+    async def _still_open(self) -> None:
+        if self._inbox.is_closed and self._outlet is None:
+            raise HaipConnectionError("unable to send; the session is closed, and there are no credits left")
+        await self._ready()
 
     async def _flush(self) -> None:
         if self._outlet is None:
             # The frames stay available for a replay.
-            self._peer.take_outgoing()
+            self._peer.drop_outgoing()
             return
         self._work.set()
-        while self.is_connected and self._peer.backlog > MOST_UNWRITTEN:
-            self._written.clear()
-            await self._written.wait()
+        if self.has_backlog:
+            await self._written_enough()
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether so many frames wait to be written that senders and readers have to wait."""
+        peer = self._peer
+        if self._outlet is None:
+            return False
+        return peer.backlog > MOST_UNWRITTEN or peer.backlog_bytes > self._options.max_unwritten_bytes
 
     async def _drain(self) -> None:
         with anyio.move_on_after(self._options.close_timeout):
@@ -356,7 +447,7 @@ class HaipServerSession(HaipEndpoint):
 
     def _answer(self, message: HaipMessage) -> None:
         """Queue a reply. The reader must not wait for credits, because it also receives the grants."""
-        if self._peer.send(message, queue=True) is None:
+        if not self._peer.send(message, queue=True):
             self._peer.ask_for_credits(message.envelope.channel or "SYSTEM")
         self._work.set()
 
@@ -382,12 +473,17 @@ class HaipServerSession(HaipEndpoint):
                         event,
                         extra=self._known,
                     )
-        self._work.set()
+        self._nudge()
 
     def _take_message(self, message: HaipMessage) -> None:
         if message.type in _OF_THE_PROTOCOL:
+            handover = self._standby.handover
+            if handover is not None and message.payload.get("nonce") == handover.nonce:
+                self._hand_over(is_delivered=True)
             return
         try:
+            if message.type is HaipEventType.ERROR:
+                self._note_run(message)
             message = self._with_run(message)
             replies = self._desk.take(message)
             for reply in replies or ():
@@ -404,29 +500,32 @@ class HaipServerSession(HaipEndpoint):
             self._answer_cancel(message)
 
     def _deliver(self, frame: HaipMessage | bytes) -> None:
-        try:
-            self._inbox.send_nowait(frame)
-        except anyio.WouldBlock:
+        if self._inbox.is_closed:
+            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
+        elif not self._inbox.add(frame):
             error = HaipError(
-                f"unable to accept more messages; {self._options.max_waiting} wait for the application",
+                f"unable to accept more messages; {len(self._inbox)} of {self._inbox.size} bytes wait for the"
+                " application",
                 HaipErrorCode.FLOW_CONTROL_VIOLATION,
             )
             self.refuse(error)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            logger.debug("Session %s has ended; a message is dropped", self.session_id, extra=self._known)
 
     def _note_read(self, message: HaipMessage) -> None:
         self._peer.note_read(message)
-        self._work.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Wake the writer if there is anything to do for it."""
+        if self._peer.backlog or self._peer.due is not None:
+            self._work.set()
 
     def _with_run(self, message: HaipMessage) -> HaipMessage:
         """Assign a message without a run to the newest open run (specification 1.1.2)."""
-        run = self._runs.newest_open
         envelope = message.envelope
+        run = self._runs.newest_open(envelope.thread_id)
         if run is None or envelope.run_id is not None or message.type in _ABOUT_RUNS:
             return message
-        thread_id = envelope.thread_id or run.thread_id
-        return replace(message, envelope=replace(envelope, run_id=run.id, thread_id=thread_id))
+        return replace(message, envelope=replace(envelope, run_id=run.id, thread_id=run.thread_id))
 
     def _take_run(self, message: HaipMessage) -> bool:
         """Update the registry of runs; return whether the message is not for the application."""
@@ -501,7 +600,11 @@ class HaipServerSession(HaipEndpoint):
 
 
 def _about_run(message: HaipMessage, run_id: str) -> HaipMessage:
+    """Build the announcement of a run, or of its end, from a message of the client."""
     envelope = HaipEnvelope(
         channel=message.envelope.channel, run_id=run_id, thread_id=message.envelope.thread_id
     )
-    return HaipMessage(message.type, {**message.payload, "run_id": run_id}, envelope)
+    payload = dict(message.payload)
+    if message.type is not HaipEventType.RUN_STARTED:
+        payload = {key: value for key in _OF_AN_END if (value := payload.get(key)) is not None}
+    return HaipMessage(message.type, {**payload, "run_id": run_id}, envelope)

@@ -18,6 +18,7 @@ from ably_ai_transport_haip.server.options import HaipServerOptions
 from ably_ai_transport_haip.server.outlets import StreamFormat, StreamOutlet
 from ably_ai_transport_haip.server.registry import SessionRegistry
 
+_LINES = "application/x-ndjson"
 STREAM_HEADER = "x-haip-stream"
 """The header that names the stream of a request; the GET of the stream has a parameter ``stream_id``."""
 
@@ -27,6 +28,10 @@ class _Stream:
     principal: Principal
     token: str = field(repr=False)
     connection: Connection
+
+    def is_of(self, principal: Principal) -> bool:
+        """Tell whether the stream belongs to a client."""
+        return self.principal.identity == principal.identity
 
 
 class Streams:
@@ -80,18 +85,24 @@ class Streams:
         if "x-haip-binary" in request.headers:
             return await self._take_binary(request, principal, token, bytes(body))
         text = body.decode(errors="replace")
-        message = _object(text)
+        lines = [text]
+        if _kind_of(request) == _LINES:
+            lines = [line for line in text.split("\n") if line.strip()] or [""]
+        message = _object(lines[0])
         opens = message.get("type") == "HAI" and "x-haip-message" not in request.headers
         if opens and "text/event-stream" in request.headers.get("accept", ""):
             return _Opening(self, request, principal, token, bytes(body))
         connection = self._connection(request, principal, token, message)
         if connection is not None:
-            await connection.take_text(text)
+            for line in lines:
+                await connection.take_text(line)
             return JSONResponse({"status": "ok"})
         session = self._registry.find(principal, str(message.get("session")))
         if session is None or not session.is_connected:
             return JSONResponse({"error": "the session is unknown or not connected"}, 404)
-        session.take_text(text)
+        for line in lines:
+            session.take_text(line)
+            await session.room()
         return JSONResponse({"status": "ok"})
 
     async def _take_binary(self, request: Request, principal: Principal, token: str, body: bytes) -> Response:
@@ -111,8 +122,8 @@ class Streams:
         named = request.headers.get(STREAM_HEADER)
         if named is not None:
             stream = self._open.get(named)
-            return stream.connection if stream is not None and stream.principal.id == principal.id else None
-        own = [stream for stream in self._open.values() if stream.principal.id == principal.id]
+            return stream.connection if stream is not None and stream.is_of(principal) else None
+        own = [stream for stream in self._open.values() if stream.is_of(principal)]
         session = message.get("session")
         is_handshake = message.get("type") == "HAI"
         if not is_handshake and session is not None:
@@ -208,11 +219,16 @@ def token_of(params: Mapping[str, str], headers: Mapping[str, str]) -> str:
 
 
 def _is_duplex(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    return request.url.path.endswith("/stream") and kind not in (
-        "application/json",
-        "application/octet-stream",
+    # A request that names a stream brings frames for it.
+    return (
+        request.url.path.endswith("/stream")
+        and STREAM_HEADER not in request.headers
+        and _kind_of(request) not in ("application/json", "application/octet-stream")
     )
+
+
+def _kind_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip()
 
 
 def _format_of(request: Request) -> StreamFormat:

@@ -118,7 +118,14 @@ class ServerTool:
         Raises:
             HaipProtocolError: The schema refuses them (INVALID_MESSAGE); the error names the place.
         """
-        error = next(iter(self._validator.iter_errors(dict(params))), None)
+        try:
+            error = next(iter(self._validator.iter_errors(dict(params))), None)
+        except RecursionError:
+            raise HaipProtocolError(
+                f"unable to call tool '{self.name}'; params are nested too deeply for its schema",
+                HaipErrorCode.INVALID_MESSAGE,
+                {"tool": self.name},
+            ) from None
         if error is not None:
             raise HaipProtocolError(
                 f"unable to call tool '{self.name}'; params{error.json_path[1:]}: {error.message}",

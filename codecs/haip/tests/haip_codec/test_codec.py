@@ -98,6 +98,20 @@ async def test_what_a_session_says_itself_is_left_out_and_what_is_a_connections_
         await converse(MemoryHub(), event("PING", nonce="1"))
 
 
+@pytest.mark.parametrize(
+    "kind", ["MESSAGE_START", "MESSAGE_PART", "MESSAGE_END", "TOOL_CALL", "TOOL_LIST", "PING"]
+)
+@pytest.mark.parametrize("payload", [None, 5, "text", [["message_id", TEXT]]])
+async def test_a_payload_that_is_no_object_is_refused(kind: str, payload: object) -> None:
+    channel = FakeChannel()
+    encoder = CODEC.create_encoder(channel)
+    with pytest.raises(
+        InvalidArgumentError, match=f"unable to publish {kind}; its payload is {type(payload).__name__}"
+    ):
+        await encoder.publish_output(HaipMessage(HaipEventType(kind), payload))  # type: ignore[arg-type]
+    assert not channel.sent
+
+
 async def test_a_call_is_answered_by_a_client_and_the_first_answer_counts() -> None:
     hub = MemoryHub()
     async with ClientSession(hub.client("alice"), "haip:1", codec=CODEC) as alice:
@@ -161,6 +175,15 @@ async def test_haip_clients_of_a_gateway_talk_with_an_agent_that_speaks_haip() -
         (lambda: CODEC.create_user_message("Hello"), "str is no HaipEntry"),  # type: ignore[arg-type]
         (lambda: CODEC.create_user_message(HaipEntry("agent")), "its role is 'agent'"),
         (lambda: CODEC.create_user_message(HaipEntry("user")), "it has no text"),
+        (lambda: CODEC.create_user_message(HaipEntry("user", ("Hello",))), "str is no HaipText"),  # type: ignore[arg-type]
+        (
+            lambda: CODEC.create_user_message(HaipEntry("user", (HaipText(TEXT, 5),))),  # type: ignore[arg-type]
+            "text of a HaipText is int",
+        ),
+        (
+            lambda: CODEC.create_user_message(HaipEntry("user", (HaipText(TEXT, "a", b"b"),))),  # type: ignore[arg-type]
+            "author of a HaipText is bytes",
+        ),
         (lambda: CODEC.create_tool_result("m", {"result": 1}), "unable to build tool result; call_id"),
         (lambda: CODEC.create_tool_result("m", {"call_id": ""}), "unable to build tool result; call_id"),
         (lambda: CODEC.create_tool_result_error("m", {"call_id": CALL}), "tool result error; message"),

@@ -10,7 +10,12 @@ from types import ModuleType
 
 import anyio
 import pytest
-from ably_ai_transport_haip import FlowControlConfig, HaipClient, HaipFlowControlError
+from ably_ai_transport_haip import (
+    FlowControlConfig,
+    HaipClient,
+    HaipConnectionError,
+    HaipFlowControlError,
+)
 from ably_ai_transport_haip.flow import (
     ChannelCredits,
     ChannelManager,
@@ -19,12 +24,13 @@ from ably_ai_transport_haip.flow import (
     FlowControlMonitor,
     MockFlowControl,
 )
-from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession
+from ably_ai_transport_haip.server import HaipServerOptions
 
+from tests.support.haip_listener import Listener
 from tests.support.haip_stand import Inbox, standing
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "haip_flow_control.py"
-FEW = FlowControlConfig(initial_credits=6, max_credits=1000)
+FEW = FlowControlConfig(initial_credits=2, max_credits=1000)
 
 
 @pytest.fixture
@@ -36,29 +42,6 @@ def strategies() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-class Listener:
-    """Records the text that a server receives."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.session: HaipServerSession
-        self._news = anyio.Event()
-
-    async def listen(self, session: HaipServerSession) -> None:
-        self.session = session
-        async for message in session.messages():
-            if message.type == "MESSAGE_PART":
-                self.said.append(str(message.payload["text"]))
-                self._news.set()
-                self._news = anyio.Event()
-
-    async def until(self, number: int) -> list[str]:
-        with anyio.fail_after(10):
-            while len(self.said) < number:
-                await self._news.wait()
-        return self.said
 
 
 @asynccontextmanager
@@ -84,39 +67,98 @@ async def test_without_help_the_third_text_is_refused() -> None:
             await say(client, "three")
 
 
-async def test_credits_by_text_as_the_guide_counts_them() -> None:
+async def test_the_example_of_the_guide() -> None:
+    async with talking(FlowControlConfig(initial_credits=2, initial_credit_bytes=1024)) as (client, _):
+        run_id = await client.start_run()
+        await client.send_text_message("USER", "Message 1", "user", run_id)
+        await client.send_text_message("USER", "Message 2", "user", run_id)
+        with pytest.raises(HaipFlowControlError, match="FLOW_CONTROL"):
+            await client.send_text_message("USER", "Message 3", "user", run_id)
+
+
+async def test_a_cost_of_its_own() -> None:
     by_text = FlowControlConfig(
         initial_credits=2, message_cost=lambda message: int(message.type == "MESSAGE_START")
     )
     async with talking(by_text) as (client, _):
-        await say(client, "Message 1")
-        await say(client, "Message 2")
+        await say(client, "x" * 5000)
+        await say(client, "x" * 5000)
         with pytest.raises(HaipFlowControlError, match="FLOW_CONTROL"):
-            await say(client, "Message 3")
+            await say(client, "x")
 
 
-async def test_the_queue_sends_in_order_as_credits_allow() -> None:
+async def test_the_queue_sends_in_order_as_the_server_reads() -> None:
+    # Fewer credits than the server gives at the start: it has no reason to grant more by itself.
+    few = FlowControlConfig(initial_credits=3, initial_credit_bytes=2000)
     failed: list[Exception] = []
 
     async def break_down() -> None:
         raise ValueError("not sent")
 
-    async with talking() as (client, listener):
+    async with talking(few) as (client, listener):
+        inbox = Inbox(client)
         async with CreditAwareQueue(client, failed.append) as queue:
-            for n in range(5):
-                queue.enqueue("USER", lambda n=n: say(client, str(n)))
+            for n in range(100):
+                queue.enqueue("USER", lambda n=n: say(client, f"{n} {'x' * 100}"))
             queue.enqueue("USER", break_down)
-            assert await listener.until(2) == ["0", "1"]
-            assert queue.get_queue_length("USER") == 4
-            for _ in range(5):
-                # Less than a text costs, and still nothing is lost.
-                await listener.session.send_flow_update("USER", 2)
-            await queue.join()
-            assert await listener.until(5) == ["0", "1", "2", "3", "4"]
+            with anyio.fail_after(10):
+                await queue.join()
+            assert [said.partition(" ")[0] for said in await listener.until(100)] == [
+                str(n) for n in range(100)
+            ]
+            assert queue.get_queue_length("USER") == 0
+            # One request for each grant, and no grant without a request.
+            assert len(inbox.of("FLOW_UPDATE")) <= 100
+        assert [str(error) for error in failed] == ["not sent"]
+
+
+async def test_a_queue_without_credits_can_be_cleared() -> None:
+    async with talking() as (client, listener):
+        async with CreditAwareQueue(client) as queue:
+            inbox = Inbox(client)
+            await listener.until(0)
+            await client.start_run()
+            await inbox.until(1, "RUN_STARTED")
+            await listener.session.pause_channel("USER")
+            await inbox.until(1, "PAUSE_CHANNEL")
             queue.enqueue("USER", lambda: say(client, "never"))
+            assert queue.get_queue_length("USER") == 1
             queue.clear_queue("USER")
             assert queue.get_queue_length("USER") == 0
-        assert [str(error) for error in failed] == ["not sent"]
+            await queue.join()
+        assert listener.said == []
+
+
+async def test_a_queue_of_a_client_that_was_closed_is_emptied() -> None:
+    failed: list[Exception] = []
+    async with talking() as (client, listener):
+        inbox = Inbox(client)
+        await client.start_run()
+        await inbox.until(1, "RUN_STARTED")
+        await listener.session.pause_channel("USER")
+        await inbox.until(1, "PAUSE_CHANNEL")
+        async with CreditAwareQueue(client, failed.append) as queue:
+            for _ in range(3):
+                queue.enqueue("USER", lambda: say(client, "never"))
+            await asyncio.sleep(0)
+            await client.disconnect()
+            with anyio.fail_after(10):
+                await queue.join()
+        assert [type(error) for error in failed] == [HaipConnectionError] * 3
+
+
+async def test_a_paused_send_of_a_client_that_was_closed_fails() -> None:
+    async with talking() as (client, listener):
+        inbox = Inbox(client)
+        with ChannelManager(client) as channels:
+            await client.start_run()
+            await inbox.until(1, "RUN_STARTED")
+            await listener.session.pause_channel("USER")
+            await inbox.until(1, "PAUSE_CHANNEL")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(client.disconnect())
+                with anyio.fail_after(10), pytest.raises(HaipConnectionError):
+                    await channels.send_with_channel_check("USER", lambda: say(client, "never"))
 
 
 async def test_the_monitor_tells_of_grants() -> None:
@@ -128,13 +170,13 @@ async def test_the_monitor_tells_of_grants() -> None:
             grants.append((channel, messages, size))
 
         with FlowControlMonitor(client, note) as monitor:
-            assert monitor.state()["USER"].messages == 6
+            assert monitor.state()["USER"].messages == 2
             await say(client, "one")
             await listener.until(1)
-            assert monitor.state()["USER"].messages == 3
+            assert monitor.state()["USER"].messages == 1
             await listener.session.send_flow_update("USER", 10, 100)
             await inbox.until(1, "FLOW_UPDATE")
-            assert monitor.state()["USER"].messages == 13
+            assert monitor.state()["USER"].messages == 11
         assert grants == [("USER", 10, 100)]
         assert monitor.granted == {"USER": ChannelCredits(10, 100)}
 
@@ -189,7 +231,7 @@ async def test_the_automatic_strategy_never_runs_out(strategies: ModuleType) -> 
         for n in range(20):
             await automatic.ensure_credits("USER")
             # The answer to the request has to be there before the next text.
-            if client.get_connection_state().credits["USER"] < 3:
+            if client.get_connection_state().credits["USER"] < 1:
                 await inbox.until(len(inbox.of("FLOW_UPDATE")) + 1, "FLOW_UPDATE")
             await automatic.send_text_message("USER", str(n))
         assert await listener.until(20) == [str(n) for n in range(20)]
@@ -198,7 +240,7 @@ async def test_the_automatic_strategy_never_runs_out(strategies: ModuleType) -> 
 
 async def test_the_conservative_strategy_asks_when_half_is_spent(strategies: ModuleType) -> None:
     # Of twenty that are granted, this client keeps six: more than half is spent at once.
-    async with talking(FlowControlConfig(initial_credits=6, max_credits=6)) as (client, listener):
+    async with talking(FlowControlConfig(initial_credits=2, max_credits=6)) as (client, listener):
         inbox = Inbox(client)
         await say(client, "hello")
         await listener.until(1)

@@ -2,18 +2,22 @@
 
 import asyncio
 import base64
+import json
+import logging
 from typing import Any
 
 import anyio
 import pytest
 from ably_ai_transport_haip import FlowControlConfig
 from ably_ai_transport_haip.client.config import TransportName
-from ably_ai_transport_haip.protocol import FinishStatus, new_id
+from ably_ai_transport_haip.protocol import FinishStatus, HaipEventType, new_id
+from ably_ai_transport_haip.server import HaipServerOptions
 from ably_ai_transport_vercel import UIAgentRun, UIMessageChunk, text_of
+from websockets.asyncio.client import connect
 
 from tests.session.stage import Gated, reply, stream
 from tests.support.haip_bridge import bridged, said
-from tests.support.haip_stand import TRANSPORTS, Inbox
+from tests.support.haip_stand import TRANSPORTS, Inbox, token
 
 TEXT = ("MESSAGE_START", "MESSAGE_PART", "MESSAGE_END")
 
@@ -372,5 +376,120 @@ async def test_credits_of_a_client_that_counts_them() -> None:
             await alice.send_text_message("USER", "Count")
             await inbox.until(1, "RUN_FINISHED")
         await inbox.until(5, "RUN_FINISHED")
-        assert inbox.text() == "".join(words) * 5
+        # The runs are open at the same time, so their parts may alternate.
+        assert inbox.texts() == ["".join(words)] * 5
         assert min(alice.get_connection_state().credits.values()) >= 0
+
+
+async def test_a_second_run_on_the_same_thread_continues_the_conversation() -> None:
+    async def count(run: UIAgentRun) -> None:
+        await run.pipe(stream(reply(f"{len(await run.view.load_all())} messages")))
+
+    async with bridged(count) as bridge:
+        alice = await bridge.haip("alice")
+        inbox = Inbox(alice)
+        first = await alice.start_run("1")
+        await alice.send_text_message("USER", "One", run_id=first)
+        await inbox.until(1, "RUN_FINISHED")
+        second = await alice.start_run("1")
+        await alice.send_text_message("USER", "Two", run_id=second)
+        await inbox.until(2, "RUN_FINISHED")
+        assert inbox.texts() == ["1 messages", "3 messages"]
+        assert [end.envelope.run_id for end in inbox.of("MESSAGE_END")] == [first, second]
+
+
+async def test_a_text_without_a_run_starts_one() -> None:
+    async with bridged(greet) as bridge:
+        alice = await bridge.haip("alice")
+        carol = await bridge.person("carol", alice.session_id)
+        inbox = Inbox(alice)
+        await alice.send_text_message("USER", "Hello")
+        await inbox.until(1, "RUN_FINISHED")
+        [started] = inbox.of("RUN_STARTED")
+        assert started.envelope.thread_id == alice.session_id
+        assert inbox.texts() == ["You said: Hello"]
+        assert {end.envelope.run_id for end in inbox.of("MESSAGE_END", "RUN_FINISHED")} == {
+            started.envelope.run_id
+        }
+        assert texts(carol.view.messages) == ["Hello", "You said: Hello"]
+
+
+async def test_a_text_without_a_run_stays_on_its_thread() -> None:
+    source = Gated("one ", "two")
+
+    async def slowly(run: UIAgentRun) -> None:
+        if text_of((await run.view.load_all())[0].message) == "Count":
+            await run.pipe(source.chunks())
+        else:
+            await greet(run)
+
+    async with bridged(slowly) as bridge:
+        alice = await bridge.haip("alice")
+        carol = await bridge.person("carol", "2")
+        inbox = Inbox(alice)
+        await alice.start_run("1")
+        await alice.send_text_message("USER", "Count")
+        await source.reached.wait()
+        await alice.send_text_message("USER", "Hello", thread_id="2")
+        await inbox.until(1, "RUN_FINISHED")
+        assert texts(carol.view.messages) == ["Hello", "You said: Hello"]
+        source.gate.set()
+
+
+async def test_a_client_gets_all_but_the_messages_that_it_does_not_accept() -> None:
+    async def work(run: UIAgentRun) -> None:
+        await run.pipe(stream([*CALL[:-2], *reply("Done.")[1:]]))
+
+    accepted = [name for name in HaipEventType if not name.startswith("TOOL")]
+    hai = {"haip_version": "1.1.2", "accept_major": [1], "accept_events": accepted}
+    async with bridged(work) as bridge:
+        carol = await bridge.person("carol")
+        asked = await carol.view.send(said("Work"))
+        await carol.view.load_all()
+        async with connect(f"ws://127.0.0.1:{bridge.stand.port}/?token={token('bob')}") as socket:
+            run = {"run_id": new_id()}
+            frame = {"session": new_id(), "ts": "1", "channel": "SYSTEM", "thread_id": "1"}
+            for number, (kind, payload) in enumerate((("HAI", hai), ("RUN_STARTED", run)), 1):
+                said_ = {"id": new_id(), "seq": str(number), "type": kind, "payload": payload}
+                await socket.send(json.dumps({**frame, **said_}))
+            await bridge.start(asked.to_invocation())
+            kinds: list[str] = []
+            with anyio.fail_after(10):
+                while "RUN_FINISHED" not in kinds:
+                    kinds.append(json.loads(await socket.recv())["type"])
+        assert kinds.count("MESSAGE_END") == 2
+        assert not any(kind.startswith("TOOL") for kind in kinds)
+
+
+async def test_a_client_that_leaves_for_good_ends_its_part_without_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = [f"{n} " for n in range(200)]
+    source = Gated(*words)
+
+    async def count(run: UIAgentRun) -> None:
+        await run.pipe(source.chunks())
+
+    options = HaipServerOptions(session_ttl=0.05)
+    async with bridged(count, options) as bridge:
+        alice = await bridge.haip("alice")
+        inbox = Inbox(alice)
+        await alice.start_run("1")
+        await alice.send_text_message("USER", "Count")
+        await source.reached.wait()
+        await inbox.until(1, "MESSAGE_PART")
+        # Nothing more can be sent to Alice, and then she is gone.
+        await alice.pause_channel("AGENT")
+        source.gate.set()
+        carol = await bridge.person("carol")
+        await carol.view.load_all()
+        with anyio.fail_after(10):
+            async for _ in carol.view.updates():
+                if [run.status for run in carol.view.runs()] == ["complete"]:
+                    break
+        await alice.disconnect()
+        with anyio.fail_after(10):
+            while len(bridge.stand.server):  # noqa: ASYNC110 - the server has no event for it
+                await anyio.sleep(0.01)
+        assert texts(carol.view.messages)[-1] == "".join(words)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []

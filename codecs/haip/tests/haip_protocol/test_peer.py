@@ -190,7 +190,7 @@ def test_a_peer_of_the_references_make_that_grants_nothing_is_not_waited_for_in_
     said = hai("1795000000000", accept_events=accepted, capabilities=capabilities)
     peer.receive_text(said)
     peer.take_outgoing()
-    sent = [peer.send(part(str(n)), queue=True) is not None for n in range(4)]
+    sent = [peer.send(part(str(n)), queue=True) for n in range(4)]
     assert sent == [True, True, False, False]
     peer.ask_for_credits(USER)
     assert peer.due == wire.clock.now + 1
@@ -203,7 +203,7 @@ def test_a_peer_of_the_references_make_that_grants_nothing_is_not_waited_for_in_
     payload = {"channel": "USER", "add_messages": 1}
     update = HaipMessage(HaipEventType.FLOW_UPDATE, payload, HaipEnvelope(channel=SYSTEM))
     peer.receive_text(frame(update, "1795000000001"))
-    assert [peer.send(part("x"), queue=True) is not None for _ in range(2)] == [True, False]
+    assert [peer.send(part("x"), queue=True) for _ in range(2)] == [True, False]
 
 
 # Lost connections
@@ -304,24 +304,52 @@ def test_credits_are_asked_for_and_never_more_than_there_may_be() -> None:
     assert wire.client.peer.credits.messages(AGENT) == 1
 
 
-def test_bytes_are_counted_as_they_are_on_the_wire() -> None:
+def test_bytes_of_a_text_are_those_of_its_characters() -> None:
     wire = Wire(credit_bytes=2000)
     wire.connect()
-    before = wire.client.peer.credits.bytes(USER)
     wire.client.peer.send(part("größe ☀️"))
-    [sent] = wire.client.peer.take_outgoing()
-    assert before == 2000
-    assert wire.client.peer.credits.bytes(USER) == 2000 - len((sent.text or "").encode())
+    assert wire.client.peer.credits.bytes(USER) == 2000 - len("größe ☀️".encode())
     with pytest.raises(HaipFlowControlError):
         wire.client.peer.send(part("x" * 2000))
 
 
+def test_with_other_peers_each_message_and_its_whole_frame_counts() -> None:
+    wire = Wire()
+    peer = wire.client.peer
+    capabilities = {"flow_control": {"initial_credit_messages": 10, "initial_credit_bytes": 2000}}
+    peer.receive_text(hai(accept_events=["TEXT_MESSAGE_PART", "TEXT_MESSAGE_END"], capabilities=capabilities))
+    peer.take_outgoing()
+    peer.send(part("größe ☀️"))
+    peer.send(HaipMessage(HaipEventType.MESSAGE_END, {"message_id": new_id()}, HaipEnvelope(channel=USER)))
+    size = sum(len((sent.text or "").encode()) for sent in peer.take_outgoing())
+    assert (peer.credits.messages(USER), peer.credits.bytes(USER)) == (8, 2000 - size)
+
+
+def test_a_text_costs_a_credit_for_each_part() -> None:
+    wire = Wire(FlowControlConfig(initial_credits=2, initial_credit_bytes=1024))
+    wire.connect()
+    start = HaipMessage(HaipEventType.MESSAGE_START, {"message_id": new_id()}, HaipEnvelope(channel=USER))
+    end = replace(start, type=HaipEventType.MESSAGE_END)
+    for _ in range(2):
+        wire.client.peer.send_all([start, part("x" * 512), end])
+    with pytest.raises(HaipFlowControlError, match="FLOW_CONTROL"):
+        wire.client.peer.send_all([start, part("x"), end])
+    wire.client.peer.send(start)
+
+
 def test_what_credits_can_never_cover_is_refused_at_once() -> None:
-    wire = Wire(FlowControlConfig(max_credit_bytes=500))
+    wire = Wire(FlowControlConfig(max_credit_bytes=500), credit_bytes=1000)
     wire.connect()
     with pytest.raises(HaipFlowControlError, match="can ever cover"):
-        wire.client.peer.send(part("x" * 500), queue=True)
+        wire.client.peer.send(part("x" * 501), queue=True)
+    with pytest.raises(HaipFlowControlError, match="can ever cover"):
+        wire.client.peer.send_all([part("x" * 300)] * 2, queue=True)
     wire.client.peer.send(part("x"))
+    # A server cannot request credits, and new ones come once half of them are spent.
+    half = 8 * 1024 * 1024
+    wire.server.peer.send(part("x" * half, AGENT))
+    with pytest.raises(HaipFlowControlError, match="ever grants"):
+        wire.server.peer.send(part("x" * (half + 1), AGENT), queue=True)
 
 
 def test_a_side_that_sends_more_than_it_may_is_told() -> None:

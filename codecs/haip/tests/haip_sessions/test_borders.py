@@ -11,10 +11,15 @@ import pytest
 from ably_ai_transport_haip import (
     FlowControlConfig,
     HaipClientConfig,
+    HaipError,
     HaipEventType,
     HaipMessage,
     HaipProtocolError,
+    SSETransportOptions,
+    WebSocketTransportOptions,
+    create_haip_client,
 )
+from ably_ai_transport_haip.client.config import TransportName, TransportOptions
 from ably_ai_transport_haip.protocol import new_id
 from ably_ai_transport_haip.server import HaipServerOptions, JwtAuthenticator
 from websockets.asyncio.client import connect
@@ -47,6 +52,25 @@ def wrong(value: object) -> Any:  # noqa: ANN401 - an argument of the wrong type
 def test_configurations_that_are_refused(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("transport", "options", "takes"),
+    [
+        ("websocket", SSETransportOptions(), "WebSocketTransportOptions, not SSETransportOptions"),
+        ("sse", WebSocketTransportOptions(), "SSETransportOptions, not WebSocketTransportOptions"),
+        (
+            "http-streaming",
+            SSETransportOptions(),
+            "HTTPStreamingTransportOptions, not SSETransportOptions",
+        ),
+    ],
+)
+def test_options_of_another_transport(
+    transport: TransportName, options: TransportOptions, takes: str
+) -> None:
+    with pytest.raises(HaipError, match=takes):
+        create_haip_client(url="http://localhost", token="t", transport=transport, options=options)
 
 
 async def test_arguments_that_are_refused() -> None:
@@ -114,8 +138,8 @@ async def test_a_sequence_number_of_thousands_of_digits() -> None:
 
 async def test_half_a_surrogate_pair_is_answered() -> None:
     async with standing(parrot) as stand:
-        replies = await exchange(stand, frame("PING", {"nonce": "\ud800"}, seq="2"))
-        assert "\ud800" in [reply["payload"].get("nonce") for reply in replies]
+        replies = await exchange(stand, frame("PING", {"nonce": "a\ud800"}, seq="2"))
+        assert "a\ufffd" in [reply["payload"].get("nonce") for reply in replies]
 
 
 async def test_a_first_message_that_is_nested_too_deeply() -> None:

@@ -41,6 +41,72 @@ async def test_a_coroutine_listener_runs() -> None:
         ]
 
 
+async def test_listeners_are_removed() -> None:
+    async with standing(parrot) as stand, stand.client() as alice:
+        heard = {name: list[HaipMessage]() for name in ("always", "once", "off", "twice", "unsubscribed")}
+        inbox = Inbox(alice)
+        alice.on("message", heard["always"].append)
+        alice.once("message", heard["once"].append)
+        off = heard["off"].append
+        alice.on("message", off)
+        alice.off("message", off)
+        for _ in range(2):
+            alice.on("message", heard["twice"].append)
+        # Bound methods are equal, not identical.
+        alice.off("message", heard["twice"].append)
+        unsubscribe = alice.once("message", heard["unsubscribed"].append)
+        unsubscribe()
+        unsubscribe()
+        await alice.send_text_message("USER", "Hello")
+        await inbox.until(1, "MESSAGE_END")
+        number = len(inbox.messages)
+        assert number > 1
+        assert {name: len(messages) for name, messages in heard.items()} == {
+            "always": number,
+            "once": 1,
+            "off": 0,
+            "twice": number,
+            "unsubscribed": 0,
+        }
+        alice.off("message", off)
+        alice.off("error", print)
+        with pytest.raises(ValueError, match="event 'nonsense' is unknown"):
+            alice.off("nonsense", print)
+        with pytest.raises(ValueError, match="event 'nonsense' is unknown"):
+            alice.once("nonsense", print)
+
+
+async def test_a_listener_that_removes_itself() -> None:
+    async with standing(parrot) as stand, stand.client() as alice:
+        inbox, heard = Inbox(alice), list[HaipMessage]()
+
+        def listen(message: HaipMessage) -> None:
+            heard.append(message)
+            alice.off("message", listen)
+
+        alice.on("message", listen)
+        await alice.send_text_message("USER", "Hello")
+        await inbox.until(1, "MESSAGE_END")
+        assert len(heard) == 1
+
+
+async def test_a_listener_of_one_call_may_be_a_coroutine_function() -> None:
+    async with standing(parrot) as stand, stand.client() as alice:
+        heard, done = list[HaipMessage](), anyio.Event()
+
+        async def listen(message: HaipMessage) -> None:
+            await anyio.lowlevel.checkpoint()
+            heard.append(message)
+            done.set()
+
+        alice.once("message", listen)
+        inbox = Inbox(alice)
+        await alice.send_text_message("USER", "Hello")
+        await inbox.until(1, "MESSAGE_END")
+        await done.wait()
+        assert len(heard) == 1
+
+
 @pytest.mark.parametrize("is_coroutine", [False, True])
 async def test_an_exception_of_a_listener_is_logged_and_reported(
     is_coroutine: bool, caplog: pytest.LogCaptureFixture

@@ -9,6 +9,7 @@ from ably_ai_transport_haip import (
     HaipClientConfig,
     HaipConnectionError,
     HaipError,
+    HaipTransportConfig,
     HTTPStreamingTransportOptions,
     SSETransport,
     SSETransportOptions,
@@ -66,7 +67,7 @@ def test_no_repr_holds_a_secret() -> None:
     ]
     transports = [
         WebSocketTransport(address, "hunter2"),
-        SSETransport(address.replace("ws", "http"), "hunter2"),
+        SSETransport(HaipTransportConfig(address.replace("ws", "http"), "hunter2")),
     ]
     for one in (config, *options, *transports, create_haip_client(config)):
         assert "hunter2" not in repr(one)

@@ -4,13 +4,20 @@ from collections.abc import Mapping
 
 import anyio
 import pytest
-from ably_ai_transport_haip import HaipConnectionError
+from ably_ai_transport_haip import (
+    HaipConnectionError,
+    HaipEnvelope,
+    HaipError,
+    HaipEventType,
+    HaipMessage,
+)
 from ably_ai_transport_haip.client.link import TRANSITIONS as LINK
 from ably_ai_transport_haip.client.link import LinkState
 from ably_ai_transport_haip.protocol import Frame, new_id
 from ably_ai_transport_haip.server import HaipServerOptions, HaipServerSession, Principal
+from ably_ai_transport_haip.server.outlet import Ending
 from ably_ai_transport_haip.server.session import TRANSITIONS as SESSION
-from ably_ai_transport_haip.server.session import Ending, SessionState
+from ably_ai_transport_haip.server.session import SessionState
 
 from tests.support.haip_stand import Inbox, parrot, standing
 
@@ -57,6 +64,8 @@ async def test_a_first_connection_that_fails_is_not_tried_again() -> None:
 class FakeOutlet:
     """A connection that notes its end."""
 
+    reopens = False
+
     def __init__(self) -> None:
         self.closed: list[tuple[str, Ending]] = []
 
@@ -71,12 +80,15 @@ class FakeOutlet:
 async def test_a_session_that_has_ended_accepts_no_connection() -> None:
     session = HaipServerSession(new_id(), Principal("alice"), HaipServerOptions(), (), lambda: 0.0)
     first, second, third = FakeOutlet(), FakeOutlet(), FakeOutlet()
-    assert await session.attach(first)
-    assert await session.attach(second)
-    assert first.closed == [("another connection has taken over the session", "over")]
+    said = {"haip_version": "1.1.2", "accept_major": [1], "accept_events": ["PING"]}
+    envelope = HaipEnvelope(session_id=session.session_id, channel="SYSTEM", sequence="1")
+    handshake = HaipMessage(HaipEventType.HAI, said, envelope)
+    assert session.enter(first, handshake) is None
+    assert session.enter(second, handshake) is first
     session.stop()
     await session.end()
     assert second.closed == [("the session has ended", "over")]
-    assert not await session.attach(third)
+    with pytest.raises(HaipError, match="just ended"):
+        session.enter(third, handshake)
     assert not session.is_connected
     assert "ended" in repr(session)

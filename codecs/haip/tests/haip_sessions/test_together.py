@@ -188,11 +188,14 @@ async def test_the_client_offers_tools_and_answers_calls(transport: TransportNam
 async def test_runs_are_limited_and_cancelled(stand: Stand, transport: TransportName) -> None:
     async with stand.client(transport, max_concurrent_runs=3) as client:
         inbox = Inbox(client)
-        first, _, _ = [await client.start_run() for _ in range(3)]
+        first, second, refused = [await client.start_run() for _ in range(3)]
         [error] = await inbox.until(1, "ERROR")
         assert error.payload["code"] == "RUN_LIMIT_EXCEEDED"
-        with pytest.raises(HaipProtocolError, match="RUN_LIMIT_EXCEEDED"):
-            await client.start_run()
+        # A run that the server refuses takes no place.
+        assert [run.id for run in client.get_active_runs()] == [first, second]
+        run = client.get_run(refused)
+        assert run is not None
+        assert run.status == "ERROR"
         await client.cancel_run(first)
         [ended] = await inbox.until(1, "RUN_FINISHED")
         assert (ended.envelope.run_id, ended.payload) == (first, {"status": "CANCELLED"})
@@ -203,6 +206,15 @@ async def test_runs_are_limited_and_cancelled(stand: Stand, transport: Transport
         run = client.get_run(first)
         assert run is not None
         assert run.status == "CANCELLED"
+
+
+async def test_the_client_keeps_its_own_limit_of_runs(stand: Stand, transport: TransportName) -> None:
+    async with stand.client(transport, max_concurrent_runs=1) as client:
+        run_id = await client.start_run()
+        with pytest.raises(HaipProtocolError, match="RUN_LIMIT_EXCEEDED"):
+            await client.start_run()
+        await client.finish_run(run_id)
+        await client.start_run()
 
 
 async def test_sound_travels_both_ways(stand: Stand, transport: TransportName) -> None:

@@ -229,3 +229,22 @@ PAYLOADS: list[tuple[str, Json, str]] = [
 def test_answers_that_are_none(factory: str, payload: Json, field: str) -> None:
     with pytest.raises(AITransportError, match=field):
         getattr(CODEC, factory)("m", payload)
+
+
+@pytest.mark.parametrize(
+    "unfinished",
+    [
+        {"arguments": '{"city": "Lis', "status": "incomplete"},
+        {"arguments": '{"city": "Lis', "status": "in_progress"},
+        {"arguments": '{"city": "Lis'},
+        {"arguments": "", "status": "in_progress"},
+        {"arguments": "{}", "status": "incomplete"},
+    ],
+)
+def test_a_call_that_the_model_did_not_finish_is_never_executed(unfinished: Json) -> None:
+    message: Any = {"role": "assistant", "items": [{**CALL, **unfinished}]}
+    approved: Any = {**message, "toolCallStates": {"c1": {"approval": "approved"}}}
+    assert unanswered_calls([message]) == approved_unexecuted_calls([approved]) == []
+    assert to_responses_input([message]) == []
+    message["items"].append({"type": "function_call_output", "call_id": "c1", "output": "x"})
+    assert to_responses_input([message]) == message["items"]

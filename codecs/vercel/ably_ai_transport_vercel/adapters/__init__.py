@@ -7,8 +7,9 @@ Example:
 
 from ably_ai_transport_vercel.adapters.anthropic_messages import MessagesTranslator
 from ably_ai_transport_vercel.adapters.openai_responses import ResponsesTranslator
+from ably_ai_transport_vercel.adapters.reading import Event, model_failed
 from ably_ai_transport_vercel.adapters.streams import to_ui_chunks
-from ably_ai_transport_vercel.adapters.writer import Event, ReplyWriter, Translator, model_failed
+from ably_ai_transport_vercel.adapters.writer import ReplyWriter, Translator
 
 __all__ = [
     "Event",

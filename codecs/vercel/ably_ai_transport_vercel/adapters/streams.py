@@ -7,7 +7,8 @@ from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 from ably_ai_transport import AITransportError, ErrorCode
 from ably_ai_transport_vercel.adapters.anthropic_messages import MessagesTranslator
 from ably_ai_transport_vercel.adapters.openai_responses import ResponsesTranslator
-from ably_ai_transport_vercel.adapters.writer import Event, Translator
+from ably_ai_transport_vercel.adapters.reading import Event, type_of
+from ably_ai_transport_vercel.adapters.writer import Translator
 from ably_ai_transport_vercel.events import UIMessageChunk
 
 Provider: TypeAlias = Literal["openai", "anthropic"]
@@ -22,7 +23,7 @@ _TRANSLATORS: Mapping[Provider, Callable[[], Translator]] = {
 class _Model(Protocol):
     """An object of a provider's package: a pydantic model."""
 
-    def model_dump(self, *, mode: str, exclude_unset: bool) -> dict[str, object]: ...
+    def model_dump(self, *, mode: str, exclude_unset: bool, warnings: bool) -> dict[str, object]: ...
 
 
 async def to_ui_chunks(
@@ -77,21 +78,28 @@ def _as_json(event: object) -> Event:
     if isinstance(event, Mapping):
         return cast("Event", event)
     if isinstance(event, _Model):
-        return event.model_dump(mode="json", exclude_unset=True)
+        try:
+            # A gateway's values may not fit the package's types. They are read all the same.
+            return event.model_dump(mode="json", exclude_unset=True, warnings=False)
+        except Exception as error:  # whatever the package raises
+            raise AITransportError(
+                f"unable to read a model's stream; {type(event).__name__} has no JSON form",
+                ErrorCode.INVALID_ARGUMENT,
+                cause=error,
+            ) from error
     raise AITransportError(
         f"unable to read a model's stream; {type(event).__name__} is no event", ErrorCode.INVALID_ARGUMENT
     )
 
 
 def _translator_for(event: Event) -> Translator:
-    kind = event.get("type")
-    if isinstance(kind, str):
-        if kind.startswith("response.") or kind == "error":
-            return ResponsesTranslator()
-        if kind.startswith(("message_", "content_block_")) or kind == "ping":
-            return MessagesTranslator()
+    kind = type_of(event)
+    if kind.startswith("response.") or kind == "error":
+        return ResponsesTranslator()
+    if kind.startswith(("message_", "content_block_")) or kind == "ping":
+        return MessagesTranslator()
     raise AITransportError(
-        f"unable to read a model's stream; '{kind}' is an event of no known provider"
+        f"unable to read a model's stream; {kind[:100]!r} is an event of no known provider"
         " (pass the stream of OpenAI's Responses or of Anthropic's messages, or name the provider)",
         ErrorCode.INVALID_ARGUMENT,
     )

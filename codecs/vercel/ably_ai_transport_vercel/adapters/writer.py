@@ -1,15 +1,13 @@
 """Reply writer: frames the pieces of a reply of any model."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, Protocol, TypeAlias, cast
 
 from ably_ai_transport import AITransportError, ErrorCode
-from ably_ai_transport.codec import dump_json
+from ably_ai_transport.codec import dump_json, parse_json
+from ably_ai_transport_vercel.adapters.reading import Event
 from ably_ai_transport_vercel.events import FinishReason, UIMessageChunk
 
-Event: TypeAlias = Mapping[str, object]
-"""An event of a provider's stream, as plain JSON."""
 PartKind: TypeAlias = Literal["text", "reasoning"]
 Chunks: TypeAlias = Iterator[UIMessageChunk]
 
@@ -21,7 +19,7 @@ class Translator(Protocol):
         """Translate an event to any number of chunks.
 
         Raises:
-            AITransportError: The event says that the model failed (104008).
+            AITransportError: The event says that the model failed (104008), or cannot be read (40003).
         """
         ...
 
@@ -42,7 +40,7 @@ class ReplyWriter:
         self._open: dict[str, PartKind] = {}
         self._calls: dict[str, dict[str, object]] = {}
         self._silent_calls: set[str] = set()
-        self._executed: set[str] = set()
+        self._marks: dict[str, dict[str, object]] = {}
         self._sources = 0
         self.finish_reason: FinishReason = "other"
 
@@ -72,11 +70,20 @@ class ReplyWriter:
         if kind is not None:
             yield _chunk(f"{kind}-end", id=part_id, providerMetadata=metadata)
 
-    def call(self, call_id: str, name: str, *, provider_executed: bool = False) -> Chunks:
-        """Begin a tool call."""
+    def call(
+        self, call_id: str, name: str, *, provider_executed: bool = False, dynamic: bool = False
+    ) -> Chunks:
+        """Begin a tool call.
+
+        Args:
+            call_id: The call.
+            name: The tool.
+            provider_executed: Whether the provider runs the tool.
+            dynamic: Whether the application does not know the tool, as for those of MCP servers.
+        """
         yield from self.start()
         if call_id not in self._calls:
-            self._calls[call_id] = {"toolName": name, **self._note_executor(call_id, provider_executed)}
+            self._calls[call_id] = self._call(call_id, name, provider_executed, dynamic)
             self._silent_calls.add(call_id)
             yield _chunk("tool-input-start", toolCallId=call_id, **self._calls[call_id])
 
@@ -93,40 +100,110 @@ class ReplyWriter:
         value: object,
         *,
         provider_executed: bool = False,
+        dynamic: bool = False,
         metadata: Event | None = None,
     ) -> Chunks:
-        """Complete the input of a tool call."""
+        """Complete the input of a tool call. The further arguments are those of :meth:`call`."""
         yield from self.start()
-        known = self._calls.get(call_id)
         if call_id in self._silent_calls:
             # Peers read a streamed input from its pieces alone.
-            yield from self.call_piece(call_id, dump_json(value))
-        self._calls.pop(call_id, None)
+            yield from self.call_piece(call_id, json_of(value))
+        about = self._calls.pop(call_id, None) or self._call(call_id, name, provider_executed, dynamic)
         yield _chunk(
-            "tool-input-available",
-            toolCallId=call_id,
-            **(known or {"toolName": name, **self._note_executor(call_id, provider_executed)}),
-            input=value,
-            providerMetadata=metadata,
+            "tool-input-available", toolCallId=call_id, **about, input=value, providerMetadata=metadata
         )
 
-    def output(self, call_id: str, value: object, *, provider_executed: bool | None = None) -> Chunks:
+    def call_text(
+        self,
+        call_id: str,
+        name: str,
+        text: str,
+        *,
+        cut_off: bool = False,
+        provider_executed: bool = False,
+        dynamic: bool = False,
+        metadata: Event | None = None,
+    ) -> Chunks:
+        """Complete the input of a tool call by its JSON. If that is not whole, the call failed.
+
+        Args:
+            call_id: The call.
+            name: The tool.
+            text: The JSON of the input; empty for none.
+            cut_off: Whether the model did not finish the input.
+            provider_executed: Whether the provider runs the tool.
+            dynamic: Whether the application does not know the tool.
+            metadata: The provider's data about the call.
+        """
+        try:
+            value: object = parse_json(text or "{}")
+        except ValueError:
+            cut_off, value = True, text
+        if cut_off:
+            yield from self.input_error(
+                call_id, name, text, provider_executed=provider_executed, dynamic=dynamic
+            )
+            return
+        yield from self.call_input(
+            call_id,
+            name,
+            value,
+            provider_executed=provider_executed,
+            dynamic=dynamic,
+            metadata=metadata,
+        )
+
+    def input_error(
+        self, call_id: str, name: str, text: str, *, provider_executed: bool = False, dynamic: bool = False
+    ) -> Chunks:
+        """End a tool call whose input is not whole: nothing may execute it.
+
+        Args:
+            call_id: The call.
+            name: The tool.
+            text: The input, as far as the model wrote it.
+            provider_executed: Whether the provider runs the tool.
+            dynamic: Whether the application does not know the tool.
+        """
+        yield from self.start()
+        self._silent_calls.discard(call_id)
+        about = self._calls.pop(call_id, None) or self._call(call_id, name, provider_executed, dynamic)
+        reason = "the model did not finish it, or wrote no JSON"
+        yield _chunk(
+            "tool-input-error",
+            toolCallId=call_id,
+            **about,
+            input=text,
+            errorText=f"unable to read the input of '{name}'; {reason}",
+        )
+
+    def output(
+        self,
+        call_id: str,
+        value: object,
+        *,
+        provider_executed: bool | None = None,
+        preliminary: bool | None = None,
+    ) -> Chunks:
         """Add a tool's output.
 
         Args:
             call_id: The call.
             value: The output.
             provider_executed: Whether the provider ran the tool; None takes it from the call.
+            preliminary: True if another output will replace it.
         """
         yield from self.start()
-        executed = self._executor(call_id, provider_executed)
-        yield _chunk("tool-output-available", toolCallId=call_id, output=value, **executed)
+        marks = self._marks_of(call_id, provider_executed)
+        yield _chunk(
+            "tool-output-available", toolCallId=call_id, output=value, **marks, preliminary=preliminary
+        )
 
     def output_error(self, call_id: str, text: str, *, provider_executed: bool | None = None) -> Chunks:
         """Add a tool's failure. The arguments are those of :meth:`output`."""
         yield from self.start()
-        executed = self._executor(call_id, provider_executed)
-        yield _chunk("tool-output-error", toolCallId=call_id, errorText=text, **executed)
+        marks = self._marks_of(call_id, provider_executed)
+        yield _chunk("tool-output-error", toolCallId=call_id, errorText=text, **marks)
 
     def approval(self, call_id: str, approval_id: str) -> Chunks:
         """Ask whether a tool may be called."""
@@ -138,13 +215,15 @@ class ReplyWriter:
             yield from self.start()
             yield _chunk("source-url", sourceId=self._source_id(), url=url, title=title or None)
 
-    def source_document(self, title: str, filename: str | None = None) -> Chunks:
+    def source_document(
+        self, title: str, filename: str | None = None, media_type: str = "text/plain"
+    ) -> Chunks:
         """Add a document that the reply cites."""
         yield from self.start()
         yield _chunk(
             "source-document",
             sourceId=self._source_id(),
-            mediaType="text/plain",
+            mediaType=media_type,
             title=title,
             filename=filename,
         )
@@ -162,60 +241,40 @@ class ReplyWriter:
         yield {"type": "finish-step"}
         yield {"type": "finish", "finishReason": self.finish_reason}
 
-    def _note_executor(self, call_id: str, provider_executed: bool) -> dict[str, object]:
+    def _call(self, call_id: str, name: str, provider_executed: bool, dynamic: bool) -> dict[str, object]:
+        marks: dict[str, object] = {}
         if provider_executed:
-            self._executed.add(call_id)
-        return self._executor(call_id, provider_executed)
+            marks["providerExecuted"] = True
+        if dynamic:
+            marks["dynamic"] = True
+        self._marks[call_id] = marks
+        return {"toolName": name, **marks}
 
-    def _executor(self, call_id: str, provider_executed: bool | None) -> dict[str, object]:
-        executed = call_id in self._executed if provider_executed is None else provider_executed
-        return {"providerExecuted": True} if executed else {}
+    def _marks_of(self, call_id: str, provider_executed: bool | None) -> dict[str, object]:
+        marks = dict(self._marks.get(call_id, {}))
+        if provider_executed is not None:
+            marks.pop("providerExecuted", None)
+        return {**marks, "providerExecuted": True} if provider_executed else marks
 
     def _source_id(self) -> str:
         self._sources += 1
         return f"source-{self._sources}"
 
 
-def model_failed(error: Event) -> AITransportError:
-    """Build the error for a failure that a model reported.
+def json_of(value: object) -> str:
+    """Return a value of a provider's event as JSON.
 
-    Args:
-        error: Its ``message`` and ``code``.
-
-    Returns:
-        The error (104008).
+    Raises:
+        AITransportError: It has no JSON form (40003).
     """
-    reason = text_at(error, "message") or text_at(error, "code") or "no reason given"
-    return AITransportError(f"unable to answer; the model failed: {reason}", ErrorCode.STREAM_ERROR)
-
-
-def map_at(event: Event, key: str) -> Event:
-    """Return an object inside an event; an empty one if there is none."""
-    value = event.get(key)
-    return cast("Event", value) if isinstance(value, dict) else {}
-
-
-def text_at(event: Event, key: str) -> str:
-    """Return a text inside an event; an empty one if there is none."""
-    value = event.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def maps_at(event: Event, key: str) -> list[Event]:
-    """Return the objects of a list inside an event."""
-    value = event.get(key)
-    listed = cast("list[object]", value) if isinstance(value, list) else []
-    return [cast("Event", one) for one in listed if isinstance(one, dict)]
-
-
-def parsed(text: str) -> object:
-    """Return the value of a JSON text: the text itself if it is not JSON, ``{}`` if it is empty."""
-    if not text:
-        return {}
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return dump_json(value)
+    except (TypeError, ValueError) as error:
+        raise AITransportError(
+            f"unable to read a model's stream; a value has no JSON form: {error}",
+            ErrorCode.INVALID_ARGUMENT,
+            cause=error,
+        ) from error
 
 
 def _chunk(kind: str, **fields: object) -> UIMessageChunk:

@@ -242,3 +242,19 @@ async def test_an_input_that_is_no_json_is_refused() -> None:
                 chunk(type="tool-input-available", toolCallId="c", toolName="t", input={1}),
             ]
         )
+
+
+async def test_a_second_input_of_a_streamed_call_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    channel = FakeChannel()
+    encoder = CODEC.create_encoder(channel)
+    start = chunk(type="tool-input-start", toolCallId="c", toolName="t")
+    first = chunk(type="tool-input-available", toolCallId="c", toolName="t", input={"a": 1})
+    second = chunk(type="tool-input-available", toolCallId="c", toolName="t", input={"a": 2})
+    for item in (start, first, second):
+        await encoder.publish_output(item)
+    assert len(channel.history) == 1
+    assert "a second input of tool call 'c' is left out" in caplog.text
+    # A call that begins again has a new input.
+    for item in (start, second):
+        await encoder.publish_output(item)
+    assert [message.data for message in channel.history] == ['{"a":1}', '{"a":2}']

@@ -145,3 +145,18 @@ async def test_a_cancelled_task_is_not_an_outcome() -> None:
     never.cancel()
     with pytest.raises(asyncio.CancelledError):
         await vercel_run_outcome(StreamResult("complete"), never)
+
+
+@pytest.mark.parametrize("text", ['{"city": "Lis', ' ["a", ', "{", '{"a":NaN}'])
+def test_an_input_that_breaks_off_is_not_ready(text: str) -> None:
+    cut = call("tool-weather", "c1", "input-available", input=text)
+    approved = call(
+        "tool-pay", "c2", "approval-responded", input=text, approval={"id": "p", "approved": True}
+    )
+    assert pending_tool_calls([reply(cut)]) == approved_pending_tool_calls([reply(approved)]) == []
+
+
+@pytest.mark.parametrize("text", ["select 1", '{"city": "Lisboa"}', "", '"'])
+def test_a_tool_may_take_a_text(text: str) -> None:
+    whole = call("tool-sql", "c1", "input-available", input=text)
+    assert pending_tool_calls([reply(whole)]) == [PendingToolCall("c1", "sql", text)]

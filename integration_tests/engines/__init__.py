@@ -1,0 +1,1 @@
+"""The servers that the scenarios run on: the local server, engines of other projects, any endpoint."""
