@@ -89,6 +89,10 @@ class PresenceSet:
                 self._members[key] = event
                 self.held += held_by_event(event)
 
+    def holds(self, connection_id: str) -> bool:
+        """Tell whether a connection has members here."""
+        return any(holder == connection_id for holder, _ in self._members)
+
     def connections(self) -> set[str]:
         """Return the connectionIds of the members."""
         return {connection_id for connection_id, _ in self._members}
@@ -120,5 +124,5 @@ class PresenceSet:
             if event.get("action") != PresenceAction.LEAVE
         }
         if len(self._members.keys() | entering) > self._limit and not entering <= self._members.keys():
-            text = f"maximum number of {self._limit} members exceeded"
-            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {text}")
+            reason = f"maximum number of {self._limit} members exceeded"
+            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {reason}")

@@ -119,6 +119,10 @@ class Publishing:
             channel = self._channels.open(name)
             rates.take(_rates_of(channel, connection), len(submissions))
             delivery = channel.enter(_publisher(connection, [slot]), submissions)
+            if channel.presence.holds(connection.id):
+                connection.entered[name] = None
+            else:
+                connection.entered.pop(name, None)
         except RefusedError as refusal:
             self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)
