@@ -6,6 +6,7 @@ from benchmarks import (
     connections,
     conversation,
     fan_out,
+    haip,
     half_open,
     import_time,
     killed_agents,
@@ -30,3 +31,4 @@ if __name__ == "__main__":
     killed_agents.main()
     account_limits.main()
     telemetry.main()
+    haip.main()

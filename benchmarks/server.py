@@ -20,7 +20,8 @@ async def main() -> None:
     # A descriptor for each connection, as many as there may be.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    limits = Limits.ably() if sys.argv[1] == "ably" else Limits()
+    # A million messages take more than a server may hold by default.
+    limits = Limits.ably() if sys.argv[1] == "ably" else Limits(max_memory=2**32)
     data = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     async with LocalServer(LocalServerOptions(data=data, limits=limits)) as server:
         print(json.dumps({"port": server.port, "key": server.key, "pid": os.getpid()}), flush=True)

@@ -110,6 +110,10 @@ class LocalServerOptions:
         connection_state_ttl_ms: How long a dropped connection can be resumed.
         max_idle_interval_ms: The longest silence of the server on a connection; a client chooses another one
             with `transportParams.heartbeatInterval`, from 5,000 to 1,800,000.
+        request_timeout_ms: How long a client may take to send the head of a request, to send its body, and to
+            read the answer; its socket is closed then. An idle socket is closed after as long.
+        ping_timeout_ms: How long a websocket may take to answer a ping, and the time between two pings; it is
+            cut then, and its client can resume.
         presence_grace_ms: How long presence members outlive a dropped connection.
         retention_ms: How far back a channel can be resumed by channelSerial.
         ack_before_echo: Send the ACK of a publish before its echo instead of after it.
@@ -130,6 +134,8 @@ class LocalServerOptions:
     append_rollup_window_ms: int = 0
     connection_state_ttl_ms: int = 120_000
     max_idle_interval_ms: int = 15_000
+    request_timeout_ms: int = 30_000
+    ping_timeout_ms: int = 30_000
     presence_grace_ms: int = 15_000
     retention_ms: int = 120_000
     ack_before_echo: bool = False

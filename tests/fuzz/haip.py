@@ -1,12 +1,22 @@
 """Targets: what strangers send over HAIP."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 from urllib.parse import quote_plus
 
-from ably_ai_transport_haip import HaipError, HaipEventType, HaipMessage
+import respx
+from ably_ai_transport_haip import (
+    HaipError,
+    HaipEventType,
+    HaipMessage,
+    HaipTransport,
+    HaipTransportConfig,
+    HTTPStreamingTransport,
+    SSETransport,
+)
 from ably_ai_transport_haip.protocol import Frame, HaipAuthenticationError, HaipPeer, PeerConfig
 from ably_ai_transport_haip.server import (
     HaipServer,
@@ -15,7 +25,7 @@ from ably_ai_transport_haip.server import (
     Principal,
     ServerTool,
 )
-from ably_ai_transport_haip.utils import parse_jwt, validate_message
+from ably_ai_transport_haip.utils import parse_base64, parse_jwt, validate_message
 from hypothesis import strategies as st
 
 from tests.fuzz.asgi import request, settle, websocket
@@ -216,6 +226,37 @@ def _as_bytes(payload: str | bytes) -> bytes:
     return payload.encode() if isinstance(payload, str) else payload
 
 
+# The client
+
+_SAID: Final = encode_json(FRAMES[1]).decode()
+_STREAMS: Final = [
+    f"event: message\ndata: {_SAID}\n\nevent: haip-binary\ndata: AAEC\n\ndata: [DONE]\n\n".encode(),
+    f"retry: 10\nid: 1\nevent: haip-message\ndata: {_SAID[:20]}\ndata: {_SAID[20:]}\n\n:\n\n".encode(),
+    f"{_SAID}\n{_SAID}\ndata: {_SAID}\n[DONE]\n".encode(),
+    "event: haip-binary\ndata: é\n\n".encode(),
+]
+
+
+async def _take_stream(value: tuple[str, str, bytes]) -> None:
+    """A client reads the answer of a server to its end, whatever it holds."""
+    kind, content_type, body = value
+    config = HaipTransportConfig("http://haip.test/haip/sse", "token")
+    transport: HaipTransport = SSETransport(config) if kind == "sse" else HTTPStreamingTransport(config)
+    ended = asyncio.Event()
+
+    def end(_: str) -> None:
+        ended.set()
+
+    transport.on("disconnect", end)
+    with respx.mock() as router:
+        router.get(host="haip.test").respond(200, headers={"content-type": content_type}, content=body)
+        try:
+            await transport.connect()
+            await ended.wait()
+        finally:
+            await transport.disconnect()
+
+
 # Tokens and small parsers
 
 _HEADS: Final = ({"alg": "HS256", "typ": "JWT"}, {"alg": "none"})
@@ -252,6 +293,17 @@ TARGETS: Final = (
     Target("haip.websocket", _frames, _take_websocket),
     Target("haip.requests", st.lists(_requests, min_size=1, max_size=4), _take_requests),
     Target("haip.tokens", st.tuples(changed(_HEADS, most=1), changed(_CLAIMS)), _take_token),
+    Target(
+        "haip.streams",
+        st.tuples(
+            st.sampled_from(("sse", "lines")),
+            st.sampled_from(("text/event-stream", "application/x-ndjson", "")),
+            changed_bytes(_STREAMS),
+        ),
+        _take_stream,
+        _refused,
+    ),
+    Target("haip.parse_base64", texts, parse_base64, _refused),
     Target(
         "haip.parse_jwt",
         changed_bytes(_TOKENS).map(lambda data: data.decode("latin-1")) | texts,

@@ -206,3 +206,29 @@ def test_the_codec_refuses_what_is_no_message() -> None:
     with pytest.raises(AITransportError) as caught:
         CODEC.create_user_message({"id": "u", "role": "user", "parts": "text"})  # pyright: ignore[reportArgumentType]
     assert caught.value.code == 40003
+
+
+async def test_half_a_character_and_nan_do_not_end_a_run(hub: MemoryHub) -> None:
+    chunks: list[UIMessageChunk] = [
+        {"type": "start"},
+        {"type": "start-step"},
+        {"type": "text-start", "id": "t"},
+        {"type": "text-delta", "id": "t", "delta": "Hi \ud83d"},
+        {"type": "text-delta", "id": "t", "delta": "\ude00!\ud83d"},
+        {"type": "text-end", "id": "t"},
+        {"type": "data-x", "data": {"n": float("nan"), "text": "\ud83d"}},
+        {"type": "finish-step"},
+        {"type": "finish", "finishReason": "stop"},
+    ]
+    async with client(hub) as alice, agent(hub) as session:
+        asked = await alice.view.send(said("hi"))
+        async with session.create_run(asked.to_invocation()) as run:
+            result = await run.pipe(stream(chunks))
+            assert result.reason == "complete"
+        await hub.settle()
+        assert await asked.ended == "complete"
+        parts = alice.view.messages[-1].message["parts"]
+        assert parts[1:] == [
+            {"type": "text", "text": "Hi 😀!\ufffd"},
+            {"type": "data-x", "data": {"n": None, "text": "\ufffd"}},
+        ]

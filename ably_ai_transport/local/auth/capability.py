@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
 
 from ably_ai_transport.local.protocol.frames import MODES, Flag
+from ably_ai_transport.local.protocol.parse import json_of, shown, text
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, denied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ably_ai_transport.local.protocol.parse import Refusal
 
 Operation: TypeAlias = Literal[
     "publish",
@@ -40,6 +43,9 @@ OPERATIONS: Final = frozenset(
 )
 """Every operation that a capability may name; `*` means all."""
 
+_MAX_CACHED: Final = 1000
+_MAX_TEXT: Final = 65_536
+
 _MODE_OPERATIONS: Final[tuple[tuple[Flag, Operation], ...]] = (
     (Flag.PRESENCE, "presence"),
     (Flag.PUBLISH, "publish"),
@@ -66,7 +72,11 @@ class Capability:
         granted = self._channels.get(channel)
         if granted is None:
             matching = [ops for pattern, ops in self._rules.items() if _matches(pattern, channel)]
-            granted = self._channels[channel] = frozenset[str]().union(*matching)
+            granted = frozenset[str]().union(*matching)
+            if len(self._channels) == _MAX_CACHED:
+                # One capability serves all users of a key: without a bound, the cache would grow for ever.
+                del self._channels[next(iter(self._channels))]
+            self._channels[channel] = granted
         return granted
 
     def allows(self, channel: str, operation: Operation) -> bool:
@@ -148,37 +158,49 @@ EVERYTHING: Final = Capability({"*": ["*"]})
 """The capability of an API key by default."""
 
 
-def parse_capability(text: str) -> Capability:
+def parse_capability(value: object, *, refusal: Refusal = bad_request) -> Capability:
     """Parse the JSON text of a capability.
 
+    Args:
+        value: The text. Anything else is refused, an object of the same content included.
+        refusal: Makes the error; 40000 unless given.
+
     Raises:
-        RefusedError: 40000, it is not an object of lists of operations.
+        RefusedError: It is not the text of an object of lists of operations.
     """
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
+    content = text(value, "a capability", _MAX_TEXT, refusal=refusal)
+    return capability_of(json_of(content, "a capability", refusal=refusal), refusal=refusal)
+
+
+def capability_of(value: object, *, refusal: Refusal = bad_request) -> Capability:
+    """Return the capability of a JSON object of lists of operations.
+
+    Raises:
+        RefusedError: It is not one.
+    """
     if not isinstance(value, dict):
-        raise bad_request("a capability must be a JSON object of channel patterns")
+        raise refusal("a capability must be a JSON object of channel patterns")
     rules: dict[str, list[str]] = {}
-    for pattern, operations in cast("dict[str, object]", value).items():
+    for pattern, operations in cast("dict[object, object]", value).items():
+        name = text(pattern, "a channel pattern in a capability", refusal=refusal)
         if not isinstance(operations, list):
-            raise bad_request(f"the operations of {pattern!r} in a capability must be a list")
-        rules[pattern] = _operations(pattern, cast("list[object]", operations))
+            raise refusal(f"the operations of {shown(name)} in a capability must be a list")
+        rules[name] = _operations(name, cast("list[object]", operations), refusal)
     return Capability(rules)
 
 
-def _operations(pattern: str, names: Sequence[object]) -> list[str]:
+def _operations(pattern: str, names: Sequence[object], refusal: Refusal) -> list[str]:
     if not names:
-        raise bad_request(f"a capability must name an operation for {pattern!r}")
-    if "*" in names:
-        if len(names) > 1:
-            raise bad_request(f"'*' must be the only operation of {pattern!r} in a capability")
+        raise refusal(f"a capability must name an operation for {shown(pattern)}")
+    operations = [text(name, f"an operation of {shown(pattern)}", refusal=refusal) for name in names]
+    if "*" in operations:
+        if len(operations) > 1:
+            raise refusal(f"'*' must be the only operation of {shown(pattern)} in a capability")
         return ["*"]
-    for name in names:
+    for name in operations:
         if name not in OPERATIONS:
-            raise bad_request(f"unknown operation {name!r} for {pattern!r} in a capability")
-    return cast("list[str]", list(names))
+            raise refusal(f"unknown operation {shown(name)} for {shown(pattern)} in a capability")
+    return operations
 
 
 def _matches(pattern: str, channel: str) -> bool:

@@ -12,17 +12,24 @@ from jwt.warnings import InsecureKeyLengthWarning
 
 from ably_ai_transport.local.auth.capability import EVERYTHING, Capability, parse_capability
 from ably_ai_transport.local.auth.keys import ApiKey, app_id_of
-from ably_ai_transport.local.protocol.refusals import RefusedError
+from ably_ai_transport.local.protocol.parse import shown, text
+from ably_ai_transport.local.protocol.refusals import RefusedError, bad_client_id, bad_token
 from ably_ai_transport.local.protocol.serials import random_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ably_ai_transport.local.clock import Clock
 
 DEFAULT_TTL_MS: Final = 3_600_000
+LEEWAY_MS: Final = 60_000
+"""How far `iat` and `nbf` of a token may lie ahead of the server's clock. Ably documents no leeway; RFC 7519
+(section 4.1.5) leaves at most a few minutes to the clocks."""
+MAX_CLIENT_ID: Final = 1024
 WILDCARD: Final = "*"
 _JWT_DOTS: Final = 2
+_MAX_SECONDS: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 # Their types mention an optional package.
 _encode = cast("Any", jwt).encode
@@ -64,8 +71,9 @@ class Identity:
             return self
         if client_id == WILDCARD or not client_id:
             raise RefusedError(40012, 400, "clientId must not be empty or a wildcard")
+        client_id = text(client_id, "clientId", MAX_CLIENT_ID, refusal=bad_client_id)
         if self.client_id not in (WILDCARD, client_id):
-            raise RefusedError(40102, 401, f"credentials are not valid for clientId {client_id!r}")
+            raise RefusedError(40102, 401, f"credentials are not valid for clientId {shown(client_id)}")
         return replace(self, client_id=client_id)
 
     def author(self, claimed: str | None) -> str | None:
@@ -79,7 +87,7 @@ class Identity:
                 raise RefusedError(40012, 400, "the clientId of a message must not be a wildcard")
             return claimed
         if claimed is not None and claimed != self.client_id:
-            raise RefusedError(40012, 400, f"mismatched clientId in message: {claimed!r}")
+            raise RefusedError(40012, 400, f"mismatched clientId in message: {shown(claimed)}")
         return self.client_id
 
 
@@ -126,8 +134,8 @@ class Authority:
         """Verify credentials.
 
         Raises:
-            RefusedError: 40101 bad credentials, 40142 expired, 40141 revoked or 40144 malformed token,
-                40102 clientId.
+            RefusedError: 40101 bad credentials, 40400 unknown key or app, 40142 expired, 40141 revoked or
+                40144 malformed token, 40102 clientId.
         """
         if credentials.token:
             identity = self._from_token(credentials.token)
@@ -178,9 +186,14 @@ class Authority:
     def _from_key(self, text: str) -> Identity:
         name, _, secret = text.partition(":")
         key = self._keys.get(name)
-        if key is None or not hmac.compare_digest(secret.encode(), key.secret.encode()):
+        if key is None and self._has_app(name):
+            raise RefusedError(40400, 401, f"No key found with name {shown(name)}")
+        if key is None or not same(secret, key.secret):
             raise RefusedError(40101, 401, "Invalid credentials")
         return Identity(name, WILDCARD, key.capability)
+
+    def _has_app(self, key_name: str) -> bool:
+        return app_id_of(key_name) in {app_id_of(known) for known in self._keys}
 
     def _from_token(self, token: str) -> Identity:
         name = _key_name_of(token)
@@ -190,45 +203,68 @@ class Authority:
             raise RefusedError(code, 401, "Invalid token: it names no key")
         key = self._keys.get(name)
         if key is None:
-            if app_id_of(name) not in {app_id_of(known) for known in self._keys}:
-                raise RefusedError(40400, 404, f"No application found with id {app_id_of(name)}")
-            raise RefusedError(40101, 401, f"Invalid credentials: unknown key {name!r}")
-        claims = _verified(token, key.secret)
-        expires, issued = claims.get("exp"), claims.get("iat")
-        if not isinstance(expires, (int, float)):
-            raise RefusedError(40144, 401, "Invalid token: no exp claim")
-        expires_ms = _milliseconds(expires)
-        if expires_ms <= self._clock.now():
-            raise RefusedError(40142, 401, "Token expired")
-        client_id = claims.get("x-ably-clientId")
-        text = claims.get("x-ably-capability")
-        revocation_key = claims.get("x-ably-revocation-key")
-        identity = Identity(
-            name,
-            client_id if isinstance(client_id, str) and client_id else None,
-            parse_capability(text).intersect(key.capability) if isinstance(text, str) else key.capability,
-            expires_ms,
-            _milliseconds(issued) if isinstance(issued, (int, float)) else 0,
-            revocation_key if isinstance(revocation_key, str) else None,
-        )
+            if not self._has_app(name):
+                raise RefusedError(40400, 404, f"No application found with id {shown(app_id_of(name))}")
+            raise RefusedError(40101, 401, f"Invalid credentials: unknown key {shown(name)}")
+        identity = self._identity(_verified(token, key.secret), key)
         if self.is_revoked(identity):
             raise RefusedError(40141, 401, "Token revoked")
         return identity
 
+    def _identity(self, claims: Mapping[str, object], key: ApiKey) -> Identity:
+        """Return the identity of verified claims. A claim of a wrong type is refused: it grants nothing."""
+        now = self._clock.now()
+        expires, issued = _time(claims, "exp"), _time(claims, "iat")
+        if expires <= now:
+            raise RefusedError(40142, 401, "Token expired")
+        if issued > now + LEEWAY_MS:
+            raise bad_token("its iat claim lies in the future")
+        if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY_MS:
+            raise bad_token("its nbf claim lies in the future")
+        capability = key.capability
+        if "x-ably-capability" in claims:
+            asked = parse_capability(claims["x-ably-capability"], refusal=bad_token)
+            capability = asked.intersect(capability)
+        return Identity(
+            key.name,
+            _text(claims, "x-ably-clientId"),
+            capability,
+            expires,
+            issued,
+            _text(claims, "x-ably-revocation-key"),
+        )
+
+
+def same(given: str, secret: str) -> bool:
+    """Compare a secret in a time that does not depend on where they differ."""
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), secret.encode(errors="surrogatepass"))
+
 
 def _key_name_of(token: str) -> str | None:
+    # The library only expects errors of its own: not the depth of the header, nor half a surrogate pair.
     try:
         name = jwt.get_unverified_header(token).get("kid")
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError, RecursionError):
         return None
     return name if isinstance(name, str) else None
 
 
-def _milliseconds(seconds: float) -> int:
-    try:
-        return round(seconds * 1000)
-    except (OverflowError, ValueError) as error:
-        raise RefusedError(40144, 401, "Invalid token: a time in it is out of range") from error
+def _time(claims: Mapping[str, object], name: str) -> int:
+    """Return a NumericDate claim in milliseconds."""
+    seconds = claims.get(name)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _MAX_SECONDS:
+        raise bad_token(f"its {name} claim must be a time in seconds, not {shown(seconds)}")
+    return round(seconds * 1000)
+
+
+def _text(claims: Mapping[str, object], name: str) -> str | None:
+    """Return a claim that is text and not empty; None when there is none."""
+    if name not in claims:
+        return None
+    value = text(claims[name], f"its {name} claim", MAX_CLIENT_ID, refusal=bad_token)
+    if not value:
+        raise bad_token(f"its {name} claim must not be empty")
+    return value
 
 
 def _verified(token: str, secret: str) -> dict[str, object]:
@@ -244,6 +280,6 @@ def _verified(token: str, secret: str) -> dict[str, object]:
             )
     except jwt.InvalidSignatureError as error:
         raise RefusedError(40101, 401, "Invalid credentials: the token's signature does not match") from error
-    except jwt.PyJWTError as error:
-        raise RefusedError(40144, 401, f"Invalid token: {error}") from error
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise bad_token(str(error)) from error
     return cast("dict[str, object]", claims)

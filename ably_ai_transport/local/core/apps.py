@@ -13,6 +13,7 @@ from ably_ai_transport.local.core.engine import Engine
 from ably_ai_transport.local.core.steps import Publisher
 from ably_ai_transport.local.options import Namespace
 from ably_ai_transport.local.protocol.channels import split_name
+from ably_ai_transport.local.protocol.parse import boolean, integer, text
 from ably_ai_transport.local.protocol.presence import parse_presence
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request
 from ably_ai_transport.local.protocol.serials import random_id
@@ -196,8 +197,8 @@ def _key(app_id: str, item: dict[str, Value]) -> ApiKey:
     return ApiKey(
         f"{app_id}.{random_id(6)}",
         secrets.token_urlsafe(24),
-        parse_capability(capability) if isinstance(capability, str) else EVERYTHING,
-        revocable=item.get("revocableTokens") is True,
+        EVERYTHING if capability is None else parse_capability(capability),
+        revocable=_flag(item, "revocableTokens"),
     )
 
 
@@ -218,19 +219,24 @@ def _namespace(item: dict[str, Value]) -> Namespace:
     id_ = item.get("id")
     if not isinstance(id_, str) or not id_:
         raise bad_request("a namespace must have an id")
-    return Namespace(id=id_, mutable_messages=item.get("mutableMessages") is True)
+    return Namespace(id=id_, mutable_messages=_flag(item, "mutableMessages"))
 
 
 def _max_members(spec: dict[str, Value], default: Engine) -> int:
     limits = spec.get("limits")
     presence = limits.get("presence") if isinstance(limits, dict) else None
     limit = presence.get("maxMembers") if isinstance(presence, dict) else None
-    return limit if isinstance(limit, int) else default.options.limits.max_members
+    return default.options.limits.max_members if limit is None else integer(limit, "maxMembers", 0)
+
+
+def _flag(item: dict[str, Value], name: str) -> bool:
+    value = item.get(name)
+    return value is not None and boolean(value, name)
 
 
 def _fill(engine: Engine, key: ApiKey, item: dict[str, Value], connection_id: str) -> None:
     """Enter the presence fixtures of a channel, all from one connection that never leaves."""
-    name, _ = split_name(str(item.get("name", "")))
+    name, _ = split_name(text(item.get("name"), "the name of a channel"))
     members = _objects(item, "presence")
     if not members:
         return

@@ -5,9 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ably_ai_transport.local.core.steps import entry_frame
-from ably_ai_transport.local.protocol.channels import KNOWN_PARAMS, modes_of, rewind_of, split_name
-from ably_ai_transport.local.protocol.formats import json_size
+from ably_ai_transport.local.core.attachment import Attachment
+from ably_ai_transport.local.core.occupancy import Occupancy, count_metrics
+from ably_ai_transport.local.protocol.channels import (
+    KNOWN_PARAMS,
+    attach_params,
+    modes_of,
+    occupancy_of,
+    rewind_of,
+    split_name,
+)
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
 from ably_ai_transport.local.protocol.presence import held_by_event
 from ably_ai_transport.local.protocol.refusals import (
@@ -19,7 +26,7 @@ from ably_ai_transport.local.protocol.refusals import (
 from ably_ai_transport.local.protocol.serials import random_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from ably_ai_transport.local.clock import Clock
     from ably_ai_transport.local.core.channel import Channel
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.steps import Delivery
     from ably_ai_transport.local.options import LocalServerOptions
     from ably_ai_transport.local.protocol.channels import Rewind
-    from ably_ai_transport.local.protocol.frames import WireMessage, WirePresence
+    from ably_ai_transport.local.protocol.frames import WirePresence
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.protocol.serials import SerialMinter
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -37,136 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.local")
 
 _SUBSCRIBE: Final = Flag.SUBSCRIBE
-_PRESENCE_SUBSCRIBE: Final = Flag.PRESENCE_SUBSCRIBE
 _MAX_REWIND: Final = 100
 _SYNC_PAGE: Final = 100
-_FRAME_SIZE: Final = 2**19
-_FIELDS_SIZE: Final = 1000
 _SYNC_BYTES: Final = 2**18
-
-
-class Attachment:
-    """One channel attached by one connection.
-
-    A subscriber gets an append as a delta only if it has had some version of the message on this attachment
-    before; otherwise it gets the whole message as an update (Ably's documentation of appends).
-
-    Attributes:
-        connection: The connection.
-        channel: The channel.
-        label: The channel name as the client spells it.
-        modes: The modes granted.
-        requested: The modes that the client requested; renewed credentials may grant more of them.
-    """
-
-    __slots__ = (
-        "_always_full",
-        "_own_unseen",
-        "_seen",
-        "_since",
-        "_subscribed",
-        "channel",
-        "connection",
-        "label",
-        "modes",
-        "requested",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        channel: Channel,
-        label: str,
-        modes: Flag,
-        params: Mapping[str, str],
-        requested: Flag,
-    ) -> None:
-        self.connection = connection
-        self.channel = channel
-        self.label = label
-        self.modes = modes
-        self.requested = requested
-        self._subscribed = bool(modes & _SUBSCRIBE)
-        self._always_full = params.get("appendMode") == "full"
-        self._since = channel.head
-        self._seen: set[str] = set()
-        # Without echo, a connection has not seen its own messages just because they are recent.
-        self._own_unseen = None if connection.echo else connection.id
-
-    def grant(self, modes: Flag) -> None:
-        """Replace the modes."""
-        self.modes = modes
-        self._subscribed = bool(modes & _SUBSCRIBE)
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Send a step in the form that is due, if this attachment gets it at all."""
-        entry = delivery.entry
-        connection = self.connection
-        if entry.presence:
-            if self.modes & _PRESENCE_SUBSCRIBE:
-                connection.deliver(delivery, self.label, "full")
-            return
-        if not self._subscribed:
-            return
-        if self._own_unseen is not None and entry.connection_id == self._own_unseen:
-            return
-        if delivery.delta is not None and not self._always_full and self._has_seen(entry.messages[0]):
-            connection.deliver(delivery, self.label, "delta")
-            return
-        if not delivery.is_create:
-            self._seen.update(message.serial for message in entry.messages)
-        connection.deliver(delivery, self.label, "full")
-
-    def unsee(self, serial: str) -> None:
-        """Take note that a version was not delivered after all: the next one comes in full."""
-        self._seen.discard(serial)
-
-    def _has_seen(self, message: StoredMessage) -> bool:
-        if message.serial in self._seen:
-            return True
-        return message.channel_serial > self._since and (
-            self._own_unseen is None or message.connection_id != self._own_unseen
-        )
-
-    def replay(self, entries: Sequence[LogEntry]) -> None:
-        """Send the backlog: each message once, in its latest version, where it first occurs."""
-        if not self._subscribed:
-            return
-        sent: set[str] = set()
-        for entry in entries:
-            if entry.presence:
-                if self.modes & _PRESENCE_SUBSCRIBE:
-                    self.connection.send(entry_frame(entry, self.label))
-                continue
-            if self._own_unseen is not None and entry.connection_id == self._own_unseen:
-                continue
-            fresh: list[WireMessage] = []
-            for message in entry.messages:
-                if message.serial not in sent:
-                    sent.add(message.serial)
-                    fresh.append(message.wire())
-            for messages in _frames(fresh):
-                self.connection.send(entry_frame(entry, self.label, messages))
-        self._seen |= sent
-
-    def rewind(self, messages: Sequence[StoredMessage]) -> None:
-        """Send messages in their latest version; the last brings the client to the channel's head."""
-        if not self._subscribed:
-            return
-        for index, message in enumerate(messages):
-            is_last = index == len(messages) - 1
-            frame: Frame = {
-                "action": int(Action.MESSAGE),
-                "channel": self.label,
-                "channelSerial": self._since if is_last else message.channel_serial,
-                "id": message.id.rpartition(":")[0] or message.id,
-                "timestamp": message.timestamp,
-                "messages": [message.wire()],
-            }
-            if message.connection_id is not None:
-                frame["connectionId"] = message.connection_id
-            self.connection.send(frame)
-        self._seen.update(message.serial for message in messages)
 
 
 class Attachments:
@@ -188,22 +68,29 @@ class Attachments:
         self._clock = clock
         self._by_connection: dict[Connection, dict[str, Attachment]] = {}
         self._by_channel: dict[Channel, dict[Attachment, None]] = {}
+        self._occupancy = Occupancy(self.metrics, clock)
 
     # Reading
 
     def fan_out(self, channel: Channel, delivery: Delivery) -> None:
         """Send a step to every attachment of a channel."""
         attachments = self._by_channel.get(channel)
-        if attachments is None:
-            return
-        for attachment in attachments:
-            attachment.deliver(delivery)
-        if delivery.entry.change is not None:
-            self._commits.undo(lambda: self._unsee(channel, delivery))
+        if attachments is not None:
+            for attachment in attachments:
+                attachment.deliver(delivery)
+            if delivery.entry.change is not None:
+                self._commits.undo(lambda: self._unsee(channel, delivery))
+        if delivery.entry.presence:
+            self._occupancy.changed(channel)
+            self._commits.undo(lambda: self._occupancy.changed(channel))
 
     def on(self, channel: Channel) -> Collection[Attachment]:
         """Return the attachments of a channel."""
         return list(self._by_channel.get(channel, ()))
+
+    def metrics(self, channel: Channel) -> dict[str, int]:
+        """Return the occupancy metrics of a channel."""
+        return count_metrics(self._by_channel.get(channel, ()), len(channel.presence))
 
     def allow(self, connection: Connection, label: str, mode: Flag) -> bool:
         """Tell whether a connection may use a mode on a channel; without an attachment, it may."""
@@ -233,6 +120,7 @@ class Attachments:
         attachment = self.drop(connection, label)
         if attachment is not None:
             self.leave(connection.id, attachment.channel)
+            connection.entered.pop(attachment.channel.name, None)
             logger.debug("detached", extra={"session": label, "connection": connection.id})
         connection.send({"action": int(Action.DETACHED), "channel": label})
 
@@ -247,12 +135,16 @@ class Attachments:
         for label, attachment in list(self._by_connection.get(connection, {}).items()):
             name = attachment.channel.name
             granted = connection.identity.capability.modes(name, attachment.requested)
+            may_see = connection.identity.capability.allows(name, "channel-metadata")
+            if not (may_see and granted & _SUBSCRIBE):
+                self._occupancy.discard(attachment)
             if not granted:
                 self.drop(connection, label)
                 error = denied(name, "attach").to_wire()
                 connection.send({"action": int(Action.ERROR), "channel": label, "error": error})
             elif granted != attachment.modes:
                 attachment.grant(granted)
+                self._occupancy.changed(attachment.channel)
                 connection.send(
                     {
                         "action": int(Action.ATTACHED),
@@ -266,18 +158,16 @@ class Attachments:
 
     def drop(self, connection: Connection, label: str) -> Attachment | None:
         """Remove an attachment; the client is not told."""
-        attached = self._by_connection.get(connection)
-        attachment = None if attached is None else attached.pop(label, None)
+        attachment = self._remove(connection, label)
         if attachment is not None:
-            if not attached:
-                del self._by_connection[connection]
-            self._forget(attachment)
+            self._occupancy.changed(attachment.channel)
         return attachment
 
     def drop_all(self, connection: Connection) -> None:
         """Remove all attachments of a connection; the client is not told."""
         for attachment in self._by_connection.pop(connection, {}).values():
             self._forget(attachment)
+            self._occupancy.changed(attachment.channel)
 
     def leave(self, connection_id: str, channel: Channel) -> None:
         """Remove the presence members of a connection from a channel."""
@@ -291,7 +181,17 @@ class Attachments:
             for message in delivery.entry.messages:
                 attachment.unsee(message.serial)
 
+    def _remove(self, connection: Connection, label: str) -> Attachment | None:
+        attached = self._by_connection.get(connection)
+        attachment = None if attached is None else attached.pop(label, None)
+        if attachment is not None:
+            if not attached:
+                del self._by_connection[connection]
+            self._forget(attachment)
+        return attachment
+
     def _forget(self, attachment: Attachment) -> None:
+        self._occupancy.discard(attachment)
         channel = attachment.channel
         others = self._by_channel[channel]
         del others[attachment]
@@ -302,12 +202,13 @@ class Attachments:
 
     def _attach(self, connection: Connection, label: str, frame: Frame) -> None:
         name, params = split_name(label)
-        for key, value in (frame.get("params") or {}).items():
-            params[key] = str(value)
+        params.update(attach_params(frame.get("params") or {}))
         modes = modes_of(frame.get("flags") or 0, params)
         granted = connection.identity.capability.modes(name, modes)
         if not granted:
             raise denied(name, "attach")
+        if occupancy_of(params):
+            connection.identity.capability.check(name, "channel-metadata")
         rewind = rewind_of(params)
         self._check_limit(connection, label)
         channel = self._channels.open(name)
@@ -317,7 +218,7 @@ class Attachments:
         if resume_from is None and rewind is not None and not (frame.get("flags") or 0) & Flag.ATTACH_RESUME:
             rewound = self._rewound(channel, rewind)
 
-        self.drop(connection, label)
+        self._remove(connection, label)
         attachment = Attachment(connection, channel, label, granted, params, modes)
         flags = granted
         serial = channel.head
@@ -356,6 +257,9 @@ class Attachments:
         self._by_channel.setdefault(channel, {})[attachment] = None
         channel.attached += 1
         channel.touch()
+        if attachment.occupancy and granted & _SUBSCRIBE:
+            self._occupancy.add(attachment)
+        self._occupancy.changed(channel)
         logger.debug(
             "attached (%s)",
             "resumed" if backlog is not None else "continuity lost" if error is not None else "new",
@@ -382,7 +286,7 @@ class Attachments:
         since = self._clock.now() - rewind.amount * (60_000 if rewind.unit == "minutes" else 1000)
         recent: list[StoredMessage] = []
         for message in reversed(messages):
-            if message.timestamp < since:
+            if message.timestamp < since or len(recent) == rewind.limit:
                 break
             recent.append(message)
         recent.reverse()
@@ -404,20 +308,6 @@ class Attachments:
                     "presence": page,
                 }
             )
-
-
-def _frames(messages: Sequence[WireMessage]) -> list[list[WireMessage]]:
-    """Split the messages of a step into frames that are not too large for a client to read."""
-    frames: list[list[WireMessage]] = []
-    size = 0
-    for message in messages:
-        added = json_size(message.get("data")) + _FIELDS_SIZE
-        size += added
-        if not frames or size > _FRAME_SIZE:
-            frames.append([])
-            size = added
-        frames[-1].append(message)
-    return frames
 
 
 def _pages(members: Sequence[WirePresence]) -> list[list[WirePresence]]:

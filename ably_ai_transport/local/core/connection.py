@@ -35,6 +35,7 @@ class Connection:
         key: The latest connectionKey.
         keys: Every connectionKey handed out; each of them resumes the connection.
         identity: The credentials in force.
+        entered: The names of the channels that it has presence members on.
         param: The `conn` parameter of the websocket.
         echo: Whether it gets its own messages.
         remain_ms: How long its presence members outlive a drop.
@@ -63,6 +64,7 @@ class Connection:
         self.key = ""
         self.keys: dict[str, None] = dict.fromkeys(keys)
         self.identity = identity
+        self.entered: dict[str, None] = {}
         self.param: str | None = None
         self.echo = True
         self.remain_ms = options.presence_grace_ms

@@ -13,13 +13,14 @@ from ably_ai_transport.local.protocol.refusals import (
     RefusedError,
     bad_request,
     connection_expired,
+    internal_error,
     invalid_connection_key,
     too_many_connections,
 )
 from ably_ai_transport.local.storage.contract import ConnectionRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     from ably_ai_transport.local.auth.credentials import Authority, Identity
     from ably_ai_transport.local.clock import Clock, Timer
@@ -31,14 +32,12 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.publishing import Publishing
     from ably_ai_transport.local.core.transport import Transport
     from ably_ai_transport.local.options import LocalServerOptions
+    from ably_ai_transport.local.protocol.query import ConnectQuery
     from ably_ai_transport.local.storage.contract import Storage
 
 logger = logging.getLogger("ably_ai_transport.local")
 
 _PUBLISHES: Final = frozenset({Action.MESSAGE, Action.PRESENCE})
-_MIN_HEARTBEAT_MS: Final = 5_000
-_MAX_HEARTBEAT_MS: Final = 1_800_000
-_MAX_ROLLUP_MS: Final = 500
 _CONNECTION_KEY: Final = re.compile(r"[A-Za-z0-9]{10}![A-Za-z0-9]{16}")
 
 
@@ -122,6 +121,9 @@ class Connections:
             handler(connection, frame)
         except RefusedError as refusal:
             self.fail(connection, refusal)
+        except Exception:
+            logger.exception("unable to answer a frame", extra={"connection": connection.id})
+            self.fail(connection, internal_error())
 
     def _auth(self, connection: Connection, frame: Frame) -> None:
         token = (frame.get("auth") or {}).get("accessToken")
@@ -149,37 +151,54 @@ class Connections:
         if len(self._live) >= limit:
             raise too_many_connections(limit)
 
-    def connect(self, transport: Transport, identity: Identity, params: Mapping[str, str]) -> Connection:
+    def connect(self, transport: Transport, identity: Identity, query: ConnectQuery) -> Connection:
         """Start or resume a connection over a websocket and send CONNECTED."""
         self._commits.flush()
-        key = params.get("resume") or params.get("recover")
+        key = query.resume
         connection = self._resume(key, identity) if key else None
         resumed = connection is not None
         error: RefusedError | None = None
         if key and connection is None:
             error = connection_expired() if _CONNECTION_KEY.fullmatch(key) else invalid_connection_key()
-        options = self._options
         if connection is None:
             connection = self._create(identity)
         else:
             connection.identity = identity
             for timer in self._farewells.pop(connection, ()):
                 timer.cancel()
-        rollup_ms = options.append_rollup_window_ms
+        try:
+            self._continue(connection, transport, query, error)
+        except BaseException:
+            # Nobody would end a connection without a websocket and without timers.
+            self._live.pop(connection, None)
+            self._expire(connection)
+            raise
+        logger.debug(
+            "connected %s (%s)",
+            connection.label,
+            "resumed" if resumed else "new" if error is None else f"resume failed with {error.code}",
+            extra={"connection": connection.id},
+        )
+        return connection
+
+    def _continue(
+        self, connection: Connection, transport: Transport, query: ConnectQuery, error: RefusedError | None
+    ) -> None:
+        """Carry a connection over a websocket from now on."""
+        options, identity = self._options, connection.identity
+        rollup_ms, remain_ms = query.rollup_ms, query.remain_ms
+        default_ms = options.append_rollup_window_ms
         connection.configure(
-            param=params.get("conn"),
-            echo=params.get("echo") != "false",
-            rollup_ms=_number(params, "appendRollupWindow", rollup_ms, _MAX_ROLLUP_MS),
-            counted_ms=_number(
-                params, "appendRollupWindow", rollup_ms or options.limits.append_window_ms, _MAX_ROLLUP_MS
+            param=query.param,
+            echo=query.echo,
+            rollup_ms=default_ms if rollup_ms is None else rollup_ms,
+            counted_ms=(default_ms or options.limits.append_window_ms) if rollup_ms is None else rollup_ms,
+            remain_ms=(
+                options.presence_grace_ms
+                if remain_ms is None
+                else min(remain_ms, options.connection_state_ttl_ms)
             ),
-            remain_ms=_number(
-                params, "remainPresentFor", options.presence_grace_ms, options.connection_state_ttl_ms
-            ),
-            idle_ms=max(
-                _number(params, "heartbeatInterval", options.max_idle_interval_ms, _MAX_HEARTBEAT_MS),
-                min(_MIN_HEARTBEAT_MS, options.max_idle_interval_ms),
-            ),
+            idle_ms=query.heartbeat(options.max_idle_interval_ms),
         )
         connection.issue_key()
         # If a crash lost the new key, the client could not resume and would publish stored messages again.
@@ -194,13 +213,6 @@ class Connections:
         connection.start(transport, error)
         self._live[connection] = None
         self._rules.affect(connection)
-        logger.debug(
-            "connected %s (%s)",
-            connection.label,
-            "resumed" if resumed else "new" if error is None else f"resume failed with {error.code}",
-            extra={"connection": connection.id},
-        )
-        return connection
 
     def transport_lost(self, connection: Connection, transport: Transport) -> None:
         """Take the end of a websocket: a connection that can be resumed keeps its state for a while."""
@@ -265,11 +277,18 @@ class Connections:
             connection.acks.recall(self._storage.results(record.id))
             self._bid_farewell(connection)
 
-    def leave_unknown(self, fixtures: Collection[str]) -> None:
-        """Remove presence members whose connection an earlier process has forgotten, except fixtures."""
+    def recall_presence(self, fixtures: Collection[str]) -> None:
+        """Give the presence members of an earlier process back to their connections.
+
+        Members whose connection is forgotten leave, except fixtures.
+        """
         for channel in self._channels.all():
-            for connection_id in channel.presence.connections() - self._resumable.keys() - set(fixtures):
-                self._attachments.leave(connection_id, channel)
+            for connection_id in channel.presence.connections():
+                connection = self._resumable.get(connection_id)
+                if connection is None and connection_id not in fixtures:
+                    self._attachments.leave(connection_id, channel)
+                elif connection is not None:
+                    connection.entered[channel.name] = None
 
     def cut_all(self) -> None:
         """Cut all websockets and cancel all timers."""
@@ -322,8 +341,11 @@ class Connections:
 
     def _leave(self, connection: Connection) -> None:
         """Remove the presence members of a connection from all channels."""
-        for channel in self._channels.all():
-            self._attachments.leave(connection.id, channel)
+        entered, connection.entered = connection.entered, {}
+        for name in entered:
+            channel = self._channels.find(name)
+            if channel is not None:
+                self._attachments.leave(connection.id, channel)
 
     def _bid_farewell(self, connection: Connection) -> None:
         self._farewells[connection] = [
@@ -344,9 +366,3 @@ def _heartbeat(connection: Connection, frame: Frame) -> None:
 
 def _disconnect(connection: Connection, _frame: Frame) -> None:
     connection.finish()
-
-
-def _number(params: Mapping[str, str], name: str, default: int, most: int) -> int:
-    """Return a number of milliseconds from the query of a websocket."""
-    text = params.get(name, "")
-    return min(int(text), most) if text.isdecimal() else default

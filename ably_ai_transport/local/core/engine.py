@@ -126,7 +126,7 @@ class Engine:
             self.authority.replace(keys_of([storage.saved_key or self.authority.key]))
         self.connections.recall()
         self.channels.reload()
-        self.connections.leave_unknown(fixtures)
+        self.connections.recall_presence(fixtures)
         self.commits.flush()
 
     def publish(self, name: str, identity: Identity, submissions: Sequence[Submission]) -> Outcome:

@@ -98,6 +98,10 @@ class PresenceSet:
         self._members = before
         self.held = sum(map(held_by_event, before.values()))
 
+    def holds(self, connection_id: str) -> bool:
+        """Tell whether a connection has members here."""
+        return any(holder == connection_id for holder, _ in self._members)
+
     def connections(self) -> set[str]:
         """Return the connectionIds of the members."""
         return {connection_id for connection_id, _ in self._members}
@@ -129,5 +133,5 @@ class PresenceSet:
             if event.get("action") != PresenceAction.LEAVE
         }
         if len(self._members.keys() | entering) > self._limit and not entering <= self._members.keys():
-            text = f"maximum number of {self._limit} members exceeded"
-            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {text}")
+            reason = f"maximum number of {self._limit} members exceeded"
+            raise RefusedError(91003, 400, f"Unable to enter member to presence channel; {reason}")

@@ -118,6 +118,11 @@ class Publishing:
             channel = self._channels.open(name)
             rates.take(_rates_of(channel, connection), len(submissions))
             delivery = channel.enter(_publisher(connection, [slot]), submissions)
+            if channel.presence.holds(connection.id):
+                connection.entered[name] = None
+            else:
+                connection.entered.pop(name, None)
+                self._commits.undo(lambda: connection.entered.setdefault(name))
         except RefusedError as refusal:
             self._channels.discard(name)
             self._refuse(connection, label, [slot], refusal)

@@ -10,6 +10,7 @@ import msgpack
 
 from ably_ai_transport.local.protocol.frames import Action, Frame, Value, WireMessage, WirePresence
 from ably_ai_transport.local.protocol.nesting import prune_json, prune_msgpack
+from ably_ai_transport.local.protocol.parse import MAX_INTEGER, integer
 from ably_ai_transport.local.protocol.refusals import bad_request
 from ably_ai_transport.local.protocol.values import MAX_DEPTH, carried, carried_text, is_shallow
 
@@ -50,13 +51,12 @@ _FIELDS: Final[dict[str, type]] = {
     "id": str,
     "channel": str,
     "channelSerial": str,
-    "flags": int,
-    "msgSerial": int,
     "params": dict,
     "auth": dict,
     "messages": list,
     "presence": list,
 }
+_INTEGERS: Final = ("flags", "msgSerial")
 _PUBLISHED: Final = frozenset({"messages", "presence"})
 
 
@@ -116,8 +116,13 @@ def load_frame(payload: str | bytes, format_: Format) -> Frame:
         RefusedError: 40000, it is not a protocol message.
     """
     value = load(payload, format_)
-    if not isinstance(value, dict) or not isinstance(value.get("action"), int):
+    if not isinstance(value, dict):
         raise bad_request("a protocol message must be an object with an action")
+    value["action"] = integer(value.get("action"), "action", -MAX_INTEGER)
+    for name in _INTEGERS:
+        number = value.get(name)
+        if number is not None:
+            value[name] = integer(number, name, 0)
     for name, field in value.items():
         expected = _FIELDS.get(name)
         if expected is not None and field is not None and not isinstance(field, expected):

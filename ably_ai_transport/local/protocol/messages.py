@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ably_ai_transport.local.protocol.formats import canonical_data, json_size
 from ably_ai_transport.local.protocol.frames import MessageAction, Value, WireMessage, WireVersion
+from ably_ai_transport.local.protocol.parse import integer
 from ably_ai_transport.local.protocol.refusals import bad_request, too_large_to_deliver
 from ably_ai_transport.local.protocol.values import (
     carried,
@@ -98,11 +99,8 @@ def parse_submission(message: Value) -> Submission:
     if not isinstance(message, dict):
         raise bad_request("a message must be an object")
     action = message.get("action")
-    if action is None:
-        action = _CREATE
-    elif type(action) is not int:
-        raise bad_request("the action of a message must be a number")
-    elif action not in _ACCEPTED:
+    action = _CREATE if action is None else integer(action, "the action of a message", 0)
+    if action not in _ACCEPTED:
         raise bad_request(f"a message with action {action} cannot be published")
     data, encoding = canonical_data(message.get("data"), message.get("encoding"))
     extras, held_by_extras = weighed(message.get("extras"), "extras")

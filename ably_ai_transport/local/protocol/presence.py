@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.protocol.formats import canonical_data
 from ably_ai_transport.local.protocol.frames import PresenceAction, Value
-from ably_ai_transport.local.protocol.refusals import bad_request
+from ably_ai_transport.local.protocol.parse import integer, text
+from ably_ai_transport.local.protocol.refusals import bad_client_id, bad_request
 from ably_ai_transport.local.protocol.serials import MAX_BATCH
 from ably_ai_transport.local.protocol.values import (
     carried,
-    carried_text,
     size_of,
     size_of_text,
     weight_of,
@@ -66,16 +66,14 @@ def held_by_event(event: WirePresence) -> int:
 def _parse(event: Value) -> PresenceSubmission:
     if not isinstance(event, dict):
         raise bad_request("a presence message must be an object")
-    action = event.get("action")
-    if type(action) is not int:
-        raise bad_request("the action of a presence message must be a number")
+    action = integer(event.get("action"), "the action of a presence message", 0)
     if action not in _ACCEPTED:
         raise bad_request(f"a presence message with action {action} cannot be published")
     client_id = event.get("clientId")
     data, encoding = canonical_data(event.get("data"), event.get("encoding"))
     return PresenceSubmission(
         action,
-        carried_text(client_id) if isinstance(client_id, str) else None,
+        None if client_id is None else text(client_id, "a clientId", refusal=bad_client_id),
         data,
         encoding,
         carried(event.get("extras"), "extras"),

@@ -38,6 +38,26 @@ def bad_request(message: str, code: int = 40000) -> RefusedError:
     return RefusedError(code, 400, message)
 
 
+def bad_token(message: str) -> RefusedError:
+    """The token is malformed, or one of its claims is."""
+    return RefusedError(40144, 401, f"Invalid token: {message}")
+
+
+def bad_client_id(message: str) -> RefusedError:
+    """The clientId is invalid."""
+    return RefusedError(40012, 400, f"Invalid clientId: {message}")
+
+
+def bad_parameter(message: str) -> RefusedError:
+    """A parameter of the request is invalid."""
+    return RefusedError(40003, 400, f"Invalid parameter: {message}")
+
+
+def internal_error() -> RefusedError:
+    """The server has failed; the log says why."""
+    return RefusedError(50000, 500, "Internal error of the local server; its log has the details")
+
+
 def denied(channel: str, operation: str) -> RefusedError:
     """The capability does not cover the operation."""
     return RefusedError(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Final, cast
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route, WebSocketRoute
 
 from ably_ai_transport.local.protocol.channels import split_name
-from ably_ai_transport.local.protocol.refusals import RefusedError
-from ably_ai_transport.local.web.batch import batch_presence, batch_publish
+from ably_ai_transport.local.protocol.parse import integer_of
+from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, internal_error
+from ably_ai_transport.local.web.batch import batch_presence, batch_publish, is_batch
 from ably_ai_transport.local.web.channels import ChannelRoutes
-from ably_ai_transport.local.web.http import Reply, body_of, credentials_of, respond, segments_of
+from ably_ai_transport.local.web.http import Reply, body_of, credentials_of, is_simple, respond
+from ably_ai_transport.local.web.paths import method_of, segments_of
 from ably_ai_transport.local.web.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ _NOT_HERE: Final = {
 }
 
 
-_METHODS: Final = ["GET", "POST", "PATCH", "PUT", "DELETE"]
+_METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"]
 
 
 def create_app(apps: Apps) -> Starlette:
@@ -79,8 +82,9 @@ class RestApi:
         self._apps.default.stats.requests += 1
         try:
             reply = await self._route(request)
-        except RefusedError as refusal:
-            self._apps.default.stats.refuse(refusal.code)
+            return respond(request, reply)
+        except RefusedError as caught:
+            refusal = caught
             logger.debug(
                 "%s %s refused: %s",
                 request.method,
@@ -88,11 +92,16 @@ class RestApi:
                 refusal.message,
                 extra={"code": refusal.code},
             )
-            return respond(request, refusal)
-        return respond(request, reply)
+        except ClientDisconnect:
+            refusal = bad_request("the request ended before its body")
+        except Exception:
+            logger.exception("unable to answer %s %s", request.method, request.url.path)
+            refusal = internal_error()
+        self._apps.default.stats.refuse(refusal.code)
+        return respond(request, refusal)
 
     async def _route(self, request: Request) -> Reply:
-        method = request.method
+        method = method_of(request)
         match segments_of(request):
             case ["time"] if method == "GET":
                 return Reply([self._apps.default.clock.now()])
@@ -105,7 +114,10 @@ class RestApi:
                 return Reply([], status=201 if method == "POST" else 200)
             case ["messages"] if method == "POST":
                 engine, identity = self._identify(request)
-                return batch_publish(engine, identity, await self._body(request), _version(request))
+                body = await self._body(request)
+                if not is_batch(body):  # a publish to a channel called `..`, whose path the client resolved
+                    return ChannelRoutes(engine).publish(request, identity, "..", body)
+                return batch_publish(engine, identity, body, _version(request))
             case ["presence"] if method == "GET":
                 engine, identity = self._identify(request)
                 return batch_presence(engine, identity, request.query_params.get("channels", ""))
@@ -171,6 +183,9 @@ class RestApi:
                 404,
                 "unable to provision an app; the sandbox is off (sandbox=True or serve --sandbox)",
             )
+        if is_simple(request):
+            # Browsers send a form or plain text to any origin, without asking.
+            raise RefusedError(40000, 415, "an app must be sent as application/json or application/x-msgpack")
         app = self._apps.provision(await self._body(request))
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -190,5 +205,5 @@ def _missing(part: str) -> RefusedError:
 
 def _version(request: Request) -> int:
     """Return the API version of the client (specification CSV2)."""
-    text = request.headers.get("x-ably-version", "").partition(".")[0]
-    return int(text) if text.isdecimal() else 0
+    version = request.headers.get("x-ably-version")
+    return 0 if version is None else integer_of(version.partition(".")[0], "X-Ably-Version", 0)

@@ -47,6 +47,15 @@ def batch_publish(engine: Engine, identity: Identity, body: Value, version: int)
     return Reply(flat, status=201)
 
 
+def is_batch(body: Value) -> bool:
+    """Tell whether a body is a batch, not messages: those have a name or data and no channels."""
+    specs = body if isinstance(body, list) else [body]
+    return not specs or any(
+        not isinstance(spec, dict) or "channels" in spec or not {"name", "data"} & spec.keys()
+        for spec in specs
+    )
+
+
 def batch_presence(engine: Engine, identity: Identity, channels: str) -> Reply:
     """Return the members of several channels.
 

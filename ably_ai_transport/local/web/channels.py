@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from ably_ai_transport.local.protocol.frames import Flag, MessageAction
+from ably_ai_transport.local.core.occupancy import count_metrics
+from ably_ai_transport.local.protocol.frames import MessageAction
 from ably_ai_transport.local.protocol.messages import StoredMessage, parse_submission
 from ably_ai_transport.local.protocol.refusals import RefusedError, bad_request, unknown_serial
 from ably_ai_transport.local.web.http import Reply, body_of
 from ably_ai_transport.local.web.pages import history_page, list_page
+from ably_ai_transport.local.web.paths import method_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.auth.credentials import Identity
     from ably_ai_transport.local.core.channel import Channel
     from ably_ai_transport.local.core.engine import Engine
+    from ably_ai_transport.local.protocol.frames import Value
 
 _MUTATIONS: Final = (MessageAction.UPDATE, MessageAction.DELETE, MessageAction.APPEND)
 
@@ -34,12 +38,13 @@ class ChannelRoutes:
             RefusedError: The request breaks a rule.
         """
         capability = identity.capability
-        match request.method, rest:
+        match method_of(request), rest:
             case "GET", []:
                 capability.check(name, "channel-metadata")
                 return self._status(name)
             case "POST", ["messages" | "publish"]:
-                return await self._publish(request, identity, name)
+                body = await body_of(request, self._engine.options.limits.max_frame_size)
+                return self.publish(request, identity, name, body)
             case "GET", ["messages" | "history" as path]:
                 capability.check(name, "history")
                 channel = self._known(name)
@@ -75,17 +80,22 @@ class ChannelRoutes:
             identity.capability.check(names[0], "channel-metadata")
         if request.query_params.get("by") == "id":
             return list_page(request, shown, "channels")
-        return list_page(request, [self._details(name) for name in shown], "channels")
+        page = list_page(request, shown, "channels")
+        return replace(page, body=[self._details(name) for name in cast("list[str]", page.body)])
 
     def _known(self, name: str) -> Channel | None:
         return self._engine.channels.find(name)
 
     # Messages
 
-    async def _publish(self, request: Request, identity: Identity, name: str) -> Reply:
+    def publish(self, request: Request, identity: Identity, name: str, body: Value) -> Reply:
+        """Publish the message or the messages of a body.
+
+        Raises:
+            RefusedError: The publish breaks a rule.
+        """
         if request.query_params.get("_forceNack") == "true":
             raise RefusedError(40099, 400, "publish refused by _forceNack")
-        body = await body_of(request, self._engine.options.limits.max_frame_size)
         items = body if isinstance(body, list) else [body]
         submissions = [parse_submission(item) for item in items]
         if any(submission.action != MessageAction.CREATE for submission in submissions):
@@ -136,20 +146,7 @@ class ChannelRoutes:
 
     def _details(self, name: str) -> dict[str, Any]:
         channel = self._known(name)
-        attachments = self._engine.attachments.on(channel) if channel is not None else ()
-        members = channel.presence.members() if channel is not None else []
-
-        def count(mode: Flag) -> int:
-            return sum(1 for attachment in attachments if attachment.modes & mode)
-
-        metrics = {
-            "connections": len({attachment.connection.id for attachment in attachments}),
-            "publishers": count(Flag.PUBLISH),
-            "subscribers": count(Flag.SUBSCRIBE),
-            "presenceConnections": len({member.get("connectionId") for member in members}),
-            "presenceMembers": len(members),
-            "presenceSubscribers": count(Flag.PRESENCE_SUBSCRIBE),
-        }
+        metrics = count_metrics((), 0) if channel is None else self._engine.attachments.metrics(channel)
         # A request for a channel makes it active, as on Ably.
         return {
             "channelId": name,

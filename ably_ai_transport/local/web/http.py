@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from starlette.responses import Response
 
@@ -65,16 +63,6 @@ def credentials_of(request: Request) -> Credentials:
     )
 
 
-def segments_of(request: Request) -> list[str]:
-    """Return the segments of the path, each decoded separately: channel names may contain slashes."""
-    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    path = raw.decode("latin-1")
-    root = request.scope.get("root_path", "")
-    if root and path.startswith(root):
-        path = path[len(root) :]
-    return [unquote(segment) for segment in path.strip("/").split("/")]
-
-
 async def body_of(request: Request, limit: int) -> Value:
     """Return the decoded body.
 
@@ -97,6 +85,12 @@ async def body_of(request: Request, limit: int) -> Value:
         return None
     is_msgpack = "msgpack" in request.headers.get("content-type", "")
     return load(raw, "msgpack" if is_msgpack else "json")
+
+
+def is_simple(request: Request) -> bool:
+    """Tell whether a browser sends such a body to another origin without a preflight."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind not in ("application/json", "application/x-msgpack")
 
 
 def respond(request: Request, reply: Reply | RefusedError) -> Response:
@@ -146,5 +140,5 @@ def _client_id(request: Request) -> str | None:
 def _unbase64(value: str) -> str:
     try:
         return base64.b64decode(value + "=" * (-len(value) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not ASCII, not base64, or not UTF-8 inside
         raise RefusedError(40101, 401, "credentials are not valid base64") from error

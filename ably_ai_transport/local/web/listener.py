@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import uvicorn
+
+from ably_ai_transport.local.web.deadlines import DeadlineProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 5.0
+_HEAD_SECONDS = 30.0
 _KEPT_ALIVE_SECONDS = 75
 """Seconds that a connection waits for its next request. With uvicorn's default of five seconds, a client that
 pauses that long sends its request while the server closes the connection, and the request fails."""
@@ -30,6 +34,9 @@ class WebListener:
         app: The application.
         host: The address to listen on.
         port: The port; 0 picks a free one.
+        head_seconds: How long a client may take to send the head of a request.
+        request_seconds: How long it may take to send the body of a request, and then to read the answer; None
+            where these are streams.
         options: Further options of uvicorn.
 
     Attributes:
@@ -39,15 +46,26 @@ class WebListener:
         OSError: The address cannot be used.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, **options: Any) -> None:  # noqa: ANN401 - uvicorn's
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        head_seconds: float = _HEAD_SECONDS,
+        request_seconds: float | None = None,
+        **options: Any,  # noqa: ANN401 - uvicorn's
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family)
         # asyncio sets this for sockets that name their protocol, and this one does not. Without it, a frame
         # waits up to 40 ms for the TCP ack of the one before. Accepted sockets inherit it.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
+        protocol = partial(DeadlineProtocol, head_seconds=head_seconds, request_seconds=request_seconds)
         config = uvicorn.Config(
             app,
+            http=cast("type[asyncio.Protocol]", protocol),
             lifespan="off",
             log_config=None,
             access_log=False,

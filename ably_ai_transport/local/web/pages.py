@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode
 
-from ably_ai_transport.local.protocol.refusals import bad_request
+from ably_ai_transport.local.protocol.parse import choice, integer_of
+from ably_ai_transport.local.protocol.refusals import bad_parameter
 from ably_ai_transport.local.web.http import Reply
 
 if TYPE_CHECKING:
@@ -66,17 +67,16 @@ def list_page(request: Request, items: Sequence[object], path: str) -> Reply:
     """
     params = dict(request.query_params)
     limit = _limit(params)
-    cursor = params.get("cursor", "")
-    first = int(cursor) if cursor.isdecimal() else 0
+    first = _number(params, "cursor") or 0
     rest = first + limit
     following = str(rest) if rest < len(items) else None
     return Reply(list(items[first:rest]), links=_links(path, params, following))
 
 
 def _parse(params: Mapping[str, str]) -> _Query:
-    direction = params.get("direction", "backwards")
-    if direction not in {"backwards", "forwards"}:
-        raise bad_request(f"direction must be forwards or backwards, not {direction!r}", 40003)
+    direction = choice(
+        params.get("direction", "backwards"), "direction", ("backwards", "forwards"), refusal=bad_parameter
+    )
     return _Query(
         limit=_limit(params),
         forwards=direction == "forwards",
@@ -112,22 +112,13 @@ def _cut(items: Sequence[Item], query: _Query) -> tuple[list[WireMessage | WireP
 
 
 def _limit(params: Mapping[str, str]) -> int:
-    limit = _number(params, "limit")
-    if limit is None:
-        return _DEFAULT_LIMIT
-    if not 0 < limit <= _MAX_LIMIT:
-        raise bad_request(f"limit must be between 1 and {_MAX_LIMIT}", 40003)
-    return limit
+    limit = params.get("limit")
+    return integer_of(limit, "limit", 1, _MAX_LIMIT, refusal=bad_parameter) if limit else _DEFAULT_LIMIT
 
 
 def _number(params: Mapping[str, str], name: str) -> int | None:
     value = params.get(name)
-    if not value:
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise bad_request(f"{name} must be a number, not {value!r}", 40003) from None
+    return integer_of(value, name, 0, refusal=bad_parameter) if value else None
 
 
 def _links(path: str, params: Mapping[str, str], cursor: str | None) -> dict[str, str]:

@@ -187,13 +187,17 @@ class LocalServer:
         self.app = create_app(self._apps)
 
     async def __aenter__(self) -> Self:
+        request_seconds = self.options.request_timeout_ms / 1000
+        ping_seconds = self.options.ping_timeout_ms / 1000
         web = WebListener(
             self.app,
             self.options.host,
             self.options.port,
+            head_seconds=request_seconds,
+            request_seconds=request_seconds,
             ws=SocketProtocol,
-            ws_ping_interval=None,
-            ws_ping_timeout=None,
+            ws_ping_interval=ping_seconds,
+            ws_ping_timeout=ping_seconds,
             ws_per_message_deflate=False,
             # Frames up to this size are answered with an error; uvicorn closes the connection on larger ones.
             ws_max_size=_READ_AHEAD * self.options.limits.max_frame_size,

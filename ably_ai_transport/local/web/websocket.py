@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import parse_qsl
 
 import anyio
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.http11 import MAX_LINE_LENGTH
 
 from ably_ai_transport.local.auth.credentials import Credentials
 from ably_ai_transport.local.core.transport import Socket, SocketClosedError, Transport
 from ably_ai_transport.local.protocol.formats import load_frame
 from ably_ai_transport.local.protocol.frames import Action
-from ably_ai_transport.local.protocol.refusals import RefusedError, too_large
+from ably_ai_transport.local.protocol.query import format_of, params_of, parse_query
+from ably_ai_transport.local.protocol.refusals import RefusedError, internal_error, too_large
 from ably_ai_transport.local.protocol.values import size_of_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ably_ai_transport.local")
 
 _EXTENSION: Final = "ably_ai_transport.socket"
+_EMPTY: Final = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_URI_TOO_LONG: Final = b"HTTP/1.1 414 URI Too Long" + _EMPTY
+_HEAD_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large" + _EMPTY
 
 
 class WebSocketEndpoint:
@@ -40,7 +44,7 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one websocket."""
         await receive()
-        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        params = params_of(scope["query_string"])
         credentials = Credentials(
             key=params.get("key"),
             token=params.get("access_token") or params.get("accessToken"),
@@ -53,7 +57,7 @@ class WebSocketEndpoint:
         await send({"type": "websocket.accept"})
         transport = Transport(
             _socket_of(scope, send),
-            "msgpack" if params.get("format") == "msgpack" else "json",
+            format_of(params),
             params.get("conn") or params.get("clientId") or "",
             clock=engine.clock,
             stats=engine.stats,
@@ -88,6 +92,9 @@ class WebSocketEndpoint:
             return
         try:
             await self._read(engine, connection, transport, receive)
+        except Exception:
+            logger.exception("unable to read frames", extra={"connection": connection.id})
+            engine.connections.fail(connection, internal_error())
         finally:
             engine.connections.transport_lost(connection, transport)
         if transport.is_open:
@@ -98,18 +105,24 @@ class WebSocketEndpoint:
     ) -> Connection | None:
         refused_with = Action.ERROR
         try:
+            query = parse_query(params)
             identity = engine.authority.identify(credentials)
             # A client that meets a full server may try again.
             refused_with = Action.DISCONNECTED
             engine.connections.admit()
-        except RefusedError as refusal:
+            connection = engine.connections.connect(transport, identity, query)
+        except RefusedError as caught:
+            refusal = caught
             logger.debug("connection refused: %s", refusal.message, extra={"code": refusal.code})
-            transport.send({"action": int(refused_with), "error": refusal.to_wire()})
-            transport.finish()
-            return None
-        connection = engine.connections.connect(transport, identity, params)
-        transport.label = connection.label
-        return connection
+        except Exception:
+            logger.exception("unable to connect a client")
+            refused_with, refusal = Action.ERROR, internal_error()
+        else:
+            transport.label = connection.label
+            return connection
+        transport.send({"action": int(refused_with), "error": refusal.to_wire()})
+        transport.finish()
+        return None
 
     async def _read(
         self, engine: Engine, connection: Connection, transport: Transport, receive: Receive
@@ -157,13 +170,20 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         await super().run_asgi()
 
     def swallow(self) -> None:
-        """Ignore the bytes that the peer sends from now on."""
+        """Ignore the bytes that the peer sends from now on, its pongs included."""
         self._swallows = True
+        self.stop_keepalive()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        if not self._swallows:
-            super().data_received(data)
+        if self._swallows:
+            return
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            # The parser has given up on a line or on the number of headers; it answers nothing by itself.
+            is_url = len(data.partition(b"\r\n")[0]) > MAX_LINE_LENGTH
+            self.transport.write(_URI_TOO_LONG if is_url else _HEAD_TOO_LARGE)
+            self.transport.close()
 
 
 class AsgiSocket:

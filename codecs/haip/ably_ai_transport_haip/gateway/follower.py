@@ -22,6 +22,7 @@ from ably_ai_transport_haip.protocol import (
     HaipError,
     HaipErrorCode,
     HaipEventType,
+    HaipFlowControlError,
     HaipMessage,
 )
 from ably_ai_transport_haip.protocol.messages import UUID_FORM
@@ -241,10 +242,23 @@ class Follower(Generic[InT, OutT, ProjT, MsgT]):
             sent = await self._begin_text(key, "", envelope, author)
         while len(sent.text) < len(piece.text):
             text = piece.text[len(sent.text) : len(sent.text) + PART_CHARACTERS]
-            await self._send(HaipEventType.MESSAGE_PART, {"message_id": sent.id, "text": text}, envelope)
+            with self._leaving_out(HaipEventType.MESSAGE_PART):
+                await self._send_part(sent.id, text, envelope)
             sent.text += text
         if is_over:
             await self._end_text(sent, envelope)
+
+    async def _send_part(self, message_id: str, text: str, envelope: HaipEnvelope) -> None:
+        """Send a part of a text, in smaller ones if the client's credits never suffice for it."""
+        payload = {"message_id": message_id, "text": text}
+        try:
+            await self._haip.send_message(HaipMessage(HaipEventType.MESSAGE_PART, payload, envelope))
+        except HaipFlowControlError:
+            middle = len(text) // 2
+            if middle == 0:
+                raise
+            await self._send_part(message_id, text[:middle], envelope)
+            await self._send_part(message_id, text[middle:], envelope)
 
     async def _begin_text(
         self, key: tuple[str, int], known: str, envelope: HaipEnvelope, author: str

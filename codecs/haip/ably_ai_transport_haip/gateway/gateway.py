@@ -38,7 +38,7 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         tools: Tools of the gateway itself, for HAIP clients.
         history: The number of earlier messages that a client receives when it enters a thread.
         session_options: Options of the sessions, such as ``{"trusted_agents": {"agent"}}``.
-        options: Limits and times of the server.
+        options: Limits and times of the server. Messages to clients always wait for credits.
         cors_origins: The origins of web pages that may connect over HTTP.
 
     Raises:
@@ -71,8 +71,11 @@ class HaipGateway(Generic[InT, OutT, ProjT, MsgT]):
         self._channel_of = channel_of
         self._history = history
         self._session_options = session_options or {}
-        # The agent of a run decides whether a cancel ends it.
-        settings = replace(options or HaipServerOptions(), answers_cancel=False)
+        chosen = options or HaipServerOptions()
+        # The agent of a run decides whether a cancel ends it, and messages wait for credits.
+        settings = replace(
+            chosen, answers_cancel=False, flow_control=replace(chosen.flow_control, on_exhausted="wait")
+        )
         self.server = HaipServer(
             authenticate, self._serve, tools=tools, options=settings, cors_origins=cors_origins
         )

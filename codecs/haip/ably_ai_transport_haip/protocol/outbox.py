@@ -88,6 +88,10 @@ class Outbox:
         """The number of frames to send now."""
         return len(self._frames)
 
+    def first_frame(self) -> Frame | None:
+        """Return the next frame to send and keep it; None if there is none."""
+        return self._frames[0] if self._frames else None
+
     def next_frame(self) -> Frame | None:
         """Return and remove the next frame to send; None if there is none."""
         if not self._frames:
@@ -269,6 +273,9 @@ class Outbox:
             HaipProtocolError: The first frame is no longer kept (REPLAY_TOO_OLD).
         """
         for frame in self._log.between(first, last):
+            if self.marks and frame.is_handshake:
+                # Its ack is older than that of the handshake that was just sent.
+                continue
             self._queue(Frame(frame.text, frame.binary, frame.size))
 
     def _measured(self, message: HaipMessage) -> Checked:
@@ -320,7 +327,7 @@ class Outbox:
         if message.bin_mime is not None:
             flat["bin_mime"] = message.bin_mime
         text = write_flat(flat, message.type)
-        return SentFrame.of(number, text, binary, now)
+        return SentFrame.of(number, text, binary, now, is_handshake=message.type is HaipEventType.HAI)
 
     def _ack(self, message: HaipMessage, number: int) -> str | None:
         if not self.marks:

@@ -55,6 +55,7 @@ from ably_ai_transport_haip.protocol.payloads import (
 from ably_ai_transport_haip.protocol.peer_config import PeerConfig
 from ably_ai_transport_haip.protocol.reading import sequence_in
 from ably_ai_transport_haip.protocol.reports import error_message
+from ably_ai_transport_haip.protocol.requests import CreditRequests
 from ably_ai_transport_haip.protocol.sequence import (
     OrderLostError,
     ReceiveOrder,
@@ -64,8 +65,6 @@ from ably_ai_transport_haip.protocol.sequence import (
 from ably_ai_transport_haip.protocol.tariff import COUNTED_BY, Tariff
 from ably_ai_transport_haip.protocol.text_halves import TextHalves
 
-LENIENT_PATIENCE_SECONDS: Final = 1.0
-"""The time in which a lenient peer has to answer a request for credits."""
 BATCHES: Final = "ndjson_requests"
 """The capability of a server that accepts requests with several frames, one per line."""
 MOST_CHANNELS: Final = 256
@@ -118,8 +117,7 @@ class HaipPeer:
         self._greeted = False
         self._goes_on = False
         self._last_before = 0
-        self._asked: dict[str, float] = {}
-        self._is_refused = False
+        self._requests = CreditRequests(config, self._outbox, self._grants, self._order)
         self._channels: set[str] = set()
 
     # Sending
@@ -171,6 +169,10 @@ class HaipPeer:
             since: The sequence number.
         """
         return self._log.is_full(since)
+
+    def first_outgoing(self) -> Frame | None:
+        """Return the next frame to send and keep it; None if there is none."""
+        return self._outbox.first_frame()
 
     def next_outgoing(self) -> Frame | None:
         """Return and remove the next frame to send; None if there is none."""
@@ -319,22 +321,7 @@ class HaipPeer:
         Raises:
             HaipFlowControlError: The other side is a server that grants no credits, and ``checked`` is set.
         """
-        needed = self._outbox.first_waiting(channel) if checked is None else self._outbox.needed(checked)
-        if needed is None or channel in self.credits.paused or self.credits.covers(channel, *needed):
-            return
-        if self.config.role == "server" and self.credits.release(channel, *needed):
-            self._outbox.send_waiting(channel)
-            return
-        if self._is_refused and checked is not None:
-            raise HaipFlowControlError(
-                f"unable to send on {channel}; the credits are spent, and the server grants no new ones"
-                " (connect again)"
-            )
-        if channel in self._asked or self._is_refused:
-            return
-        self._asked[channel] = self.config.clock()
-        if self.config.role == "client" or self.is_lenient:
-            self._grants.grant(channel, *self.credits.request(channel, *needed))
+        self._requests.ask(channel, checked)
 
     def send_binary(self, data: bytes) -> None:
         """Send a binary frame without a message."""
@@ -454,36 +441,15 @@ class HaipPeer:
                     HaipEnvelope(channel=HaipChannel.SYSTEM),
                 )
             )
-        return self._lift_credits()
-
-    def _lift_credits(self) -> list[PeerEvent]:
-        """Stop waiting for credits if a lenient peer does not answer a request for some.
-
-        The reference client announces ten credits and never grants more, but accepts any number of messages.
-        The reference server drops messages without credits, so those are not sent.
-        """
-        now = self.config.clock()
-        if not self.is_lenient or not any(
-            now - since >= LENIENT_PATIENCE_SECONDS for since in self._asked.values()
-        ):
-            return []
-        channels = tuple(self._asked)
-        self._asked.clear()
-        if self.config.role == "client":
-            self._is_refused = True
-            return [CreditsChanged(channel) for channel in channels]
-        self.credits.is_lifted = True
-        for channel in channels:
-            self._outbox.send_waiting(channel)
-        return [CreditsChanged(channel) for channel in channels]
+        return [CreditsChanged(channel) for channel in self._requests.give_up()]
 
     @property
     def due(self) -> float | None:
         """The time of the next :meth:`tick`; None if no work will be due."""
-        if not self._asked or not self.is_lenient:
-            return self._order.due
-        asked = (since + LENIENT_PATIENCE_SECONDS for since in self._asked.values())
-        return min((at for at in (self._order.due, *asked) if at is not None), default=None)
+        missing, request = self._order.due, self._requests.due
+        if missing is None or request is None:
+            return request if missing is None else missing
+        return min(missing, request)
 
     def _take(self, message: HaipMessage) -> list[PeerEvent]:
         if digits(message.envelope.ack) is not None:
@@ -606,8 +572,7 @@ class HaipPeer:
 
     def _take_grant(self, update: FlowUpdate) -> Iterable[PeerEvent]:
         messages, size = update.add_messages or 0, update.add_bytes or 0
-        self._asked.pop(update.channel, None)
-        self._is_refused = False
+        self._requests.note_grant(update.channel)
         self.credits.add(update.channel, messages, size)
         self._outbox.send_waiting(update.channel)
         yield CreditsChanged(update.channel)
@@ -692,8 +657,7 @@ class HaipPeer:
         messages = _count(flow.get("initial_credit_messages"))
         size = _count(flow.get("initial_credit_bytes"))
         self.credits.begin(messages, size)
-        self._asked.clear()
-        self._is_refused = False
+        self._requests.begin()
         lenient = self.is_lenient
         agreed = flow.get(COUNTED_BY) == Tariff.CONTENT and not lenient
         outbox.tariff = Tariff.CONTENT if agreed else Tariff.MESSAGE

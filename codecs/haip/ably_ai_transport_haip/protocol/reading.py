@@ -95,7 +95,8 @@ def _repair(value: object) -> object:
         return _whole(value)
     message = cast("dict[str, Any]", value)
     payload, repaired = message.get("payload"), cast("dict[str, Any]", _whole(message))
-    if isinstance(payload, dict) and message.get("type") in _FRAGMENTS:
+    kind = message.get("type")
+    if isinstance(payload, dict) and isinstance(kind, str) and kind in _FRAGMENTS:
         text = cast("dict[str, Any]", payload).get("text")
         if isinstance(text, str) and has_halves(text):
             repaired["payload"]["text"] = text

@@ -31,6 +31,7 @@ class SentFrame:
         binary: The binary frame that follows it.
         at: The time of sending, in seconds.
         size: The bytes of both frames.
+        is_handshake: Whether it is a handshake.
     """
 
     number: int
@@ -38,11 +39,15 @@ class SentFrame:
     binary: bytes | None
     at: float
     size: int
+    is_handshake: bool
 
     @classmethod
-    def of(cls, number: int, text: str, binary: bytes | None, at: float) -> "SentFrame":
+    def of(
+        cls, number: int, text: str, binary: bytes | None, at: float, *, is_handshake: bool = False
+    ) -> "SentFrame":
         """Build a frame and measure it."""
-        return cls(number, text, binary, at, size_of(text) + (0 if binary is None else len(binary)))
+        size = size_of(text) + (0 if binary is None else len(binary))
+        return cls(number, text, binary, at, size, is_handshake)
 
 
 class SendLog:

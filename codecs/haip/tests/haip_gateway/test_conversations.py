@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import logging
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -13,10 +15,10 @@ from ably_ai_transport_haip.client.config import TransportName
 from ably_ai_transport_haip.protocol import FinishStatus, HaipEventType, new_id
 from ably_ai_transport_haip.server import HaipServerOptions
 from ably_ai_transport_vercel import UIAgentRun, UIMessageChunk, text_of
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from tests.session.stage import Gated, reply, stream
-from tests.support.haip_bridge import bridged, said
+from tests.support.haip_bridge import Bridge, bridged, said
 from tests.support.haip_stand import TRANSPORTS, Inbox, token
 
 TEXT = ("MESSAGE_START", "MESSAGE_PART", "MESSAGE_END")
@@ -436,29 +438,79 @@ async def test_a_text_without_a_run_stays_on_its_thread() -> None:
         source.gate.set()
 
 
+class RawClient:
+    """A client that reads and writes frames, on thread 1."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._session = new_id()
+        self._sent = 0
+
+    async def say(self, kind: str, payload: Mapping[str, object], run_id: str | None = None) -> None:
+        self._sent += 1
+        frame = {"id": new_id(), "session": self._session, "seq": str(self._sent), "ts": "1"}
+        frame |= {"channel": "SYSTEM", "type": kind, "thread_id": "1"}
+        await self._socket.send(
+            json.dumps({**frame, "payload": payload, **({"run_id": run_id} if run_id else {})})
+        )
+
+    async def until(self, kind: str) -> AsyncGenerator[dict[str, Any]]:
+        """Read frames up to one of a type."""
+        with anyio.fail_after(10):
+            async for text in self._socket:
+                frame = json.loads(text)
+                yield frame
+                if frame["type"] == kind:
+                    return
+
+
+@asynccontextmanager
+async def raw_client(
+    bridge: Bridge, capabilities: Mapping[str, object], events: Iterable[str] = HaipEventType
+) -> AsyncGenerator[RawClient]:
+    async with connect(f"ws://127.0.0.1:{bridge.stand.port}/?token={token('bob')}") as socket:
+        client = RawClient(socket)
+        hai = {"haip_version": "1.1.2", "accept_major": [1], "accept_events": list(events)}
+        await client.say("HAI", {**hai, "capabilities": capabilities})
+        run_id = new_id()
+        await client.say("RUN_STARTED", {"run_id": run_id}, run_id)
+        async for _ in client.until("RUN_STARTED"):
+            pass
+        yield client
+
+
 async def test_a_client_gets_all_but_the_messages_that_it_does_not_accept() -> None:
     async def work(run: UIAgentRun) -> None:
         await run.pipe(stream([*CALL[:-2], *reply("Done.")[1:]]))
 
     accepted = [name for name in HaipEventType if not name.startswith("TOOL")]
-    hai = {"haip_version": "1.1.2", "accept_major": [1], "accept_events": accepted}
-    async with bridged(work) as bridge:
+    async with bridged(work) as bridge, raw_client(bridge, {}, accepted) as client:
         carol = await bridge.person("carol")
-        asked = await carol.view.send(said("Work"))
-        await carol.view.load_all()
-        async with connect(f"ws://127.0.0.1:{bridge.stand.port}/?token={token('bob')}") as socket:
-            run = {"run_id": new_id()}
-            frame = {"session": new_id(), "ts": "1", "channel": "SYSTEM", "thread_id": "1"}
-            for number, (kind, payload) in enumerate((("HAI", hai), ("RUN_STARTED", run)), 1):
-                said_ = {"id": new_id(), "seq": str(number), "type": kind, "payload": payload}
-                await socket.send(json.dumps({**frame, **said_}))
-            await bridge.start(asked.to_invocation())
-            kinds: list[str] = []
-            with anyio.fail_after(10):
-                while "RUN_FINISHED" not in kinds:
-                    kinds.append(json.loads(await socket.recv())["type"])
+        await bridge.start((await carol.view.send(said("Work"))).to_invocation())
+        kinds = [frame["type"] async for frame in client.until("RUN_FINISHED")]
         assert kinds.count("MESSAGE_END") == 2
         assert not any(kind.startswith("TOOL") for kind in kinds)
+
+
+async def test_a_client_with_few_byte_credits_gets_small_parts() -> None:
+    text = "é" * 5000
+
+    async def tell(run: UIAgentRun) -> None:
+        await run.pipe(stream(reply(text)))
+
+    flow = {"initial_credit_messages": 1000, "initial_credit_bytes": 4000}
+    async with bridged(tell) as bridge, raw_client(bridge, {"flow_control": flow}) as client:
+        carol = await bridge.person("carol")
+        await bridge.start((await carol.view.send(said("Tell"))).to_invocation())
+        parts: list[str] = []
+        async for frame in client.until("RUN_FINISHED"):
+            if frame["type"] == "MESSAGE_PART" and frame["channel"] == "AGENT":
+                parts.append(frame["payload"]["text"])
+            if frame["channel"] == "AGENT":
+                size = len(json.dumps(frame, ensure_ascii=False).encode())
+                await client.say("FLOW_UPDATE", {"channel": "AGENT", "add_bytes": size})
+        assert "".join(parts) == text
+        assert len(parts) > 4
 
 
 async def test_a_client_that_leaves_for_good_ends_its_part_without_noise(

@@ -35,6 +35,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps)
 def test_nothing_is_lost_doubled_or_out_of_order(steps: Sequence[tuple[str, int]]) -> None:
     wire = Wire(credits_=8)
@@ -79,6 +80,7 @@ def test_nothing_is_lost_doubled_or_out_of_order(steps: Sequence[tuple[str, int]
         assert not side.happened(Lost)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["send", "queue", "grant", "flow", "big"]), max_size=40),
     st.integers(0, 5),
@@ -178,7 +180,7 @@ messages = st.sampled_from(sorted(PAYLOADS)).flatmap(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=10), st.binary(max_size=5))
 def test_every_frame_is_as_the_schema_says_and_means_the_same(
     sent: Sequence[HaipMessage], sound: bytes

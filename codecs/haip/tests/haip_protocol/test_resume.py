@@ -6,7 +6,7 @@ from typing import Any
 
 from ably_ai_transport_haip.protocol import Frame, HaipPeer, PeerConfig, new_id, read_text
 from ably_ai_transport_haip.protocol.names import accepted_names
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.haip_wire import Clock, part
@@ -43,6 +43,8 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=300)
+@example([("hand over", 3), ("cut", 0), ("deliver", 5), ("cut", 0)])
 @given(steps)
 def test_every_text_arrives_once_and_in_order(steps: Sequence[tuple[str, int]]) -> None:
     server = HaipPeer(PeerConfig("server", Clock()))

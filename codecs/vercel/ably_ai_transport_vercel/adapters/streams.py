@@ -32,8 +32,9 @@ async def to_ui_chunks(
     """Turn a model's stream into the chunks of a reply.
 
     It carries text, reasoning, tool calls with their growing input, results of the provider's own tools,
-    sources and files. A stream that breaks off ends with ``finishReason: "other"``. Exceptions of the stream
-    are raised, and so are failures that the model reports.
+    sources and files. An input that is not whole JSON is ``tool-input-error``. A stream that breaks off ends
+    with ``finishReason: "other"``. Exceptions of the stream are raised, and so are failures that the model
+    reports.
 
     Args:
         stream: The asynchronous stream of the ``openai`` package's Responses, or of the ``anthropic``
@@ -44,7 +45,8 @@ async def to_ui_chunks(
         The chunks, from ``start`` to ``finish``.
 
     Raises:
-        AITransportError: The model failed (104008), or the events are of no known provider (40003).
+        AITransportError: The model failed, or began a message inside another one (104008). The events are of
+            no known provider, or have no form that can be read (40003).
 
     Example:
         >>> stream = await client.messages.create(..., stream=True)  # doctest: +SKIP
