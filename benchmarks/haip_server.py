@@ -24,7 +24,8 @@ async def echo(session: HaipServerSession) -> None:
 
 async def main() -> None:
     async with HaipServer(lambda _: Principal("anyone"), echo) as server:
-        listener = WebListener(server, "127.0.0.1", 0)
+        # As the reference server does, which has no compression.
+        listener = WebListener(server, "127.0.0.1", 0, ws_per_message_deflate=False)
         await listener.start()
         print(json.dumps({"port": listener.port, "pid": os.getpid()}), flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -144,7 +144,8 @@ async def _built_in_agent(options: dict[str, Any]) -> AsyncGenerator[str]:
 
 def _listen(gateway: object, options: GatewayOptions) -> WebListener:
     try:
-        return WebListener(cast("Any", gateway), options.host, options.port)
+        # Compression of small frames costs more than it saves; most clients offer it unless told otherwise.
+        return WebListener(cast("Any", gateway), options.host, options.port, ws_per_message_deflate=False)
     except OSError as error:
         raise CliError(
             f"unable to listen on {options.host}:{options.port}: {error.strerror or error}"
