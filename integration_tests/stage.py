@@ -61,11 +61,16 @@ class Stage:
         self.channel = f"test:{uuid.uuid4()}"
 
     @property
-    def faults(self) -> Faults:
-        """The fault switch of the local server; tests that use it are for that server only."""
+    def local_server(self) -> LocalServer:
+        """The local server; tests that use its fault switch or its counters are for that server only."""
         if not isinstance(self.server, LocalServer):
-            pytest.skip("only the local server has a fault switch")
-        return self.server.faults
+            pytest.skip("only the local server has a fault switch and counters")
+        return self.server
+
+    @property
+    def faults(self) -> Faults:
+        """The fault switch of the local server."""
+        return self.local_server.faults
 
     def agent(
         self, client_id: str = "agent", *, may_have_unhandled: bool = False, append_interval: float = 0.0

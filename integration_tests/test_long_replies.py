@@ -85,7 +85,7 @@ async def play(stage: Stage, pieces: list[str]) -> None:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, streams.answer_program(script))
         await agent.at_gate("middle")
-        connections = stage.server.stats.connections_opened
+        connections = stage.local_server.stats.connections_opened
         async with stage.other("carol") as carol, stage.client("dave") as dave:
             for client in (carol, dave):
                 await client.load_all()
@@ -95,4 +95,4 @@ async def play(stage: Stage, pieces: list[str]) -> None:
                 await client.wait_for(status="complete")
             shown = await agree(alice, bob, carol, dave)
             assert texts(shown["messages"]) == ["hi", text]
-        assert stage.server.stats.connections_opened - connections == 2, "nobody had to reconnect"
+        assert stage.local_server.stats.connections_opened - connections == 2, "nobody had to reconnect"

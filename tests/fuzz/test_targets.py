@@ -13,31 +13,10 @@ INPUTS: Final = 25
 SEED: Final = 1
 CORPUS: Final = Path(__file__).parent / "corpus"
 
-# What is not mended yet. An entry whose inputs pass fails the test: it is to be taken out.
-_OPEN: Final = frozenset(
-    {
-        "local.files",
-        "local.rows",
-    }
-)
-_OPEN_KEPT: Final = frozenset(
-    {
-        "local.rows",
-    }
-)
+every_target = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 
 
-def every_target(is_open: frozenset[str]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize(
-        "target",
-        [
-            pytest.param(one, id=one.name, marks=[pytest.mark.xfail] if one.name in is_open else [])
-            for one in TARGETS
-        ],
-    )
-
-
-@every_target(_OPEN)
+@every_target
 def test_no_input_breaks_a_parser(target: Target) -> None:
     report = fuzz(target, seconds=120, first_seed=SEED, examples=INPUTS)
     assert report.executions
@@ -45,7 +24,7 @@ def test_no_input_breaks_a_parser(target: Target) -> None:
     assert not failures, "\n\n".join(failures)
 
 
-@every_target(_OPEN_KEPT)
+@every_target
 def test_inputs_that_broke_a_parser_once_do_so_no_more(target: Target) -> None:
     file = CORPUS / f"{target.name}.txt"
     with Probe(target) as probe:

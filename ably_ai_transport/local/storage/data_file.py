@@ -381,7 +381,8 @@ class DataFile:
         last = tip
         columns = "id, channel, serial, timestamp, kind"
         for number, channel, serial, timestamp, kind, blob in self._select("steps", columns):
-            last = Tip(number, b"", timestamp)
+            # A damaged row may hold anything.
+            last = Tip(number, b"", timestamp if isinstance(timestamp, int) else 0)
             if not is_sound:
                 continue
             try:
