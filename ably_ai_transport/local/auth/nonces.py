@@ -16,7 +16,7 @@ MOST_NONCES: Final = 100_000
 
 
 class UsedNonces:
-    """The nonces that were used of late, as digests: they take the same memory whatever clients send."""
+    """The nonces that were used recently, as digests: they take the same memory whatever clients send."""
 
     def __init__(self, clock: Clock, kept_ms: int) -> None:
         """Create a table without nonces.
@@ -34,7 +34,7 @@ class UsedNonces:
         """Note a nonce.
 
         Raises:
-            RefusedError: 40105, it was used before; 42910, too many were used of late.
+            RefusedError: 40105, it was used before; 42910, too many were used recently.
         """
         now = self._clock.now()
         order = self._order

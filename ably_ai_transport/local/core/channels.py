@@ -1,4 +1,4 @@
-"""The channels of an app: made once a step on them is permitted, let go when nothing is left of them."""
+"""The channels of an app: made once a step on them is permitted, released when nothing is left of them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _AT_LEAST_MS: Final = 50
 class Channels:
     """The channels of an app by name.
 
-    A sweep visits the channels that were used of late, once per retention. It trims their logs, which
-    otherwise only a publish does, and it lets go of channels that hold nothing and that no client can resume.
+    A sweep visits the recently used channels, once per retention. It trims their logs, which
+    otherwise only a publish does, and it releases channels that hold nothing and that no client can resume.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class CreditRequests:
         The reference server drops messages without credits, so those are not sent.
 
         Returns:
-            The channels that wait no more.
+            The channels that no longer wait.
         """
         due = self.due
         if due is None or self._config.clock() < due:

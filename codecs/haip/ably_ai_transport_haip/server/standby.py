@@ -71,7 +71,7 @@ class Standby:
         return handover
 
     def retire(self, outlet: Outlet) -> None:
-        """Keep a connection open that is no longer used. If there are too many, the oldest is let go."""
+        """Keep a connection open that is no longer used. If there are too many, the oldest is released."""
         self._idle.append(outlet)
         del self._idle[:-MOST_IDLE]
         self.notify()
