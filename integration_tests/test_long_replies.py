@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ably_ai_transport.codec.contract import EncoderOptions
-from ably_ai_transport.local import Limits
+from ably_ai_transport.local import Limits, LocalServer
 from integration_tests import streams
 from integration_tests.stage import Stage, agree, texts
 
@@ -33,16 +33,16 @@ def deltas(size: int) -> list[str]:
     return pieces
 
 
-async def test_a_reply_near_the_limit_of_a_stream(stage: Stage) -> None:
-    await play(stage, [*deltas(MOST - NEAR), "."])
+async def test_a_reply_near_the_limit_of_a_stream(stage: Stage, local_server: LocalServer) -> None:
+    await play(stage, local_server, [*deltas(MOST - NEAR), "."])
 
 
-async def test_a_reply_near_the_limit_of_the_server(stage: Stage) -> None:
+async def test_a_reply_near_the_limit_of_the_server(stage: Stage, local_server: LocalServer) -> None:
     """Agents in JavaScript know no limit of their own."""
     if stage.pairing.agent == "python":
         pytest.skip("agents in Python stop earlier")
     count = (Limits().max_accumulated_size - NEAR) // PIECE
-    await play(stage, ["x" * PIECE] * count)
+    await play(stage, local_server, ["x" * PIECE] * count)
 
 
 async def test_a_reply_beyond_the_limit_of_a_stream_ends_in_error_and_keeps_its_text(stage: Stage) -> None:
@@ -72,7 +72,7 @@ async def test_a_reply_beyond_the_limit_of_a_stream_ends_in_error_and_keeps_its_
         assert texts(shown["messages"]) == ["hi", "".join(kept)]
 
 
-async def play(stage: Stage, pieces: list[str]) -> None:
+async def play(stage: Stage, server: LocalServer, pieces: list[str]) -> None:
     """Stream a reply to everybody, and let somebody join at its end and in the middle."""
     middle = len(pieces) - 2
     script: list[Json] = streams.text_stream([*pieces[:middle], {"gate": "middle"}, *pieces[middle:]])
@@ -85,7 +85,7 @@ async def play(stage: Stage, pieces: list[str]) -> None:
         run = await alice.send("hi")
         serving = await agent.start_serving(run.invocation, streams.answer_program(script))
         await agent.at_gate("middle")
-        connections = stage.local_server.stats.connections_opened
+        connections = server.stats.connections_opened
         async with stage.other("carol") as carol, stage.client("dave") as dave:
             for client in (carol, dave):
                 await client.load_all()
@@ -95,4 +95,4 @@ async def play(stage: Stage, pieces: list[str]) -> None:
                 await client.wait_for(status="complete")
             shown = await agree(alice, bob, carol, dave)
             assert texts(shown["messages"]) == ["hi", text]
-        assert stage.local_server.stats.connections_opened - connections == 2, "nobody had to reconnect"
+        assert server.stats.connections_opened - connections == 2, "nobody had to reconnect"
