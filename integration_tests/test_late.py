@@ -2,7 +2,7 @@
 
 from integration_tests import streams
 from integration_tests.js_process import Json
-from integration_tests.stage import Stage, agree, texts
+from integration_tests.stage import Stage, agree, texts, without_doubled_steps
 from integration_tests.streams import answer_program
 
 
@@ -52,22 +52,6 @@ async def test_a_joiner_who_loads_history_at_the_end_has_seen_the_reply_from_its
 
             assert without_doubled_steps(await carol.messages()) == await alice.messages()
             assert await carol.runs() == await alice.runs()
-
-
-def without_doubled_steps(messages: list[Json]) -> list[Json]:
-    """Drop a step's start that directly follows another.
-
-    A joiner makes up the beginning of a step that it has not seen; when history brings the real one, the JS
-    package 0.8.0 shows both.
-    """
-    for entry in messages:
-        parts = entry["message"]["parts"]
-        entry["message"]["parts"] = [
-            part
-            for index, part in enumerate(parts)
-            if part != {"type": "step-start"} or index == 0 or parts[index - 1] != part
-        ]
-    return messages
 
 
 async def talk(stage: Stage, turns: int) -> Json:
