@@ -198,6 +198,32 @@ async def test_attached_channels_stay_within_the_limit() -> None:
     assert LIMIT / 4 < grown < 1.5 * LIMIT
 
 
+async def test_bases_of_deltas_stay_within_the_limit() -> None:
+    text = "x" * 50_000
+
+    def frames() -> Iterator[Frame]:
+        for number in count():
+            channel = f"c{number}"
+            yield {"action": 10, "channel": channel, "params": {"delta": "vcdiff"}}
+            # The message itself is not stored: only the attachment keeps it.
+            message = {"data": text, "extras": {"ephemeral": True}}
+            yield {"action": 15, "channel": channel, "msgSerial": number, "messages": [message]}
+
+    with memory_server() as server:
+        async with socket_to(server) as socket:
+            refused: list[int] = []
+            for frame in frames():
+                await socket.send(pack(frame))
+                while (answer := unpack(await _bytes(socket)))["action"] not in (1, 2, 9, 11):
+                    pass
+                if "error" in answer:
+                    refused.append(answer["error"]["code"])
+                    break
+            grown = server.grown()
+    assert refused == [FULL]
+    assert LIMIT / 2 < grown < 1.5 * LIMIT
+
+
 async def test_results_of_refused_publishes_stay_within_the_limit() -> None:
     with memory_server(max_memory=LIMIT // 4) as server:
         async with socket_to(server) as socket:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from ably_ai_transport.local import LocalServer, LocalServerOptions
 from ably_ai_transport.local.protocol.frames import Action, Flag, MessageAction, PresenceAction
 from tests.local.raw_client import RawClient, raw_client
@@ -182,14 +180,3 @@ async def test_the_end_of_a_server_leaves_no_timer() -> None:
     async with LocalServer(LocalServerOptions()) as server, raw_client(server) as client:
         await client.attach("c", params=ALL)
         assert len(await metrics(client)) == 1
-
-
-@pytest.mark.parametrize("label", ["c", "[?delta=vcdiff]c"])
-async def test_deltas_are_not_promised(server: LocalServer, label: str) -> None:
-    """ATTACHED names the params that take effect; the client then gets whole messages."""
-    async with raw_client(server, "alice") as alice:
-        attached = await alice.attach(label, params={"delta": "vcdiff", "modes": "publish,subscribe"})
-        assert attached["params"] == {"modes": "publish,subscribe"}
-        for number in range(3):
-            await alice.publish(label, {"data": f"a rather similar text {number}"})
-        assert [m["data"][-1] for m in await alice.messages()] == ["0", "1", "2"]

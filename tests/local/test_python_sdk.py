@@ -14,6 +14,7 @@ from ably.types.message import Message
 from ably.util.exceptions import AblyException
 
 from tests.local.raw_client import raw_client
+from tests.local.vcdiff_decoder import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -129,6 +130,20 @@ async def test_rewind(server: LocalServer, wire_format: WireFormat) -> None:
         await channel.append_message(Message(serial=serial, data="+"))
         messages = await inbox.first(3)
     assert shown(messages) == [(1, "n", "1+"), (0, "n", "2"), (5, "n", "+")]
+
+
+async def test_deltas(server: LocalServer, wire_format: WireFormat) -> None:
+    decoder, inbox = Decoder(), Inbox()
+    sent: list[object] = [{"foo": "bar", "count": count, "status": "active"} for count in range(3)]
+    sent += ["a text of some length, for a delta 1", "a text of some length, for a delta 2"]
+    sent += [bytearray(range(100)), bytearray(range(101))]
+    async with realtime(server, "alice", wire_format, vcdiff_decoder=decoder) as client:
+        channel = client.channels.get("c", ChannelOptions(params={"delta": "vcdiff"}))
+        await channel.subscribe(inbox.listener())
+        for data in sent:
+            await channel.publish("n", data)
+        assert [message.data for message in await inbox.first(len(sent))] == sent
+    assert decoder.decoded == 4
 
 
 async def test_a_dropped_subscriber_misses_nothing(server: LocalServer, wire_format: WireFormat) -> None:

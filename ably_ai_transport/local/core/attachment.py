@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ably_ai_transport.local.core.steps import entry_frame
-from ably_ai_transport.local.protocol.channels import occupancy_of
+from ably_ai_transport.local.protocol.channels import occupancy_of, wants_deltas
+from ably_ai_transport.local.protocol.deltas import base_of
 from ably_ai_transport.local.protocol.formats import json_size
 from ably_ai_transport.local.protocol.frames import Action, Flag, Frame
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.core.channel import Channel
     from ably_ai_transport.local.core.connection import Connection
     from ably_ai_transport.local.core.steps import Delivery
+    from ably_ai_transport.local.protocol.deltas import Base
     from ably_ai_transport.local.protocol.frames import WireMessage
     from ably_ai_transport.local.protocol.messages import StoredMessage
     from ably_ai_transport.local.storage.contract import LogEntry
@@ -31,6 +33,9 @@ class Attachment:
     A subscriber gets an append as a delta only if it has had some version of the message on this attachment
     before; otherwise it gets the whole message as an update (Ably's documentation of appends).
 
+    With `params: {delta: "vcdiff"}`, a new message is sent as its difference from the one sent before. The
+    first message, backlogs and changes of messages are sent whole; the message after a change is, too.
+
     Attributes:
         connection: The connection.
         channel: The channel.
@@ -42,10 +47,12 @@ class Attachment:
 
     __slots__ = (
         "_always_full",
+        "_base",
         "_own_unseen",
         "_seen",
         "_since",
         "_subscribed",
+        "_wants_deltas",
         "channel",
         "connection",
         "label",
@@ -71,6 +78,8 @@ class Attachment:
         self.occupancy = occupancy_of(params)
         self._subscribed = bool(modes & _SUBSCRIBE)
         self._always_full = params.get("appendMode") == "full"
+        self._wants_deltas = wants_deltas(params)
+        self._base: Base | None = None
         self._since = channel.head
         self._seen: set[str] = set()
         # Without echo, a connection has not seen its own messages just because they are recent.
@@ -93,6 +102,12 @@ class Attachment:
             return
         if self._own_unseen is not None and entry.connection_id == self._own_unseen:
             return
+        if self._wants_deltas:
+            base = self._base
+            self._keep(delivery.base)
+            if base is not None and delivery.is_create:
+                connection.deliver(delivery, self.label, base)
+                return
         if delivery.delta is not None and not self._always_full and self._has_seen(entry.messages[0]):
             connection.deliver(delivery, self.label, "delta")
             return
@@ -103,6 +118,25 @@ class Attachment:
     def unsee(self, serial: str) -> None:
         """Take note that a version was not delivered after all: the next one comes in full."""
         self._seen.discard(serial)
+        self.forget_base()
+
+    def forget_base(self) -> None:
+        """Send the next message whole: the client has another message than the base, or none."""
+        if self._base is not None:
+            self._keep(None)
+
+    def _keep(self, base: Base | None) -> None:
+        """Keep the message that the next one can be a delta of."""
+        if base is not None:
+            self.channel.count(base.hold())
+        if self._base is not None:
+            self.channel.count(-self._base.release())
+        self._base = base
+
+    def _keep_last(self, message: WireMessage | None) -> None:
+        """Keep the last message of a backlog."""
+        if self._wants_deltas and message is not None:
+            self._keep(base_of(message))
 
     def _has_seen(self, message: StoredMessage) -> bool:
         if message.serial in self._seen:
@@ -116,6 +150,7 @@ class Attachment:
         if not self._subscribed:
             return
         sent: set[str] = set()
+        last: WireMessage | None = None
         for entry in entries:
             if entry.presence:
                 if self.modes & _PRESENCE_SUBSCRIBE:
@@ -127,16 +162,19 @@ class Attachment:
             for message in entry.messages:
                 if message.serial not in sent:
                     sent.add(message.serial)
-                    fresh.append(message.wire())
+                    fresh.append(last := message.wire())
             for messages in _frames(fresh):
                 self.connection.send(entry_frame(entry, self.label, messages))
         self._seen |= sent
+        self._keep_last(last)
 
     def rewind(self, messages: Sequence[StoredMessage]) -> None:
         """Send messages in their latest version; the last brings the client to the channel's head."""
         if not self._subscribed:
             return
+        last: WireMessage | None = None
         for index, message in enumerate(messages):
+            last = message.wire()
             is_last = index == len(messages) - 1
             frame: Frame = {
                 "action": int(Action.MESSAGE),
@@ -144,12 +182,13 @@ class Attachment:
                 "channelSerial": self._since if is_last else message.channel_serial,
                 "id": message.id.rpartition(":")[0] or message.id,
                 "timestamp": message.timestamp,
-                "messages": [message.wire()],
+                "messages": [last],
             }
             if message.connection_id is not None:
                 frame["connectionId"] = message.connection_id
             self.connection.send(frame)
         self._seen.update(message.serial for message in messages)
+        self._keep_last(last)
 
 
 def _frames(messages: Sequence[WireMessage]) -> list[list[WireMessage]]:

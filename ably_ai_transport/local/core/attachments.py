@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ably_ai_transport.local.core.attachment import Attachment
 from ably_ai_transport.local.core.occupancy import Occupancy, count_metrics
 from ably_ai_transport.local.protocol.channels import (
-    KNOWN_PARAMS,
     attach_params,
+    effective_params,
     modes_of,
     occupancy_of,
     rewind_of,
@@ -78,7 +78,7 @@ class Attachments:
         if attachments is not None:
             for attachment in attachments:
                 attachment.deliver(delivery)
-            if delivery.entry.change is not None:
+            if delivery.entry.change is not None or delivery.is_base:
                 self._commits.undo(lambda: self._unsee(channel, delivery))
         if delivery.entry.presence:
             self._occupancy.changed(channel)
@@ -192,6 +192,7 @@ class Attachments:
 
     def _forget(self, attachment: Attachment) -> None:
         self._occupancy.discard(attachment)
+        attachment.forget_base()
         channel = attachment.channel
         others = self._by_channel[channel]
         del others[attachment]
@@ -242,9 +243,9 @@ class Attachments:
             "channelSerial": serial,
             "flags": int(flags),
         }
-        recognized = {key: value for key, value in params.items() if key in KNOWN_PARAMS}
-        if recognized:
-            answer["params"] = recognized
+        effective = effective_params(params)
+        if effective:
+            answer["params"] = effective
         if error is not None:
             answer["error"] = error.to_wire()
         connection.send(answer)

@@ -358,6 +358,10 @@ class Channel:
             return False
         return self.rate is None or self.rate.is_idle
 
+    def count(self, held: int) -> None:
+        """Count bytes of memory that its attachments hold, or have given back."""
+        self._quota.used += held
+
     def release(self) -> None:
         """Give back what the channel holds, when it is gone."""
         self._quota.used -= self._held

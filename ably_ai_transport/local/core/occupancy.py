@@ -128,3 +128,4 @@ class Occupancy:
             ],
         }
         attachment.connection.send(frame)
+        attachment.forget_base()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from ably_ai_transport.local.protocol.deltas import Base, as_deltas, base_of
 from ably_ai_transport.local.protocol.formats import dump_frame
 from ably_ai_transport.local.protocol.frames import Action, Frame
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from ably_ai_transport.local.protocol.frames import WireMessage
     from ably_ai_transport.local.storage.contract import LogEntry
 
-Form: TypeAlias = Literal["full", "delta"]
+Form: TypeAlias = "Literal['full', 'delta'] | Base"
+"""In full, as an append, or with the first message as a delta of another one."""
 
 _HELD_BY_PACKET: Final = 1000
 _MESSAGE: Final = int(Action.MESSAGE)
@@ -72,9 +74,10 @@ class Delivery:
         is_create: Whether the step created its messages.
         delta: The appended part of an append; the full form is then the whole message.
         messages: The messages in full, if they are known already.
+        is_base: Whether attachments have asked for its base.
     """
 
-    __slots__ = ("_packets", "delta", "entry", "is_create", "messages")
+    __slots__ = ("_base", "_packets", "delta", "entry", "is_base", "is_create", "messages")
 
     def __init__(
         self,
@@ -88,7 +91,17 @@ class Delivery:
         self.is_create = is_create
         self.delta = delta
         self.messages = messages
+        self.is_base = False
+        self._base: Base | None = None
         self._packets: dict[tuple[str, Form, Format], Packet] = {}
+
+    @property
+    def base(self) -> Base | None:
+        """What the next message can be a delta of, once this step is delivered."""
+        if not self.is_base and self.is_create and self.messages:
+            self.is_base = True
+            self._base = base_of(self.messages[-1])
+        return self._base
 
     def packet(self, label: str, form: Form, format_: Format) -> Packet:
         """Return the frame for an attachment; `label` is the channel name as the client spells it."""
@@ -105,6 +118,8 @@ class Delivery:
             return entry_frame(entry, label)
         if form == "delta" and self.delta is not None:
             return entry_frame(entry, label, [self.delta])
+        if isinstance(form, Base) and self.messages is not None:
+            return entry_frame(entry, label, as_deltas(self.messages, form))
         return entry_frame(entry, label, self.messages)
 
 

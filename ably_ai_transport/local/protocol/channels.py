@@ -28,8 +28,7 @@ _MODE_NAMES: Final = {
     "object_publish": Flag.OBJECT_PUBLISH,
 }
 
-KNOWN_PARAMS: Final = frozenset({"rewind", "rewindLimit", "modes", "appendMode", "occupancy"})
-"""The params that take effect: ATTACHED echoes them, and no others."""
+_KNOWN_PARAMS: Final = frozenset({"rewind", "rewindLimit", "modes", "appendMode", "occupancy", "delta"})
 
 _METRICS: Final = (
     "connections",
@@ -85,6 +84,20 @@ def attach_params(value: Mapping[str, object]) -> dict[str, str]:
         else text(param, f"the param {shown(name)}")
         for name, param in value.items()
     }
+
+
+def effective_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the params that take effect: ATTACHED echoes them, and no others."""
+    return {
+        name: value
+        for name, value in params.items()
+        if name in _KNOWN_PARAMS and (name != "delta" or wants_deltas(params))
+    }
+
+
+def wants_deltas(params: Mapping[str, str]) -> bool:
+    """Tell whether an ATTACH asks for deltas; VCDIFF is the only kind (Ably docs: deltas)."""
+    return params.get("delta") == "vcdiff"
 
 
 def modes_of(flags: int, params: Mapping[str, str]) -> Flag:
