@@ -128,9 +128,9 @@ class Attachment:
     def _keep(self, base: Base | None) -> None:
         """Keep the message that the next one can be a delta of."""
         if base is not None:
-            self.channel.count(base.hold())
+            self.channel.hold(base.hold())
         if self._base is not None:
-            self.channel.count(-self._base.release())
+            self.channel.hold(-self._base.release())
         self._base = base
 
     def _keep_last(self, message: WireMessage | None) -> None:

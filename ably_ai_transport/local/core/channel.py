@@ -358,9 +358,9 @@ class Channel:
             return False
         return self.rate is None or self.rate.is_idle
 
-    def count(self, held: int) -> None:
-        """Count bytes of memory that its attachments hold, or have given back."""
-        self._quota.used += held
+    def hold(self, size: int) -> None:
+        """Count bytes of memory that its attachments hold; negative once they give them back."""
+        self._quota.used += size
 
     def release(self) -> None:
         """Give back what the channel holds, when it is gone."""
