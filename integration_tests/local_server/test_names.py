@@ -37,13 +37,3 @@ async def test_occupancy_is_heard(server: LocalServer, binary: bool, metric: str
         await ably.channel("two", "watched").attach()
         [second] = await watcher.heard()
         assert second["data"]["metrics"]["subscribers"] == 2
-
-
-async def test_a_client_that_asks_for_deltas_gets_whole_messages(server: LocalServer, binary: bool) -> None:
-    async with JsAbly(server, binary=binary) as ably:
-        await ably.connect("one", client_id="one")
-        channel = ably.channel("one", "c", params={"delta": "vcdiff"})
-        await channel.subscribe()
-        for number in range(3):
-            await channel.publish({"name": "n", "data": f"a rather similar text {number}"})
-        assert [message["data"][-1] for message in await channel.heard(3)] == ["0", "1", "2"]
