@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from integration_tests.engines.server import RemoteServer, Server
+from tests.support.tcp_proxy import TcpProxy
 
 
 class Network:
@@ -38,18 +39,19 @@ class Network:
     def cut(self, *client_ids: str) -> None:
         """Cut the connections of clients; they may connect again."""
         for client_id in client_ids:
-            self._doors[client_id].cut()
+            self._doors[client_id].proxy.cut()
 
     def close(self, *client_ids: str) -> None:
         """Cut the connections of clients, and refuse new ones."""
         for client_id in client_ids:
-            self._doors[client_id].is_open = False
-            self._doors[client_id].cut()
+            proxy = self._doors[client_id].proxy
+            proxy.refuses = True
+            proxy.cut()
 
     def open(self, *client_ids: str) -> None:
         """Let clients connect again."""
         for client_id in client_ids:
-            self._doors[client_id].is_open = True
+            self._doors[client_id].proxy.refuses = False
 
     # A server
 
@@ -91,55 +93,20 @@ class _Door:
 
     def __init__(self, behind: str, tasks: asyncio.TaskGroup) -> None:
         address = urlsplit(behind)
-        self._behind = (address.hostname, address.port)
+        assert address.hostname is not None
+        assert address.port is not None
+        self.proxy = TcpProxy(address.port, address.hostname)
+        # The SDKs' options are made at once, so the port must be known before anything listens on it.
         self._socket = socket.create_server(("127.0.0.1", 0))
         port = self._socket.getsockname()[1]
         self.url = urlunsplit((address.scheme, f"127.0.0.1:{port}", "", "", ""))
-        self.is_open = True
-        self._writers: set[asyncio.StreamWriter] = set()
         self._listening = tasks.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async with await asyncio.start_server(self._pass, sock=self._socket) as listener:
+        async with await asyncio.start_server(self.proxy.serve, sock=self._socket) as listener:
             await listener.serve_forever()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.is_open:
-            writer.transport.abort()
-            return
-        self._writers.add(writer)
-        try:
-            there, back = await asyncio.open_connection(*self._behind)
-        except OSError:
-            writer.transport.abort()
-            self._writers.discard(writer)
-            return
-        self._writers.add(back)
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, back))
-                both.create_task(_copy(there, writer))
-        finally:
-            for end in (writer, back):
-                end.transport.abort()
-                self._writers.discard(end)
-
-    def cut(self) -> None:
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-
     def leave(self) -> None:
-        self.is_open = False
+        self.proxy.refuses = True
         self._listening.cancel()
-        self.cut()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:  # the other side was cut
-        pass
-    finally:
-        writer.close()
+        self.proxy.cut()

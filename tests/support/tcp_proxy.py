@@ -16,8 +16,8 @@ class TcpProxy:
         is_silent: Whether what comes is kept back, as when a machine in between has gone.
     """
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
+        self._target = (host, target)
         self._open: set[asyncio.WriteTransport] = set()
         self.port = 0
         self.connections = 0
@@ -34,7 +34,11 @@ class TcpProxy:
             writer.transport.abort()
             return
         self.connections += 1
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # nothing listens there any more
+            writer.transport.abort()
+            return
         ends = {writer.transport, far_writer.transport}
         self._open |= ends
         try:
