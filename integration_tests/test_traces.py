@@ -15,7 +15,7 @@ from ably_ai_transport import ClientSession, InboundMessage
 from ably_ai_transport.telemetry import extract, instrument, uninstrument
 from integration_tests import streams
 from integration_tests.engines.server import Server
-from integration_tests.local_server.js_ably import JsAbly, JsChannel
+from integration_tests.plain_clients.js_ably import JsAbly, JsChannel
 from integration_tests.stage import Pairing, Stage, agree, texts
 
 SCRIPT = streams.text_stream(["Hello", " world"])

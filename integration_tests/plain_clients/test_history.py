@@ -1,7 +1,7 @@
 """Tests of history and rewind as ably-js reads them."""
 
 from integration_tests.engines.server import Server
-from integration_tests.local_server.js_ably import JsAbly
+from integration_tests.plain_clients.js_ably import JsAbly
 
 
 async def test_history_shows_each_message_once_in_its_latest_version(

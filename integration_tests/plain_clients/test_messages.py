@@ -9,7 +9,7 @@ import pytest
 from ably_ai_transport.local import LocalServer, LocalServerOptions
 from integration_tests.engines.server import Server
 from integration_tests.js_process import JsError, Json
-from integration_tests.local_server.js_ably import JsAbly, JsChannel
+from integration_tests.plain_clients.js_ably import JsAbly, JsChannel
 
 
 @asynccontextmanager

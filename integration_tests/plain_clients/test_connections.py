@@ -5,7 +5,7 @@ import pytest
 from ably_ai_transport.local import LocalServer
 from integration_tests.engines.server import Server
 from integration_tests.js_process import JsError
-from integration_tests.local_server.js_ably import JsAbly
+from integration_tests.plain_clients.js_ably import JsAbly
 
 
 async def connect_pair(ably: JsAbly) -> None:

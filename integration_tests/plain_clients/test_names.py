@@ -3,7 +3,7 @@
 import pytest
 
 from ably_ai_transport.local import LocalServer
-from integration_tests.local_server.js_ably import JsAbly
+from integration_tests.plain_clients.js_ably import JsAbly
 
 NAMES = [".", "..", "../..", "a/../b", "a/b", "%", "%2e%2e", "a b", "a+b", "a?b#c", "é😀", "\\", "messages"]
 

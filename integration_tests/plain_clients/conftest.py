@@ -1,4 +1,4 @@
-"""Plain Ably clients in JavaScript on a local server."""
+"""Plain Ably clients in JavaScript, without sessions."""
 
 import pytest
 
